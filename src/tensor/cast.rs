@@ -1,0 +1,156 @@
+//! Conversion between storage types and element types.
+
+use std::sync::Arc;
+
+use super::buffer::Buffer;
+use super::construct::{check_row_sparse_shape, csr_shape};
+use super::dtype::{DType, Element, Values, each_dtype};
+use super::pattern::{Pattern, check_extent};
+use super::shape::{Shape, row_len};
+use super::stype::Stype;
+use super::view::{CsrView, RowSparseView, View};
+use super::{Layout, Tensor};
+use crate::error::Result;
+use crate::kernels::{CsrRef, convert, prefix_sum};
+
+impl Tensor {
+    /// The same values in another storage type.
+    ///
+    /// From dense, entries (csr) or rows (row-sparse) that are zero are left out; NaN is kept. From a
+    /// sparse type, everything stored stays stored, explicit zeros included; csr to row-sparse
+    /// stores the rows that have an entry, row-sparse to csr every entry of the stored rows.
+    /// (MXNet: `cast_storage`.)
+    ///
+    /// ```
+    /// use sparsetape::{Stype, Tensor};
+    /// let x = Tensor::dense([2, 2], vec![0.0f32, f32::NAN, 0.0, 0.0])?;
+    /// assert_eq!(x.cast_storage(Stype::Csr)?.indices(), Some(&[1][..]));
+    /// assert_eq!(x.cast_storage(Stype::RowSparse)?.rows(), Some(&[0][..]));
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the shape does not suit the storage type.
+    #[track_caller]
+    pub fn cast_storage(&self, stype: Stype) -> Result<Tensor> {
+        if stype == self.stype() {
+            return Ok(self.clone());
+        }
+        cast_view(self.view(), stype).map_err(|e| e.operator("cast_storage").operands([self.ty()]))
+    }
+
+    /// The same tensor with elements of another type: rounded to nearest from f64 to f32,
+    /// truncated towards zero (saturating, NaN to 0) from floats to i64.
+    ///
+    /// ```
+    /// use sparsetape::{DType, Tensor};
+    /// let x = Tensor::dense([2], vec![1.5f64, -2.5])?.cast(DType::I64);
+    /// assert_eq!(x.values::<i64>()?, [1, -2]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn cast(&self, dtype: DType) -> Tensor {
+        let values = match dtype {
+            DType::F32 => convert_values::<f32>(&self.values),
+            DType::F64 => convert_values::<f64>(&self.values),
+            DType::I64 => convert_values::<i64>(&self.values),
+        };
+        Tensor::from_parts(self.shape.clone(), self.layout.clone(), values)
+    }
+}
+
+fn convert_values<U: Element>(values: &Values) -> Values {
+    if values.dtype() == U::DTYPE {
+        return values.clone();
+    }
+    let converted: Vec<U> =
+        each_dtype!(Values::values, v => v.iter().map(|x| U::from_f64(x.to_f64())).collect());
+    U::erase(converted.into())
+}
+
+/// A copy of any operand in the storage type `stype`.
+#[track_caller]
+pub(crate) fn cast_view(view: View<'_>, stype: Stype) -> Result<Tensor> {
+    each_dtype!(Slice::view.values(), values => cast_typed(view, values, stype))
+}
+
+#[track_caller]
+fn cast_typed<T: Element>(view: View<'_>, values: &[T], stype: Stype) -> Result<Tensor> {
+    let shape = Shape::from(view.shape());
+    match (view, stype) {
+        (View::Dense(_), Stype::Default) => Tensor::dense(shape, values.to_vec()),
+        (View::Dense(_), Stype::Csr) => dense_to_csr(&shape, values),
+        (View::Dense(_), Stype::RowSparse) => dense_to_row_sparse(shape, values),
+        (View::Csr(v), Stype::Default) => {
+            let mut dense = vec![T::default(); shape.checked()?.size()];
+            convert::csr_to_dense(csr_ref(&v, values), &mut dense);
+            Tensor::dense(view.shape(), dense)
+        }
+        (View::RowSparse(v), Stype::Default) => {
+            let mut dense = vec![T::default(); shape.checked()?.size()];
+            convert::scatter_rows(v.rows, values, row_len(v.shape), &mut dense);
+            Tensor::dense(view.shape(), dense)
+        }
+        (View::Csr(v), Stype::RowSparse) => csr_to_row_sparse(shape, &v, values),
+        (View::RowSparse(v), Stype::Csr) => row_sparse_to_csr(&shape, &v, values),
+        (View::Csr(v), Stype::Csr) => {
+            Ok(with_values(shape, Layout::Csr(v.pattern.clone()), values.to_vec()))
+        }
+        (View::RowSparse(v), Stype::RowSparse) => {
+            Ok(with_values(shape, Layout::RowSparse(v.rows.clone()), values.to_vec()))
+        }
+    }
+}
+
+fn with_values<T: Element>(shape: Shape, layout: Layout, values: Vec<T>) -> Tensor {
+    Tensor::from_parts(shape, layout, T::erase(values.into()))
+}
+
+/// Raw parts of a CSR operand.
+pub(crate) fn csr_ref<'a, T>(view: &CsrView<'a>, values: &'a [T]) -> CsrRef<'a, T> {
+    let pattern = view.pattern;
+    CsrRef { cols: pattern.cols(), indptr: pattern.indptr(), indices: pattern.indices(), values }
+}
+
+#[track_caller]
+fn dense_to_csr<T: Element>(shape: &Shape, values: &[T]) -> Result<Tensor> {
+    let [rows, cols] = csr_shape(shape)?;
+    check_extent("rows", rows)?;
+    check_extent("columns", cols)?;
+    let (indptr, indices, kept) = convert::dense_to_csr(rows, cols, values);
+    let pattern = Pattern::new(cols, indptr.into(), indices.into());
+    Ok(with_values(shape.clone(), Layout::Csr(Arc::new(pattern)), kept))
+}
+
+#[track_caller]
+fn dense_to_row_sparse<T: Element>(shape: Shape, values: &[T]) -> Result<Tensor> {
+    check_row_sparse_shape(&shape)?;
+    let k = row_len(&shape);
+    let rows = convert::nonzero_rows(shape[0], k, values);
+    let kept = convert::gather_rows(values, k, &rows);
+    Ok(with_values(shape, Layout::RowSparse(rows.into()), kept))
+}
+
+fn csr_to_row_sparse<T: Element>(shape: Shape, v: &CsrView, values: &[T]) -> Result<Tensor> {
+    let rows = convert::nonempty_rows(v.pattern.indptr());
+    let cols = v.pattern.cols();
+    let mut kept = vec![T::default(); rows.len() * cols];
+    for (n, &row) in rows.iter().enumerate() {
+        let range = v.pattern.row_range(row as usize);
+        for (&j, &x) in v.pattern.indices()[range.clone()].iter().zip(&values[range]) {
+            kept[n * cols + j as usize] = x;
+        }
+    }
+    Ok(with_values(shape, Layout::RowSparse(rows.into()), kept))
+}
+
+#[track_caller]
+fn row_sparse_to_csr<T: Element>(shape: &Shape, v: &RowSparseView, values: &[T]) -> Result<Tensor> {
+    let [rows, cols] = csr_shape(shape)?;
+    check_extent("columns", cols)?;
+    let mut indptr = vec![0; rows + 1];
+    v.rows.iter().for_each(|&r| indptr[r as usize + 1] = cols);
+    prefix_sum(&mut indptr);
+    let indices: Vec<u32> = v.rows.iter().flat_map(|_| 0..cols as u32).collect();
+    let pattern = Pattern::new(cols, Buffer::from(indptr), indices.into());
+    Ok(with_values(shape.clone(), Layout::Csr(Arc::new(pattern)), values.to_vec()))
+}

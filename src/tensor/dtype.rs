@@ -1,0 +1,247 @@
+//! Element types, and values whose element type is known at run time.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::buffer::Buffer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels;
+
+/// The element type of a tensor. Operators never promote: mixing types is an error that names
+/// [`cast`](crate::Tensor::cast).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DType {
+    /// 32-bit IEEE floats.
+    F32,
+    /// 64-bit IEEE floats.
+    F64,
+    /// 64-bit signed integers: ids and labels.
+    I64,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F32 => 4,
+            DType::F64 | DType::I64 => 8,
+        }
+    }
+
+    /// Whether derivatives exist for this type.
+    pub fn is_float(self) -> bool {
+        self != DType::I64
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::I64 => "i64",
+        })
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+    impl Sealed for i64 {}
+}
+
+/// A Rust type that tensors hold: `f32`, `f64` or `i64`. Sealed.
+pub trait Element:
+    sealed::Sealed + kernels::Number + bytemuck::Pod + PartialOrd + fmt::Debug + fmt::Display
+{
+    /// The matching run-time type.
+    const DTYPE: DType;
+
+    /// This buffer with its type erased.
+    fn erase(buffer: Buffer<Self>) -> Values;
+
+    /// The typed buffer, if the type fits.
+    fn buffer(values: &Values) -> Option<&Buffer<Self>>;
+
+    /// The typed buffer by value, if the type fits.
+    fn into_buffer(values: Values) -> Option<Buffer<Self>>;
+
+    /// This slice with its type erased.
+    fn erase_slice(slice: &[Self]) -> Slice<'_>;
+
+    /// The typed slice, if the type fits.
+    fn typed_slice(slice: Slice<'_>) -> Option<&[Self]>;
+
+    /// The nearest `f64`.
+    fn to_f64(self) -> f64;
+
+    /// The nearest value of this type (towards zero, saturating, for integers).
+    fn from_f64(x: f64) -> Self;
+}
+
+/// A floating-point [`Element`]: `f32` or `f64`. Sealed.
+pub trait Real: Element + kernels::Real {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+macro_rules! element {
+    ($t:ty, $variant:ident) => {
+        impl Element for $t {
+            const DTYPE: DType = DType::$variant;
+
+            fn erase(buffer: Buffer<Self>) -> Values {
+                Values::$variant(buffer)
+            }
+
+            fn buffer(values: &Values) -> Option<&Buffer<Self>> {
+                match values {
+                    Values::$variant(b) => Some(b),
+                    _ => None,
+                }
+            }
+
+            fn into_buffer(values: Values) -> Option<Buffer<Self>> {
+                match values {
+                    Values::$variant(b) => Some(b),
+                    _ => None,
+                }
+            }
+
+            fn erase_slice(slice: &[Self]) -> Slice<'_> {
+                Slice::$variant(slice)
+            }
+
+            fn typed_slice(slice: Slice<'_>) -> Option<&[Self]> {
+                match slice {
+                    Slice::$variant(s) => Some(s),
+                    _ => None,
+                }
+            }
+
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+
+            fn from_f64(x: f64) -> Self {
+                x as $t
+            }
+        }
+    };
+}
+element!(f32, F32);
+element!(f64, F64);
+element!(i64, I64);
+
+/// Runs the same code for whichever element type a [`Values`] or [`Slice`] holds.
+macro_rules! each_dtype {
+    ($family:ident :: $values:expr, $v:ident => $body:expr) => {
+        match $values {
+            $crate::tensor::$family::F32($v) => $body,
+            $crate::tensor::$family::F64($v) => $body,
+            $crate::tensor::$family::I64($v) => $body,
+        }
+    };
+}
+pub(crate) use each_dtype;
+
+/// A [`Buffer`] of any element type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// 32-bit floats.
+    F32(Buffer<f32>),
+    /// 64-bit floats.
+    F64(Buffer<f64>),
+    /// 64-bit integers.
+    I64(Buffer<i64>),
+}
+
+impl Values {
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.as_slice().dtype()
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements, borrowed.
+    pub fn as_slice(&self) -> Slice<'_> {
+        match self {
+            Values::F32(b) => Slice::F32(b),
+            Values::F64(b) => Slice::F64(b),
+            Values::I64(b) => Slice::I64(b),
+        }
+    }
+
+    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        each_dtype!(Values::self, b => Element::erase(b.slice(range)))
+    }
+
+    /// `len` zeros.
+    pub(crate) fn zeros(dtype: DType, len: usize) -> Self {
+        match dtype {
+            DType::F32 => Values::F32(vec![0.0; len].into()),
+            DType::F64 => Values::F64(vec![0.0; len].into()),
+            DType::I64 => Values::I64(vec![0; len].into()),
+        }
+    }
+}
+
+/// A borrowed slice of any element type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Slice<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// 64-bit floats.
+    F64(&'a [f64]),
+    /// 64-bit integers.
+    I64(&'a [i64]),
+}
+
+impl<'a> Slice<'a> {
+    /// The element type.
+    pub fn dtype(self) -> DType {
+        match self {
+            Slice::F32(_) => DType::F32,
+            Slice::F64(_) => DType::F64,
+            Slice::I64(_) => DType::I64,
+        }
+    }
+
+    /// Number of elements.
+    pub fn len(self) -> usize {
+        each_dtype!(Slice::self, s => s.len())
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The elements as `&[T]`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DType`] if they are of another type.
+    #[track_caller]
+    pub fn typed<T: Element>(self) -> Result<&'a [T]> {
+        T::typed_slice(self).ok_or_else(|| {
+            let message = format!("values are {}, not {}; `cast` converts", self.dtype(), T::DTYPE);
+            Error::new(ErrorKind::DType, message)
+        })
+    }
+
+    /// Element `i` as the nearest `f64`.
+    pub(crate) fn get_f64(self, i: usize) -> f64 {
+        each_dtype!(Slice::self, s => s[i].to_f64())
+    }
+}

@@ -1,0 +1,164 @@
+//! The sparsity pattern of a CSR matrix, shared by all values that live on it.
+
+use std::sync::OnceLock;
+
+use super::buffer::Buffer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels;
+
+/// Row pointers and sorted, unique column ids of a CSR matrix.
+///
+/// A pattern may be a window of rows of a larger one: then `indptr` need not start at 0, and entry
+/// `k` of the window is at `indptr[i] - indptr[0] <= k < indptr[i + 1] - indptr[0]` for its row `i`.
+#[derive(Debug)]
+pub struct Pattern {
+    cols: usize,
+    indptr: Buffer<usize>,
+    indices: Buffer<u32>,
+    columns: OnceLock<Columns>,
+}
+
+/// The distinct columns of a pattern and where each entry's column stands among them.
+#[derive(Debug)]
+pub struct Columns {
+    /// The columns that occur, ascending.
+    pub distinct: Buffer<u32>,
+    /// For each stored entry, the position of its column in `distinct`.
+    pub slots: Vec<u32>,
+}
+
+impl Pattern {
+    /// Checks everything: monotone row pointers, bounds, sorted and unique columns in each row.
+    #[track_caller]
+    pub(crate) fn checked(
+        rows: usize,
+        cols: usize,
+        indptr: Buffer<usize>,
+        indices: Buffer<u32>,
+    ) -> Result<Self> {
+        check_extent("rows", rows)?;
+        check_extent("columns", cols)?;
+        if indptr.len() != rows + 1 {
+            let message =
+                format!("{rows} rows need {} row pointers, got {}", rows + 1, indptr.len());
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        if let Some(i) = indptr.windows(2).position(|w| w[0] > w[1]) {
+            let (a, b) = (indptr[i], indptr[i + 1]);
+            let message = format!("indptr[{}] = {b} is less than indptr[{i}] = {a}", i + 1);
+            return Err(Error::new(ErrorKind::Index, message));
+        }
+        let stored = indptr[rows] - indptr[0];
+        if stored != indices.len() {
+            let message =
+                format!("indptr spans {stored} entries, but there are {} indices", indices.len());
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        let pattern = Pattern::new(cols, indptr, indices);
+        (0..rows).try_for_each(|row| pattern.check_row(row))?;
+        Ok(pattern)
+    }
+
+    #[track_caller]
+    fn check_row(&self, row: usize) -> Result<()> {
+        let range = self.row_range(row);
+        let ids = &self.indices[range.clone()];
+        if let Some(k) = ids.iter().position(|&c| c as usize >= self.cols) {
+            let (at, c, n) = (range.start + k, ids[k], self.cols);
+            let message = format!("indices[{at}] = {c} in row {row}, but there are {n} columns");
+            return Err(Error::new(ErrorKind::Index, message));
+        }
+        if let Some(k) = ids.windows(2).position(|w| w[0] >= w[1]) {
+            let (at, a, b) = (range.start + k + 1, ids[k], ids[k + 1]);
+            let fault = if a == b { "repeats" } else { "follows the larger" };
+            let message = format!("indices[{at}] = {b} in row {row} {fault} column {a}");
+            return Err(Error::new(ErrorKind::Index, message));
+        }
+        Ok(())
+    }
+
+    /// A pattern that is valid by construction.
+    pub(crate) fn new(cols: usize, indptr: Buffer<usize>, indices: Buffer<u32>) -> Self {
+        Pattern { cols, indptr, indices, columns: OnceLock::new() }
+    }
+
+    /// Rows `range`, sharing this pattern's memory.
+    pub(crate) fn window(&self, range: std::ops::Range<usize>) -> Self {
+        let base = self.indptr[0];
+        let entries = self.indptr[range.start] - base..self.indptr[range.end] - base;
+        let indptr = self.indptr.slice(range.start..range.end + 1);
+        Pattern::new(self.cols, indptr, self.indices.slice(entries))
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Number of stored entries.
+    pub fn nnz(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Row pointers, one more than rows; they start at 0 unless this is a window.
+    pub fn indptr(&self) -> &[usize] {
+        &self.indptr
+    }
+
+    /// Column ids of the stored entries.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    pub(crate) fn into_parts(self) -> (Buffer<usize>, Buffer<u32>) {
+        (self.indptr, self.indices)
+    }
+
+    pub(crate) fn buffers(&self) -> (&Buffer<usize>, &Buffer<u32>) {
+        (&self.indptr, &self.indices)
+    }
+
+    /// Positions of a row's entries among all stored entries.
+    pub fn row_range(&self, row: usize) -> std::ops::Range<usize> {
+        let base = self.indptr[0];
+        self.indptr[row] - base..self.indptr[row + 1] - base
+    }
+
+    /// The distinct columns and each entry's slot among them; computed once and kept.
+    pub fn columns(&self) -> &Columns {
+        self.columns.get_or_init(|| {
+            let (distinct, slots) = kernels::columns::compact(&self.indices, self.cols);
+            Columns { distinct: distinct.into(), slots }
+        })
+    }
+
+    /// Whether both have the same stored entries (cheap when they share memory).
+    pub fn same_entries(&self, other: &Pattern) -> bool {
+        let start = |p: &Pattern| p.indices.as_ptr();
+        self.cols == other.cols
+            && self.rows() == other.rows()
+            && self.nnz() == other.nnz()
+            && (0..self.rows()).all(|r| self.row_range(r) == other.row_range(r))
+            && (start(self) == start(other) || self.indices == other.indices)
+    }
+
+    /// Bytes held, without the column cache.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.indptr[..]) + size_of_val(&self.indices[..])
+    }
+}
+
+/// Ids are `u32`: at most 2^32 rows or columns.
+#[track_caller]
+pub(crate) fn check_extent(what: &str, n: usize) -> Result<()> {
+    if n as u64 <= 1 << 32 {
+        return Ok(());
+    }
+    let message = format!("{n} {what}, but sparse ids are 32-bit: at most 4294967296 (2^32)");
+    Err(Error::new(ErrorKind::Shape, message))
+}

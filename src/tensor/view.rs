@@ -1,0 +1,137 @@
+//! Borrowed operands, as kernels see them.
+
+use std::sync::Arc;
+
+use super::buffer::Buffer;
+use super::dtype::{DType, Element, Slice};
+use super::pattern::Pattern;
+use super::shape::Shape;
+use super::stype::{Stype, Type};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A borrowed tensor or parameter, in its storage type.
+#[derive(Clone, Copy, Debug)]
+pub enum View<'a> {
+    /// Row-major values.
+    Dense(DenseView<'a>),
+    /// A compressed-row matrix.
+    Csr(CsrView<'a>),
+    /// A subset of the rows.
+    RowSparse(RowSparseView<'a>),
+}
+
+/// A dense operand.
+#[derive(Clone, Copy, Debug)]
+pub struct DenseView<'a> {
+    /// Sizes per axis.
+    pub shape: &'a [usize],
+    /// All elements, row-major.
+    pub values: Slice<'a>,
+}
+
+/// A CSR operand.
+#[derive(Clone, Copy, Debug)]
+pub struct CsrView<'a> {
+    /// `[rows, columns]`.
+    pub shape: &'a [usize],
+    /// Where the entries are.
+    pub pattern: &'a Arc<Pattern>,
+    /// One value per stored entry.
+    pub values: Slice<'a>,
+}
+
+/// A row-sparse operand.
+#[derive(Clone, Copy, Debug)]
+pub struct RowSparseView<'a> {
+    /// Sizes per axis; the first is the number of rows, stored or not.
+    pub shape: &'a [usize],
+    /// Ids of the stored rows, ascending.
+    pub rows: &'a Buffer<u32>,
+    /// The stored rows, one after the other.
+    pub values: Slice<'a>,
+}
+
+impl<'a> View<'a> {
+    /// Sizes per axis.
+    pub fn shape(&self) -> &'a [usize] {
+        match self {
+            View::Dense(v) => v.shape,
+            View::Csr(v) => v.shape,
+            View::RowSparse(v) => v.shape,
+        }
+    }
+
+    /// The stored values.
+    pub fn values(&self) -> Slice<'a> {
+        match self {
+            View::Dense(v) => v.values,
+            View::Csr(v) => v.values,
+            View::RowSparse(v) => v.values,
+        }
+    }
+
+    /// The stored values as `&[T]`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DType`] if they are of another type.
+    pub fn typed<T: Element>(&self) -> Result<&'a [T]> {
+        self.values().typed()
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.values().dtype()
+    }
+
+    /// The storage type.
+    pub fn stype(&self) -> Stype {
+        match self {
+            View::Dense(_) => Stype::Default,
+            View::Csr(_) => Stype::Csr,
+            View::RowSparse(_) => Stype::RowSparse,
+        }
+    }
+
+    /// Storage type, shape and element type together.
+    pub fn ty(&self) -> Type {
+        Type { stype: self.stype(), shape: Shape::from(self.shape()), dtype: self.dtype() }
+    }
+
+    /// The dense operand.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stype`] if it is stored otherwise.
+    pub fn dense(&self) -> Result<&DenseView<'a>> {
+        match self {
+            View::Dense(v) => Ok(v),
+            _ => Err(self.mismatch(Stype::Default)),
+        }
+    }
+
+    /// The CSR operand.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stype`] if it is stored otherwise.
+    pub fn csr(&self) -> Result<&CsrView<'a>> {
+        match self {
+            View::Csr(v) => Ok(v),
+            _ => Err(self.mismatch(Stype::Csr)),
+        }
+    }
+
+    /// The row-sparse operand.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Stype`] if it is stored otherwise.
+    pub fn row_sparse(&self) -> Result<&RowSparseView<'a>> {
+        match self {
+            View::RowSparse(v) => Ok(v),
+            _ => Err(self.mismatch(Stype::RowSparse)),
+        }
+    }
+
+    fn mismatch(&self, wanted: Stype) -> Error {
+        let message = format!("the kernel takes {wanted} storage, got {}", self.stype());
+        Error::new(ErrorKind::Stype, message)
+    }
+}
