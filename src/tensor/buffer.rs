@@ -50,7 +50,8 @@ impl<T: 'static> Buffer<T> {
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len());
         let start = self.range.start;
-        Buffer { owner: self.owner.clone(), range: start + range.start..start + range.end }
+        let whole = self.clone();
+        Buffer { range: start + range.start..start + range.end, ..whole }
     }
 
     /// The elements as a `Vec`: moved out when this is the only handle to a whole `Vec`, else copied.
