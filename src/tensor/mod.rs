@@ -3,7 +3,9 @@
 mod buffer;
 mod cast;
 mod construct;
+mod display;
 pub(crate) mod dtype;
+mod ndarray;
 mod pattern;
 pub(crate) mod shape;
 mod stype;
