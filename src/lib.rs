@@ -5,9 +5,13 @@ mod kernels;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "random")]
+pub use tensor::random;
+#[cfg(feature = "proptest")]
+pub use tensor::strategies;
 pub use tensor::{
-    Buffer, Columns, CsrView, DType, DenseView, Element, Pattern, Real, RowSparseView, Shape,
-    Slice, Stype, Tensor, Type, Values, View,
+    Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real, RowSparseView,
+    Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
 };
 
 /// What to do when an operator has no table row for its operands' storage types.

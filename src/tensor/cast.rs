@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::construct::{check_row_sparse_shape, csr_shape};
-use super::dtype::{DType, Element, Values, each_dtype};
+use super::construct::{check_row_sparse_shape, csr_shape, dense_len};
+use super::dtype::{DType, Element, each_dtype};
 use super::pattern::{Pattern, check_extent};
 use super::shape::{Shape, row_len};
 use super::stype::Stype;
@@ -12,6 +12,13 @@ use super::view::{CsrView, RowSparseView, View};
 use super::{Layout, Tensor};
 use crate::error::Result;
 use crate::kernels::{CsrRef, convert, prefix_sum};
+
+/// Values of any type `as` another, with a single rounding.
+macro_rules! converted {
+    ($values:expr, $to:ty) => {
+        each_dtype!(Values::$values, v => v.iter().map(|&x| x as $to).collect::<Vec<$to>>())
+    };
+}
 
 impl Tensor {
     /// The same values in another storage type.
@@ -30,7 +37,8 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the shape does not suit the storage type.
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) if the shape does not suit the storage type or
+    /// memory.
     #[track_caller]
     pub fn cast_storage(&self, stype: Stype) -> Result<Tensor> {
         if stype == self.stype() {
@@ -39,8 +47,8 @@ impl Tensor {
         cast_view(self.view(), stype).map_err(|e| e.operator("cast_storage").operands([self.ty()]))
     }
 
-    /// The same tensor with elements of another type: rounded to nearest from f64 to f32,
-    /// truncated towards zero (saturating, NaN to 0) from floats to i64.
+    /// The same tensor with elements of another type: rounded to nearest when it becomes a float,
+    /// truncated towards zero (saturating, NaN to 0) when a float becomes i64.
     ///
     /// ```
     /// use sparsetape::{DType, Tensor};
@@ -49,22 +57,16 @@ impl Tensor {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     pub fn cast(&self, dtype: DType) -> Tensor {
+        if dtype == self.dtype() {
+            return self.clone();
+        }
         let values = match dtype {
-            DType::F32 => convert_values::<f32>(&self.values),
-            DType::F64 => convert_values::<f64>(&self.values),
-            DType::I64 => convert_values::<i64>(&self.values),
+            DType::F32 => f32::erase(converted!(&self.values, f32).into()),
+            DType::F64 => f64::erase(converted!(&self.values, f64).into()),
+            DType::I64 => i64::erase(converted!(&self.values, i64).into()),
         };
         Tensor::from_parts(self.shape.clone(), self.layout.clone(), values)
     }
-}
-
-fn convert_values<U: Element>(values: &Values) -> Values {
-    if values.dtype() == U::DTYPE {
-        return values.clone();
-    }
-    let converted: Vec<U> =
-        each_dtype!(Values::values, v => v.iter().map(|x| U::from_f64(x.to_f64())).collect());
-    U::erase(converted.into())
 }
 
 /// A copy of any operand in the storage type `stype`.
@@ -81,12 +83,12 @@ fn cast_typed<T: Element>(view: View<'_>, values: &[T], stype: Stype) -> Result<
         (View::Dense(_), Stype::Csr) => dense_to_csr(&shape, values),
         (View::Dense(_), Stype::RowSparse) => dense_to_row_sparse(shape, values),
         (View::Csr(v), Stype::Default) => {
-            let mut dense = vec![T::default(); shape.checked()?.size()];
+            let mut dense = vec![T::default(); dense_len::<T>(&shape)?];
             convert::csr_to_dense(csr_ref(&v, values), &mut dense);
             Tensor::dense(view.shape(), dense)
         }
         (View::RowSparse(v), Stype::Default) => {
-            let mut dense = vec![T::default(); shape.checked()?.size()];
+            let mut dense = vec![T::default(); dense_len::<T>(&shape)?];
             convert::scatter_rows(v.rows, values, row_len(v.shape), &mut dense);
             Tensor::dense(view.shape(), dense)
         }
@@ -130,10 +132,11 @@ fn dense_to_row_sparse<T: Element>(shape: Shape, values: &[T]) -> Result<Tensor>
     Ok(with_values(shape, Layout::RowSparse(rows.into()), kept))
 }
 
+#[track_caller]
 fn csr_to_row_sparse<T: Element>(shape: Shape, v: &CsrView, values: &[T]) -> Result<Tensor> {
     let rows = convert::nonempty_rows(v.pattern.indptr());
     let cols = v.pattern.cols();
-    let mut kept = vec![T::default(); rows.len() * cols];
+    let mut kept = vec![T::default(); dense_len::<T>(&[rows.len(), cols].into())?];
     for (n, &row) in rows.iter().enumerate() {
         let range = v.pattern.row_range(row as usize);
         for (&j, &x) in v.pattern.indices()[range.clone()].iter().zip(&values[range]) {
@@ -150,7 +153,7 @@ fn row_sparse_to_csr<T: Element>(shape: &Shape, v: &RowSparseView, values: &[T])
     let mut indptr = vec![0; rows + 1];
     v.rows.iter().for_each(|&r| indptr[r as usize + 1] = cols);
     prefix_sum(&mut indptr);
-    let indices: Vec<u32> = v.rows.iter().flat_map(|_| 0..cols as u32).collect();
+    let indices: Vec<u32> = v.rows.iter().flat_map(|_| (0..cols).map(|j| j as u32)).collect();
     let pattern = Pattern::new(cols, Buffer::from(indptr), indices.into());
     Ok(with_values(shape.clone(), Layout::Csr(Arc::new(pattern)), values.to_vec()))
 }

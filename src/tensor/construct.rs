@@ -34,8 +34,10 @@ impl Tensor {
         shape: impl Into<Shape>,
         values: impl Into<Buffer<T>>,
     ) -> Result<Tensor> {
-        let (shape, values) = (shape.into().checked()?, values.into());
-        check_len(shape.size(), values.len(), || format!("a dense tensor of shape {shape}"))?;
+        let named = |e: Error| e.operator("dense");
+        let (shape, values) = (shape.into().checked().map_err(named)?, values.into());
+        let what = || format!("a dense tensor of shape {shape}");
+        check_len(shape.size(), values.len(), what).map_err(named)?;
         Ok(Tensor::from_parts(shape, Layout::Dense, T::erase(values)))
     }
 
@@ -55,9 +57,8 @@ impl Tensor {
         let named = |e: Error| e.operator("csr");
         let pattern = Pattern::checked(shape[0], shape[1], indptr.into(), indices.into());
         let (pattern, values) = (pattern.map_err(named)?, values.into());
-        check_len(pattern.nnz(), values.len(), || {
-            format!("a csr matrix with {} indices", pattern.nnz())
-        })?;
+        let what = || format!("a csr matrix with {} indices", pattern.nnz());
+        check_len(pattern.nnz(), values.len(), what).map_err(named)?;
         Ok(Tensor::from_parts(shape.into(), Layout::Csr(Arc::new(pattern)), T::erase(values)))
     }
 
@@ -80,12 +81,12 @@ impl Tensor {
         values: impl Into<Buffer<T>>,
     ) -> Result<Tensor> {
         let (shape, rows, values) = (shape.into(), rows.into(), values.into());
-        check_row_sparse_shape(&shape)?;
-        check_rows(&rows, shape[0])?;
-        let stored = rows.len().checked_mul(row_len(&shape)).unwrap_or(usize::MAX);
-        check_len(stored, values.len(), || {
-            format!("a row-sparse tensor of shape {shape} with {} rows", rows.len())
-        })?;
+        let named = |e: Error| e.operator("row_sparse");
+        check_row_sparse_shape(&shape).map_err(named)?;
+        check_rows(&rows, shape[0]).map_err(named)?;
+        let stored = rows.len().saturating_mul(row_len(&shape));
+        let what = || format!("a row-sparse tensor of shape {shape} with {} rows", rows.len());
+        check_len(stored, values.len(), what).map_err(named)?;
         Ok(Tensor::from_parts(shape, Layout::RowSparse(rows), T::erase(values)))
     }
 
@@ -147,12 +148,12 @@ impl Tensor {
     /// All zeros: dense memory for [`Stype::Default`], nothing stored for the sparse types.
     ///
     /// # Errors
-    /// [`ErrorKind::Shape`] if the shape does not suit the storage type.
+    /// [`ErrorKind::Shape`] if the shape does not suit the storage type or memory.
     #[track_caller]
     pub fn zeros(stype: Stype, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
-        let shape = shape.into().checked()?;
+        let shape = shape.into();
         let (layout, stored) = match stype {
-            Stype::Default => (Layout::Dense, shape.size()),
+            Stype::Default => (Layout::Dense, zeros_len(&shape, dtype)?),
             Stype::Csr => {
                 let pattern = empty_pattern(&shape)?;
                 (Layout::Csr(Arc::new(pattern)), 0)
@@ -168,11 +169,11 @@ impl Tensor {
     /// A dense tensor with every element `x`.
     ///
     /// # Errors
-    /// [`ErrorKind::Shape`] if the shape has more elements than fit memory addresses.
+    /// [`ErrorKind::Shape`] if there is no memory for the shape.
     #[track_caller]
     pub fn full<T: Element>(shape: impl Into<Shape>, x: T) -> Result<Tensor> {
-        let shape = shape.into().checked()?;
-        let values = vec![x; shape.size()];
+        let shape = shape.into();
+        let values = vec![x; dense_len::<T>(&shape)?];
         Tensor::dense(shape, values)
     }
 
@@ -192,7 +193,7 @@ impl Tensor {
 }
 
 /// A CSR matrix from triplets sorted by row, then column; runs of equal positions are summed.
-fn csr_from_sorted<T: Element>(
+pub(crate) fn csr_from_sorted<T: Element>(
     shape: [usize; 2],
     sorted: impl Iterator<Item = (usize, usize, T)>,
 ) -> Tensor {
@@ -221,13 +222,35 @@ fn empty_pattern(shape: &Shape) -> Result<Pattern> {
     Pattern::checked(rows, cols, vec![0; rows + 1].into(), Buffer::default())
 }
 
+#[track_caller]
+fn zeros_len(shape: &Shape, dtype: DType) -> Result<usize> {
+    match dtype {
+        DType::F32 => dense_len::<f32>(shape),
+        DType::F64 => dense_len::<f64>(shape),
+        DType::I64 => dense_len::<i64>(shape),
+    }
+}
+
+/// Elements of a dense tensor of this shape, if there is memory for them.
+#[track_caller]
+pub(crate) fn dense_len<T>(shape: &Shape) -> Result<usize> {
+    let size = shape.size();
+    // Allocators abort; asking first makes a wrong shape an error. Small ones need no asking.
+    if size <= 1 << 27 || Vec::<T>::new().try_reserve_exact(size).is_ok() {
+        return Ok(size);
+    }
+    let message = format!("no memory for a dense block of shape {shape}");
+    Err(Error::new(ErrorKind::Shape, message))
+}
+
 /// The two sizes of a CSR shape.
 #[track_caller]
 pub(crate) fn csr_shape(shape: &Shape) -> Result<[usize; 2]> {
-    <[usize; 2]>::try_from(&shape[..]).map_err(|_| {
-        let message = format!("csr storage has two axes, but the shape is {shape}");
-        Error::new(ErrorKind::Shape, message)
-    })
+    if let &[rows, cols] = &shape[..] {
+        return Ok([rows, cols]);
+    }
+    let message = format!("csr storage has two axes, but the shape is {shape}");
+    Err(Error::new(ErrorKind::Shape, message))
 }
 
 #[track_caller]
@@ -246,13 +269,13 @@ fn check_rows(rows: &[u32], bound: usize) -> Result<()> {
     if let Some(i) = rows.windows(2).position(|w| w[0] >= w[1]) {
         let message =
             format!("rows[{}] = {} does not follow rows[{i}] = {}", i + 1, rows[i + 1], rows[i]);
-        return Err(Error::new(ErrorKind::Index, message).operator("row_sparse"));
+        return Err(Error::new(ErrorKind::Index, message));
     }
     match rows.last() {
         Some(&last) if last as usize >= bound => {
             let i = rows.partition_point(|&r| (r as usize) < bound);
             let message = format!("rows[{i}] = {}, but there are {bound} rows", rows[i]);
-            Err(Error::new(ErrorKind::Index, message).operator("row_sparse"))
+            Err(Error::new(ErrorKind::Index, message))
         }
         _ => Ok(()),
     }

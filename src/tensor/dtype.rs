@@ -234,10 +234,14 @@ impl<'a> Slice<'a> {
     /// [`ErrorKind::DType`] if they are of another type.
     #[track_caller]
     pub fn typed<T: Element>(self) -> Result<&'a [T]> {
-        T::typed_slice(self).ok_or_else(|| {
-            let message = format!("values are {}, not {}; `cast` converts", self.dtype(), T::DTYPE);
-            Error::new(ErrorKind::DType, message)
-        })
+        match T::typed_slice(self) {
+            Some(slice) => Ok(slice),
+            None => {
+                let (is, not) = (self.dtype(), T::DTYPE);
+                let message = format!("values are {is}, not {not}; `cast` converts");
+                Err(Error::new(ErrorKind::DType, message))
+            }
+        }
     }
 
     /// Element `i` as the nearest `f64`.

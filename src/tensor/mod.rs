@@ -1,5 +1,6 @@
 //! Values: dense, CSR and row-sparse tensors of `f32`, `f64` or `i64`.
 
+mod approx;
 mod buffer;
 mod cast;
 mod construct;
@@ -7,12 +8,18 @@ mod display;
 pub(crate) mod dtype;
 mod ndarray;
 mod pattern;
+#[cfg(feature = "random")]
+pub mod random;
 pub(crate) mod shape;
+mod sprs;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 mod stype;
 mod view;
 
 use std::sync::Arc;
 
+pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
 pub use pattern::{Columns, Pattern};

@@ -55,7 +55,9 @@ impl Pattern {
             return Err(Error::new(ErrorKind::Shape, message));
         }
         let pattern = Pattern::new(cols, indptr, indices);
-        (0..rows).try_for_each(|row| pattern.check_row(row))?;
+        for row in 0..rows {
+            pattern.check_row(row)?;
+        }
         Ok(pattern)
     }
 

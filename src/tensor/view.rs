@@ -74,6 +74,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DType`] if they are of another type.
+    #[track_caller]
     pub fn typed<T: Element>(&self) -> Result<&'a [T]> {
         self.values().typed()
     }
@@ -101,6 +102,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Stype`] if it is stored otherwise.
+    #[track_caller]
     pub fn dense(&self) -> Result<&DenseView<'a>> {
         match self {
             View::Dense(v) => Ok(v),
@@ -112,6 +114,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Stype`] if it is stored otherwise.
+    #[track_caller]
     pub fn csr(&self) -> Result<&CsrView<'a>> {
         match self {
             View::Csr(v) => Ok(v),
@@ -123,6 +126,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Stype`] if it is stored otherwise.
+    #[track_caller]
     pub fn row_sparse(&self) -> Result<&RowSparseView<'a>> {
         match self {
             View::RowSparse(v) => Ok(v),
@@ -130,6 +134,7 @@ impl<'a> View<'a> {
         }
     }
 
+    #[track_caller]
     fn mismatch(&self, wanted: Stype) -> Error {
         let message = format!("the kernel takes {wanted} storage, got {}", self.stype());
         Error::new(ErrorKind::Stype, message)
