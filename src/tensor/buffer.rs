@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// A cheap handle to a run of elements: an owner and a range of it.
 ///
-/// Cloning and [`slice`](Buffer::slice) share the owner. The owner is a `Vec`, or anything that
+/// Cloning shares the owner. The owner is a `Vec`, or anything that
 /// lends a slice: a memory map, an `ndarray`, another crate's buffer.
 pub struct Buffer<T: 'static> {
     owner: Owner<T>,

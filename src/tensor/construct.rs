@@ -219,7 +219,9 @@ pub(crate) fn csr_from_sorted<T: Element>(
 #[track_caller]
 fn empty_pattern(shape: &Shape) -> Result<Pattern> {
     let [rows, cols] = csr_shape(shape)?;
-    Pattern::checked(rows, cols, vec![0; rows + 1].into(), Buffer::default())
+    check_extent("rows", rows)?;
+    check_extent("columns", cols)?;
+    Ok(Pattern::new(cols, vec![0; rows + 1].into(), Buffer::default()))
 }
 
 #[track_caller]

@@ -198,7 +198,7 @@ impl Tensor {
                 Tensor::from_parts(shape, Layout::Dense, self.values.slice(start * row..end * row))
             }
             Layout::Csr(pattern) => {
-                let first = pattern.row_range(start).start;
+                let first = pattern.indptr()[start] - pattern.indptr()[0];
                 let window = pattern.window(start..end);
                 let values = self.values.slice(first..first + window.nnz());
                 Tensor::from_parts(shape, Layout::Csr(Arc::new(window)), values)

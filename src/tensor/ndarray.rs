@@ -195,6 +195,7 @@ impl Tensor {
     /// As [`Tensor::as_ndarray`].
     #[track_caller]
     pub fn to_ndarray<T: Element>(&self) -> Result<ArrayD<T>> {
+        self.check_dense("to_ndarray")?;
         Ok(self.as_ndarray()?.to_owned())
     }
 

@@ -193,6 +193,7 @@ impl Tensor {
     /// As [`Tensor::as_sprs`].
     #[track_caller]
     pub fn to_sprs<T: Element>(&self) -> Result<CsMatI<T, u32, usize>> {
+        self.csr_pattern("to_sprs")?;
         self.clone().into_sprs()
     }
 

@@ -1,4 +1,4 @@
-//! Shrinking [`proptest`] strategies for tensors.
+//! Shrinking [`proptest`](mod@proptest) strategies for tensors.
 //!
 //! Shapes, positions and values shrink on their own: towards few rows, no entries, small numbers.
 //!
@@ -217,4 +217,43 @@ fn build_row_sparse<T: Element>(shape: Shape, places: &[Place], pool: &[T]) -> T
     let values = cycle(pool, rows.len() * row_len(&shape));
     let rows: Vec<u32> = rows.into_iter().collect();
     Tensor::from_parts(shape, Layout::RowSparse(rows.into()), T::erase(values.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::test_runner::{TestError, TestRunner};
+
+    use super::*;
+
+    fn counterexample(
+        tensors: impl Strategy<Value = Tensor>,
+        holds: impl Fn(&Tensor) -> bool,
+    ) -> String {
+        let fail = |x: Tensor| match holds(&x) {
+            true => Ok(()),
+            false => Err(TestCaseError::fail("too much")),
+        };
+        match TestRunner::deterministic().run(&tensors, fail) {
+            Err(TestError::Fail(_, x)) => x.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn counterexamples_are_small() {
+        let few = |x: &Tensor| x.nnz() < 2;
+        let small = |x: &Tensor| x.values::<f32>().unwrap().iter().all(|&v| v < 3.0);
+        assert_eq!(
+            counterexample(csr(0..=5usize, extent(), exact::<f32>()), few),
+            "csr f32 (1, 2), 2 stored (100 %), 32 B\n0: 0=0  1=0"
+        );
+        assert_eq!(
+            counterexample(csr(0..=5usize, extent(), special::<f32>()), small),
+            "csr f32 (1, 1), 1 stored (100 %), 24 B\n0: 0=3"
+        );
+        assert_eq!(
+            counterexample(dense(shape(0..=3, 0..=4), exact::<f32>()), few),
+            "default f32 (2,), 8 B\n[0, 0]"
+        );
+    }
 }
