@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 /// A cheap handle to a run of elements: an owner and a range of it.
 ///
-/// Cloning shares the owner. The owner is a `Vec`, or anything that
-/// lends a slice: a memory map, an `ndarray`, another crate's buffer.
+/// Cloning shares the owner. The owner is a `Vec`, or anything that lends a slice: a memory map, an
+/// `ndarray`, another crate's buffer.
 pub struct Buffer<T: 'static> {
     owner: Owner<T>,
     range: Range<usize>,
