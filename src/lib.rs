@@ -1,10 +1,19 @@
 //! Automatic differentiation over dense, CSR and row-sparse tensors.
 
+pub mod check;
 mod error;
 mod kernels;
+pub mod ops;
+mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
+pub use ops::LossReduction;
+pub use tape::{
+    ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
+    Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch, Surrogate,
+    Tape, Var, evaluate,
+};
 #[cfg(feature = "random")]
 pub use tensor::random;
 #[cfg(feature = "proptest")]
@@ -13,15 +22,3 @@ pub use tensor::{
     Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real, RowSparseView,
     Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
 };
-
-/// What to do when an operator has no table row for its operands' storage types.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fallback {
-    /// Make operands dense without a word.
-    Allow,
-    /// Make operands dense and say so, once per source line.
-    #[default]
-    Warn,
-    /// Return an error.
-    Deny,
-}

@@ -1,9 +1,43 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
+pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod convert;
+pub(crate) mod dense_csr;
+mod drive;
+pub(crate) mod elementwise;
+#[cfg(test)]
+mod elementwise_accuracy;
+#[cfg(test)]
+mod elementwise_tests;
+#[cfg(test)]
+mod elementwise_throughput;
+#[cfg(test)]
+mod elementwise_values;
+pub(crate) mod gather;
+pub(crate) mod gemm;
+mod isa;
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_x86;
+mod math;
+pub(crate) mod merge;
+pub(crate) mod patterns;
+mod real;
+pub(crate) mod reduce;
+pub(crate) mod row_softmax;
+pub(crate) mod sampled;
+pub(crate) mod spgemm;
+pub(crate) mod spmm;
+#[cfg(test)]
+mod tests;
+pub(crate) mod threads;
+pub(crate) mod transposed;
+mod vectorized;
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, Div, Mul, Neg, Range, Sub};
+
+pub use real::Real;
 
 /// What kernels need of an element type.
 pub trait Number:
@@ -25,11 +59,6 @@ impl Number for f32 {}
 impl Number for f64 {}
 impl Number for i64 {}
 
-/// A floating-point [`Number`].
-pub trait Real: Number + num_traits::Float {}
-impl Real for f32 {}
-impl Real for f64 {}
-
 /// A CSR matrix as kernels see it. `indptr` need not start at 0; `indices` and `values` hold
 /// exactly the entries that it spans.
 #[derive(Clone, Copy)]
@@ -45,9 +74,15 @@ impl<'a, T> CsrRef<'a, T> {
         self.indptr.len() - 1
     }
 
-    pub fn row(&self, i: usize) -> (&'a [u32], &'a [T]) {
+    /// Where row `i` is among the entries.
+    #[inline]
+    pub fn range(&self, i: usize) -> Range<usize> {
         let base = self.indptr[0];
-        let range = self.indptr[i] - base..self.indptr[i + 1] - base;
+        self.indptr[i] - base..self.indptr[i + 1] - base
+    }
+
+    pub fn row(&self, i: usize) -> (&'a [u32], &'a [T]) {
+        let range = self.range(i);
         (&self.indices[range.clone()], &self.values[range])
     }
 }

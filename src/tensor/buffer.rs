@@ -62,6 +62,16 @@ impl<T: 'static> Buffer<T> {
         self.try_into_vec().unwrap_or_else(|shared| shared.to_vec())
     }
 
+    /// The elements, to be written, if this is the only handle to a whole `Vec`.
+    pub(crate) fn unique(&mut self) -> Option<&mut [T]> {
+        match &mut self.owner {
+            Owner::Vec(vec) if self.range == (0..vec.len()) => {
+                Arc::get_mut(vec).map(|v| &mut v[..])
+            }
+            _ => None,
+        }
+    }
+
     /// The elements as a `Vec` if that needs no copy, else the buffer back.
     pub(crate) fn try_into_vec(self) -> Result<Vec<T>, Self> {
         let Buffer { owner, range } = self;

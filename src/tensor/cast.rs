@@ -16,7 +16,7 @@ use crate::kernels::{CsrRef, convert, prefix_sum};
 /// Values of any type `as` another, with a single rounding.
 macro_rules! converted {
     ($values:expr, $to:ty) => {
-        each_dtype!(Values::$values, v => v.iter().map(|&x| x as $to).collect::<Vec<$to>>())
+        each_dtype!(Slice::$values, v => v.iter().map(|&x| x as $to).collect::<Vec<$to>>())
     };
 }
 
@@ -57,16 +57,23 @@ impl Tensor {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     pub fn cast(&self, dtype: DType) -> Tensor {
-        if dtype == self.dtype() {
-            return self.clone();
-        }
-        let values = match dtype {
-            DType::F32 => f32::erase(converted!(&self.values, f32).into()),
-            DType::F64 => f64::erase(converted!(&self.values, f64).into()),
-            DType::I64 => i64::erase(converted!(&self.values, i64).into()),
-        };
-        Tensor::from_parts(self.shape.clone(), self.layout.clone(), values)
+        if dtype == self.dtype() { self.clone() } else { cast_view_dtype(self.view(), dtype) }
     }
+}
+
+/// A copy of any operand with another element type.
+pub(crate) fn cast_view_dtype(view: View<'_>, dtype: DType) -> Tensor {
+    let values = match dtype {
+        DType::F32 => f32::erase(converted!(view.values(), f32).into()),
+        DType::F64 => f64::erase(converted!(view.values(), f64).into()),
+        DType::I64 => i64::erase(converted!(view.values(), i64).into()),
+    };
+    let layout = match view {
+        View::Dense(_) => Layout::Dense,
+        View::Csr(v) => Layout::Csr(v.pattern.clone()),
+        View::RowSparse(v) => Layout::RowSparse(v.rows.clone()),
+    };
+    Tensor::from_parts(view.shape().into(), layout, values)
 }
 
 /// A copy of any operand in the storage type `stype`.

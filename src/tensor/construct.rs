@@ -177,6 +177,16 @@ impl Tensor {
         Tensor::dense(shape, values)
     }
 
+    /// A dense tensor from a function of the row-major position; for the crate's own samples.
+    pub(crate) fn from_fn<T: Element>(
+        shape: impl Into<Shape>,
+        f: impl FnMut(usize) -> T,
+    ) -> Tensor {
+        let shape = shape.into();
+        let values: Vec<T> = (0..shape.size()).map(f).collect();
+        Tensor::from_parts(shape, Layout::Dense, T::erase(values.into()))
+    }
+
     /// Zeros of the same shape, storage and element type; a sparse result stores nothing.
     pub fn zeros_like(&self) -> Tensor {
         let (layout, stored) = match &self.layout {

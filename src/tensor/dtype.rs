@@ -69,6 +69,10 @@ pub trait Element:
     /// The typed buffer by value, if the type fits.
     fn into_buffer(values: Values) -> Option<Buffer<Self>>;
 
+    /// The elements to be written; empty if the type differs or the memory is shared.
+    #[doc(hidden)]
+    fn unique_slice(values: &mut Values) -> &mut [Self];
+
     /// This slice with its type erased.
     fn erase_slice(slice: &[Self]) -> Slice<'_>;
 
@@ -107,6 +111,13 @@ macro_rules! element {
                 match values {
                     Values::$variant(b) => Some(b),
                     _ => None,
+                }
+            }
+
+            fn unique_slice(values: &mut Values) -> &mut [Self] {
+                match values {
+                    Values::$variant(b) => b.unique().unwrap_or_default(),
+                    _ => &mut [],
                 }
             }
 

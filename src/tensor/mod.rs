@@ -2,7 +2,7 @@
 
 mod approx;
 mod buffer;
-mod cast;
+pub(crate) mod cast;
 mod construct;
 mod display;
 pub(crate) mod dtype;

@@ -117,6 +117,11 @@ impl Pattern {
         &self.indices
     }
 
+    /// Row pointers and column ids together.
+    pub(crate) fn parts(&self) -> (&[usize], &[u32]) {
+        (&self.indptr, &self.indices)
+    }
+
     pub(crate) fn into_parts(self) -> (Buffer<usize>, Buffer<u32>) {
         (self.indptr, self.indices)
     }

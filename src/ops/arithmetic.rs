@@ -1,0 +1,299 @@
+//! Element-wise functions of two operands, or of one and a number.
+
+use std::ops;
+use std::sync::LazyLock;
+
+use super::map::expr::Expr;
+use super::map::{Map, Named};
+use crate::error::{ErrorKind, Result};
+use crate::kernels::elementwise::Binary;
+use crate::tape::op::{OpRef, Sample};
+use crate::tape::{Var, evaluate};
+use crate::tensor::Tensor;
+
+fn operator(name: &str, op: Binary) -> Named {
+    let expr = Expr::build(2, |b| {
+        let (l, r) = (b.input(0), b.input(1));
+        b.binary(op, l, r)
+    });
+    Named::new(name, expr)
+}
+
+/// `x op s`, or `s op x`.
+fn with_scalar(name: &str, op: Binary, scalar: f64, reversed: bool) -> Map {
+    let expr = Expr::build(1, |b| {
+        let (x, s) = (b.input(0), b.scalar(0));
+        if reversed { b.binary(op, s, x) } else { b.binary(op, x, s) }
+    });
+    Map::named(name, expr, &[scalar], false)
+}
+
+/// Methods of [`Var`] and [`Tensor`] for two operands and for a number on either side:
+/// documentation, names, primitive, and an example's operands and result.
+macro_rules! operators {
+    ($($doc:literal $name:ident, $scalar:ident $(, $reversed:ident)? = $op:ident,
+        $l:literal, $r:literal => $value:literal;)*) => {
+        impl<'t> Var<'t> {$(
+            #[doc = concat!($doc, " Shapes broadcast by numpy's rules; sparse operands do not.")]
+            ///
+            #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
+                "let (l, r) = (Tensor::scalar(", $l, "f64), Tensor::scalar(", $r, "f64));\n",
+                "let y = tape.constant(l).", stringify!($name), "(tape.constant(r));\n",
+                "assert_eq!(y.item::<f64>()?, ", $value, ");\n",
+                "# Ok::<(), sparsetape::Error>(())\n```")]
+            #[track_caller]
+            pub fn $name(self, other: Var<'t>) -> Var<'t> {
+                let shapes = [self.shape().ok(), other.shape().ok()];
+                Var::apply(named(Binary::$op).for_shapes(&shapes), &[self, other])
+            }
+
+            #[doc = concat!("[`Var::", stringify!($name), "`] with the same number everywhere. The \
+                result is sparse iff it is 0 for an absent entry.")]
+            ///
+            #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
+                "let x = tape.constant(Tensor::scalar(", $l, "f64));\n",
+                "let y = x.", stringify!($scalar), "(", $r, "_f64);\n",
+                "assert_eq!(y.item::<f64>()?, ", $value, ");\n",
+                "# Ok::<(), sparsetape::Error>(())\n```")]
+            #[track_caller]
+            pub fn $scalar(self, scalar: f64) -> Var<'t> {
+                Var::apply(with_scalar(stringify!($scalar), Binary::$op, scalar, false), &[self])
+            }
+
+            $(
+            #[doc = concat!("[`Var::", stringify!($name), "`] with the number on the left.")]
+            ///
+            #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
+                "let x = tape.constant(Tensor::scalar(", $r, "f64));\n",
+                "let y = x.", stringify!($reversed), "(", $l, "_f64);\n",
+                "assert_eq!(y.item::<f64>()?, ", $value, ");\n",
+                "# Ok::<(), sparsetape::Error>(())\n```")]
+            #[track_caller]
+            pub fn $reversed(self, scalar: f64) -> Var<'t> {
+                Var::apply(with_scalar(stringify!($reversed), Binary::$op, scalar, true), &[self])
+            }
+            )?
+        )*}
+
+        impl Tensor {$(
+            #[doc = concat!("Unrecorded [`Var::", stringify!($name), "`].")]
+            ///
+            /// # Errors
+            /// What the recorded operator refuses, at once.
+            #[track_caller]
+            pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
+                let shapes = [Some(self.shape().clone()), Some(other.shape().clone())];
+                evaluate(named(Binary::$op).for_shapes(&shapes), &[self, other])
+            }
+
+            #[doc = concat!("Unrecorded [`Var::", stringify!($scalar), "`].")]
+            ///
+            /// # Errors
+            /// What the recorded operator refuses, at once.
+            #[track_caller]
+            pub fn $scalar(&self, scalar: f64) -> Result<Tensor> {
+                evaluate(with_scalar(stringify!($scalar), Binary::$op, scalar, false), &[self])
+            }
+
+            $(
+            #[doc = concat!("Unrecorded [`Var::", stringify!($reversed), "`].")]
+            ///
+            /// # Errors
+            /// What the recorded operator refuses, at once.
+            #[track_caller]
+            pub fn $reversed(&self, scalar: f64) -> Result<Tensor> {
+                evaluate(with_scalar(stringify!($reversed), Binary::$op, scalar, true), &[self])
+            }
+            )?
+        )*}
+
+        static OPERATORS: LazyLock<Vec<(Binary, Named)>> = LazyLock::new(|| {
+            vec![$((Binary::$op, operator(stringify!($name), Binary::$op))),*]
+        });
+
+        /// Names of the forms with a number.
+        const SCALAR_FORMS: &[(Binary, &str)] = &[$((Binary::$op, stringify!($scalar))),*];
+    };
+}
+
+operators! {
+    "l + r. (MXNet: `elemwise_add`, `broadcast_add`.)" add, add_scalar = Add, "2.5", "1.0" => "3.5";
+    "l − r. (MXNet: `elemwise_sub`, `broadcast_sub`.)" sub, sub_scalar, rsub_scalar = Sub, "2.5", "1.0" => "1.5";
+    "l · r. (MXNet: `elemwise_mul`, `broadcast_mul`.)" mul, mul_scalar = Mul, "2.5", "2.0" => "5.0";
+    "l / r. (MXNet: `elemwise_div`, `broadcast_div`.)" div, div_scalar, rdiv_scalar = Div, "2.5", "2.0" => "1.25";
+    "The greater; the gradient of a tie goes to the left. (MXNet: `maximum`.)" maximum, maximum_scalar = Max, "2.5", "2.0" => "2.5";
+    "The smaller; the gradient of a tie goes to the left. (MXNet: `minimum`.)" minimum, minimum_scalar = Min, "2.5", "2.0" => "2.0";
+    "l to the power r. (MXNet: `power`.)" power, power_scalar, rpower_scalar = Pow, "2.5", "2.0" => "6.25";
+    "√(l² + r²). (MXNet: `hypot`.)" hypot, hypot_scalar = Hypot, "3.0", "4.0" => "5.0";
+    "The remainder of l / r with the sign of r, and 0 for r = 0. (MXNet: `mod`.)" modulo, modulo_scalar, rmodulo_scalar = Mod, "-2.5", "2.0" => "1.5";
+    "1 where l = r, else 0. (MXNet: `equal`.)" equal, equal_scalar = Eq, "2.5", "2.0" => "0.0";
+    "1 where l ≠ r, else 0. (MXNet: `not_equal`.)" not_equal, not_equal_scalar = Ne, "2.5", "2.0" => "1.0";
+    "1 where l > r, else 0. (MXNet: `greater`.)" greater, greater_scalar = Gt, "2.5", "2.0" => "1.0";
+    "1 where l ≥ r, else 0. (MXNet: `greater_equal`.)" greater_equal, greater_equal_scalar = Ge, "2.5", "2.0" => "1.0";
+    "1 where l < r, else 0. (MXNet: `lesser`.)" lesser, lesser_scalar = Lt, "2.5", "2.0" => "0.0";
+    "1 where l ≤ r, else 0. (MXNet: `lesser_equal`.)" lesser_equal, lesser_equal_scalar = Le, "2.5", "2.0" => "0.0";
+}
+
+fn named(op: Binary) -> &'static Named {
+    static BY_PRIMITIVE: LazyLock<Vec<&'static Named>> = LazyLock::new(|| {
+        let mut table: Vec<&'static Named> = Vec::new();
+        for (op, named) in OPERATORS.iter() {
+            table.resize(table.len().max(*op as usize + 1), named);
+            table[*op as usize] = named;
+        }
+        table
+    });
+    BY_PRIMITIVE[op as usize]
+}
+
+fn clip(lo: f64, hi: f64) -> OpRef {
+    // select(x < lo, lo, select(x > hi, hi, x)): the gradient passes at both bounds.
+    let expr = Expr::build(1, |b| {
+        let (x, lo, hi) = (b.input(0), b.scalar(0), b.scalar(1));
+        let (below, above) = (b.binary(Binary::Lt, x, lo), b.binary(Binary::Gt, x, hi));
+        let capped = b.select(above, hi, x);
+        b.select(below, lo, capped)
+    });
+    Map::named("clip", expr, &[lo, hi], false).into()
+}
+
+impl<'t> Var<'t> {
+    /// `lo` where the value is less, `hi` where it is more; the gradient passes at both bounds.
+    /// The result is sparse iff 0 is within the bounds. (MXNet: `clip`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::dense([3], vec![-2.0f32, 0.5, 2.0])?);
+    /// assert_eq!(x.clip(-1.0, 1.0).value()?.values::<f32>()?, [-1.0, 0.5, 1.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn clip(self, lo: f64, hi: f64) -> Var<'t> {
+        Var::apply(clip(lo, hi), &[self])
+    }
+}
+
+impl Tensor {
+    /// Unrecorded [`Var::clip`].
+    ///
+    /// # Errors
+    /// What the recorded operator refuses, at once.
+    #[track_caller]
+    pub fn clip(&self, lo: f64, hi: f64) -> Result<Tensor> {
+        evaluate(clip(lo, hi), &[self])
+    }
+}
+
+/// `+ - * /` between variables, and with numbers on either side.
+macro_rules! infix {
+    ($($trait:ident $name:ident $scalar:ident $left:expr;)*) => {$(
+        impl<'t> ops::$trait for Var<'t> {
+            type Output = Var<'t>;
+
+            #[track_caller]
+            fn $name(self, other: Var<'t>) -> Var<'t> {
+                Var::$name(self, other)
+            }
+        }
+
+        impl<'t> ops::$trait<f64> for Var<'t> {
+            type Output = Var<'t>;
+
+            #[track_caller]
+            fn $name(self, scalar: f64) -> Var<'t> {
+                self.$scalar(scalar)
+            }
+        }
+
+        impl<'t> ops::$trait<Var<'t>> for f64 {
+            type Output = Var<'t>;
+
+            #[track_caller]
+            fn $name(self, x: Var<'t>) -> Var<'t> {
+                let left: fn(Var<'t>, f64) -> Var<'t> = $left;
+                left(x, self)
+            }
+        }
+    )*};
+}
+
+infix! {
+    Add add add_scalar Var::add_scalar;
+    Sub sub sub_scalar Var::rsub_scalar;
+    Mul mul mul_scalar Var::mul_scalar;
+    Div div div_scalar Var::rdiv_scalar;
+}
+
+impl<'t> ops::Neg for Var<'t> {
+    type Output = Var<'t>;
+
+    #[track_caller]
+    fn neg(self) -> Var<'t> {
+        Var::neg(self)
+    }
+}
+
+pub(super) fn samples() -> Vec<Sample<Map>> {
+    let value = |i: usize, shift: f64| ((i as f64 + shift) * 0.77).sin() * 1.9;
+    let matrix = |skip: usize, shift: f64, positive: bool| {
+        Tensor::from_fn([3, 4], move |i| match i {
+            _ if i % skip == 0 || i / 4 == 1 => 0.0,
+            _ if positive => value(i, shift).abs() + 0.4,
+            _ => value(i, shift),
+        })
+    };
+    let full = |shape: &[usize], positive: bool| {
+        Tensor::from_fn(shape, move |i| {
+            if positive { value(i, 0.4).abs() + 0.5 } else { value(i, 0.4) + 2.5 }
+        })
+    };
+    let mut samples = Vec::new();
+    for (op, named) in OPERATORS.iter() {
+        let positive = *op == Binary::Pow;
+        let broadcasting =
+            |l: Tensor, r: Tensor| Sample::good(named.broadcasting().clone(), [l, r]);
+        samples.push(Sample::good(
+            named.equal().clone(),
+            [
+                if positive { full(&[3, 4], true) } else { matrix(3, 0.0, false) },
+                full(&[3, 4], true),
+            ],
+        ));
+        if !matches!(op, Binary::Div | Binary::Pow | Binary::Mod | Binary::Hypot) {
+            samples.push(Sample::good(
+                named.equal().clone(),
+                [matrix(3, 0.0, false), matrix(2, 5.0, false)],
+            ));
+        }
+        samples.push(broadcasting(full(&[3, 4], positive), full(&[4], positive)));
+        samples.push(broadcasting(full(&[2, 1, 3], positive), full(&[4, 1], positive)));
+        samples.push(broadcasting(full(&[3, 4], positive), full(&[], positive)));
+    }
+    for (op, name) in SCALAR_FORMS {
+        for scalar in [1.5, 0.0] {
+            if scalar == 0.0
+                && matches!(op, Binary::Div | Binary::Pow | Binary::Mod | Binary::Hypot)
+            {
+                continue;
+            }
+            let x = if *op == Binary::Pow { full(&[3, 4], true) } else { matrix(3, 0.3, false) };
+            samples.push(Sample::good(with_scalar(name, *op, scalar, false), [x]));
+        }
+        let x = full(&[3, 4], true);
+        samples.push(Sample::good(with_scalar(&format!("r{name}"), *op, 1.7, true), [x]));
+    }
+    let (equal, broadcasting) = (OPERATORS[0].1.equal(), OPERATORS[0].1.broadcasting());
+    let wide = || Tensor::from_fn([3, 5], |i| i as f64);
+    let narrow = Tensor::from_fn([3, 4], |i| i as f32);
+    let pair = || matrix(3, 0.0, false);
+    samples.push(Sample::bad(equal.clone(), [pair(), wide()], ErrorKind::Shape, "differ"));
+    samples.push(Sample::bad(
+        broadcasting.clone(),
+        [pair(), wide()],
+        ErrorKind::Shape,
+        "do not broadcast",
+    ));
+    samples.push(Sample::bad(equal.clone(), [pair(), narrow], ErrorKind::DType, "use `cast`"));
+    samples
+}

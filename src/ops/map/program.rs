@@ -1,0 +1,244 @@
+//! Expressions compiled to register code, and the rules that follow from them.
+
+use std::fmt;
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::Map;
+use super::derivative::{Backward, backward};
+use super::expr::{Expr, Id, Node};
+use super::kernel;
+use super::proof::{Support, support};
+use crate::kernels::elementwise::{Binary, Unary};
+use crate::tape::op::{ByDtype, Case, Ins};
+use crate::tensor::Stype;
+
+/// An expression, compiled once and kept forever: each distinct one exists once.
+pub(crate) struct Program {
+    /// For people: `sin`, or `sin'` for its backward rule.
+    pub label: String,
+    pub expr: Expr,
+    /// Which input is a cotangent, if the expression is a backward rule.
+    pub cotangent: Option<u8>,
+    pub code: Vec<Instr>,
+    pub registers: usize,
+    backward: Vec<OnceLock<Rule>>,
+    rows: Mutex<Vec<&'static Rows>>,
+}
+
+/// The backward rule of one operand.
+pub(crate) enum Rule {
+    Zero,
+    None(&'static str),
+    /// The cotangent is this operand of the backward expression itself.
+    Operand(u8),
+    /// A program over the backward operands listed: `0..n` are the operands, `n` the result, `n + 1`
+    /// its cotangent.
+    Map(&'static Program, SmallVec<[u8; 6]>),
+}
+
+/// One primitive, block by block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Instr {
+    Unary(Unary, Source, Target),
+    Binary(Binary, Source, Source, Target),
+    Select(Source, Source, Source, Target),
+    Copy(Source, Target),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Source {
+    Input(u8),
+    Scalar(u8),
+    Constant(f64),
+    Register(u16),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Target {
+    Register(u16),
+    Output,
+}
+
+/// The table of an element-wise operator, for scalars that prove the same supports.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub cases: Vec<Case<Map>>,
+    /// By sparse operands, a bit each; index 0 is unused.
+    supports: Vec<Support>,
+}
+
+impl Rows {
+    pub fn support(&self, sparse: u8) -> Support {
+        self.supports[sparse as usize]
+    }
+}
+
+impl Program {
+    /// The one program for this expression.
+    pub fn intern(label: String, expr: Expr, cotangent: Option<u8>) -> &'static Program {
+        type Known = FxHashMap<(Expr, Option<u8>, String), &'static Program>;
+        static PROGRAMS: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+        let mut programs = PROGRAMS.lock().unwrap_or_else(PoisonError::into_inner);
+        programs.entry((expr, cotangent, label)).or_insert_with_key(|(expr, cotangent, label)| {
+            let (code, registers) = compile(expr);
+            let backward = (0..expr.inputs).map(|_| OnceLock::new()).collect();
+            Box::leak(Box::new(Program {
+                label: label.clone(),
+                expr: expr.clone(),
+                cotangent: *cotangent,
+                code,
+                registers,
+                backward,
+                rows: Mutex::default(),
+            }))
+        })
+    }
+
+    /// The backward rule of operand `i`.
+    pub fn rule(&self, i: usize) -> &Rule {
+        self.backward[i].get_or_init(|| match backward(&self.expr, i as u8) {
+            Backward::Zero => Rule::Zero,
+            Backward::None(why) => Rule::None(why),
+            Backward::Expr(expr) => self.compact(i, expr),
+        })
+    }
+
+    /// A rule that takes only the operands that its expression uses.
+    fn compact(&self, i: usize, mut expr: Expr) -> Rule {
+        let dy = self.expr.inputs + 1;
+        let mut used: SmallVec<[u8; 6]> = SmallVec::new();
+        for node in &mut expr.nodes {
+            if let Node::Input(k) = node {
+                let at = used.iter().position(|u| u == k).unwrap_or_else(|| {
+                    used.push(*k);
+                    used.len() - 1
+                });
+                *k = at as u8;
+            }
+        }
+        if let [Node::Input(_)] = expr.nodes[..] {
+            return Rule::Operand(used[0]);
+        }
+        expr.inputs = used.len() as u8;
+        let cotangent = used.iter().position(|&u| u == dy).map(|at| at as u8);
+        let label = match self.expr.inputs {
+            1 => format!("{}'", self.label),
+            _ => format!("{}'{i}", self.label),
+        };
+        Rule::Map(Program::intern(label, expr, cotangent), used)
+    }
+
+    /// The table for these scalars.
+    pub fn rows(&self, scalars: &[f64]) -> &'static Rows {
+        let prove = |sparse| support(&self.expr, scalars, sparse, self.cotangent);
+        let masks = 1..1u8 << self.expr.inputs;
+        let everywhere = std::iter::once(Support::Everywhere);
+        let supports: Vec<Support> = everywhere.chain(masks.map(prove)).collect();
+        let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rows) = known.iter().find(|rows| rows.supports == supports) {
+            return rows;
+        }
+        let cases = cases(self.expr.inputs, &supports);
+        let rows = Box::leak(Box::new(Rows { cases, supports }));
+        known.push(rows);
+        rows
+    }
+}
+
+/// All rows: dense operands; then, for csr and for row-sparse, every choice of sparse operands that
+/// is proved sparse, or that has a dense operand to make the result dense.
+fn cases(inputs: u8, supports: &[Support]) -> Vec<Case<Map>> {
+    let row = |ins: Vec<Stype>, out| Case {
+        ins: Ins::Fixed(Vec::leak(ins)),
+        out,
+        run: ByDtype::floats(kernel::run::<f32>, kernel::run::<f64>),
+    };
+    let n = inputs as usize;
+    let all = (1u8 << inputs) - 1;
+    let mut cases = vec![row(vec![Stype::Default; n], Stype::Default)];
+    let mut masks: Vec<u8> = (1..=all).collect();
+    // Fewest dense operands first: ties between fallbacks go to the first row.
+    masks.sort_by_key(|mask| std::cmp::Reverse(mask.count_ones()));
+    for sparse in [Stype::Csr, Stype::RowSparse] {
+        for &mask in &masks {
+            let out = match supports[mask as usize] {
+                Support::Everywhere if mask == all => continue,
+                Support::Everywhere => Stype::Default,
+                _ => sparse,
+            };
+            let stype = |i: usize| if mask & 1 << i != 0 { sparse } else { Stype::Default };
+            cases.push(row((0..n).map(stype).collect(), out));
+        }
+    }
+    cases
+}
+
+/// Register code: registers are used again once their value is dead; a target is never a source.
+fn compile(expr: &Expr) -> (Vec<Instr>, usize) {
+    let mut last_use = vec![0usize; expr.nodes.len()];
+    for (i, node) in expr.nodes.iter().enumerate() {
+        node.operands().for_each(|a| last_use[a as usize] = i);
+    }
+    let mut code = Vec::new();
+    let mut place: Vec<Source> = Vec::with_capacity(expr.nodes.len());
+    let (mut free, mut registers) = (Vec::<u16>::new(), 0u16);
+    for (i, node) in expr.nodes.iter().enumerate() {
+        let at = |id: Id| place[id as usize];
+        let leaf = match *node {
+            Node::Input(k) => Some(Source::Input(k)),
+            Node::Scalar(k) => Some(Source::Scalar(k)),
+            Node::Constant(bits) => Some(Source::Constant(f64::from_bits(bits))),
+            _ => None,
+        };
+        let is_root = i == expr.root() as usize;
+        if let Some(leaf) = leaf {
+            if is_root {
+                code.push(Instr::Copy(leaf, Target::Output));
+            }
+            place.push(leaf);
+            continue;
+        }
+        let target = if is_root {
+            Target::Output
+        } else {
+            Target::Register(free.pop().unwrap_or_else(|| {
+                registers += 1;
+                registers - 1
+            }))
+        };
+        code.push(match *node {
+            Node::Unary(op, a) => Instr::Unary(op, at(a), target),
+            Node::Binary(op, l, r) => Instr::Binary(op, at(l), at(r), target),
+            Node::Select(c, yes, no) => Instr::Select(at(c), at(yes), at(no), target),
+            Node::Input(_) | Node::Scalar(_) | Node::Constant(_) => continue,
+        });
+        let mut dead: SmallVec<[u16; 3]> = SmallVec::new();
+        for a in node.operands().filter(|&a| last_use[a as usize] == i) {
+            match at(a) {
+                Source::Register(r) if !dead.contains(&r) => dead.push(r),
+                _ => {}
+            }
+        }
+        free.extend(dead);
+        place.push(match target {
+            Target::Register(r) => Source::Register(r),
+            Target::Output => Source::Constant(0.0),
+        });
+    }
+    (code, registers as usize)
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.label, self.expr)
+    }
+}
+
+impl PartialEq for Program {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}

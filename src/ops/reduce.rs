@@ -1,0 +1,126 @@
+//! Sums and means over axes.
+
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use crate::case;
+use crate::error::{ErrorKind, Result};
+use crate::tape::methods::methods;
+use crate::tape::op::{Case, Grads, Op, Sample};
+use crate::tape::structural::{Axes, BroadcastLike, Reduction, reduce, sum_mimic};
+use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tensor::{Real, Tensor, View};
+
+/// `sum` and `mean` over axes. Sparse operands are not made dense; their absent entries count as
+/// zeros (in the mean's divisor too).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sum(Reduction);
+
+fn over(axes: &[isize], keepdims: bool, mean: bool) -> Sum {
+    Sum(Reduction { axes: Axes::List(axes.into()), keepdims, mean })
+}
+
+methods! {
+    /// The sum of all elements, a 0-d value. (MXNet: `sum`, of shape (1,).)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::dense([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?);
+    /// assert_eq!(x.sum().item::<f32>()?, 10.0);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn sum(x) = Sum::default();
+    /// The mean of all elements, a 0-d value; absent entries of a sparse operand count as zeros.
+    /// (MXNet: `mean`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::csr([2, 2], vec![0, 1, 1], vec![0], vec![8.0f32])?);
+    /// assert_eq!(x.mean().item::<f32>()?, 2.0);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn mean(x) = Sum(Reduction { mean: true, ..Reduction::default() });
+    /// Sums over `axes` (negative ones count from the last), which go or stay with size 1.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::dense([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?);
+    /// assert_eq!(x.sum_axes(&[-1], false).value()?.values::<f32>()?, [3.0, 7.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn sum_axes(x; axes: &[isize], keepdims: bool) = over(axes, keepdims, false);
+    /// Means over `axes` (negative ones count from the last), which go or stay with size 1.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::dense([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?);
+    /// assert_eq!(x.mean_axes(&[0], false).value()?.values::<f32>()?, [2.0, 3.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn mean_axes(x; axes: &[isize], keepdims: bool) = over(axes, keepdims, true);
+}
+
+fn sum<T: Real>(op: &Sum, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
+    reduce::<T>(&op.0, ins[0], out, scratch)
+}
+
+impl Op for Sum {
+    const NAME: &'static str = "sum";
+
+    fn label(&self) -> Cow<'_, str> {
+        Cow::Borrowed(if self.0.mean { "mean" } else { "sum" })
+    }
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+        match ins[0].known() {
+            Some(shape) => out.set(&self.0.result(&shape)?),
+            None => Ok(()),
+        }
+    }
+
+    fn cases(&self) -> &'static [Case<Self>] {
+        static CASES: [Case<Sum>; 3] = [
+            case!([Default] => Default, sum),
+            case!([Csr] => Default, sum),
+            case!([RowSparse] => Default, sum),
+        ];
+        &CASES
+    }
+
+    fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || Var::apply(BroadcastLike::new(self.0.clone()), &[dy, x[0]]));
+    }
+
+    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
+        let small = self.0.result(ins[0].shape()).unwrap_or_default();
+        sum_mimic(&self.0, &ins[0], &small)
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let value = |i: usize| if i.is_multiple_of(3) { 0.0 } else { i as f64 - 4.5 };
+        let matrix = || Tensor::from_fn([3, 4], value);
+        let cube = || Tensor::from_fn([2, 3, 2], value);
+        let mean = |axes: &[isize]| over(axes, false, true);
+        let mut samples = vec![
+            Sample::good(Sum::default(), [matrix()]),
+            Sample::good(Sum::default(), [Tensor::scalar(3.0)]),
+            Sample::good(Sum(Reduction { mean: true, ..Reduction::default() }), [cube()]),
+            Sample::bad(over(&[2], false, false), [matrix()], ErrorKind::Index, "out of bounds"),
+            Sample::bad(over(&[0, -2], false, false), [matrix()], ErrorKind::Shape, "twice"),
+        ];
+        for axes in [&[0][..], &[1], &[-1], &[0, 1]] {
+            samples.push(Sample::good(over(axes, false, false), [matrix()]));
+            samples.push(Sample::good(over(axes, true, false), [matrix()]));
+            samples.push(Sample::good(mean(axes), [matrix()]));
+        }
+        for axes in [&[0][..], &[1], &[2], &[0, 2], &[1, 2]] {
+            samples.push(Sample::good(over(axes, false, false), [cube()]));
+        }
+        samples
+    }
+}

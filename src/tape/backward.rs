@@ -1,0 +1,307 @@
+//! Reverse mode: the sweep over the recording, from a result to the leaves.
+
+use std::panic::Location;
+
+use smallvec::SmallVec;
+
+use super::gradients::Gradients;
+use super::op::{Cotangent, Grads, OpRef};
+use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
+use super::var::Var;
+use super::{Scope, Tape, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{Stype, Tensor, Type};
+
+impl<'t> Var<'t> {
+    /// Gradients of this single number with respect to all leaves that want one.
+    ///
+    /// The backward recording is dropped when this returns; [`Tape::grad`] keeps it, for higher
+    /// orders.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.variable(Tensor::dense([2], vec![1.0f64, 3.0])?);
+    /// let gradients = x.square().sum().backward()?;
+    /// assert_eq!(gradients.wrt(x).unwrap().values::<f64>()?, [2.0, 6.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first error on the way here; [`ErrorKind::Shape`] unless there is exactly one element;
+    /// [`ErrorKind::NotDifferentiable`] naming the operator and line without a derivative.
+    #[track_caller]
+    pub fn backward(self) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        self.backward_into(&mut gradients)?;
+        Ok(gradients)
+    }
+
+    /// [`Var::backward`] into gradients of an earlier step, whose memory is used again. A parameter's
+    /// [`GradReq`](crate::GradReq) says whether the new gradient replaces the old one or is added.
+    ///
+    /// # Errors
+    /// As [`Var::backward`].
+    #[track_caller]
+    pub fn backward_into(self, gradients: &mut Gradients) -> Result<()> {
+        self.tape.backward(self, None, gradients, Location::caller())
+    }
+
+    /// Gradients of `Σ dy · self`: the head cotangent `dy` has this variable's shape and element
+    /// type, and any storage type.
+    ///
+    /// # Errors
+    /// As [`Var::backward`]; [`ErrorKind::Shape`] or [`ErrorKind::DType`] if `dy` does not fit.
+    #[track_caller]
+    pub fn backward_with(self, dy: &Tensor) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        self.tape.backward(self, Some(dy), &mut gradients, Location::caller())?;
+        Ok(gradients)
+    }
+}
+
+impl Tape {
+    /// Gradients of the single number `y` with respect to `xs`, recorded on this tape, so that they
+    /// can be differentiated again.
+    ///
+    /// An input that `y` does not depend on has a zero gradient (without rows, where it is
+    /// row-sparse).
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.variable(Tensor::scalar(2.0f64));
+    /// let y = x * x * x;
+    /// let first = tape.grad(y, &[x])?[0];
+    /// let second = tape.grad(first, &[x])?[0];
+    /// assert_eq!((first.item::<f64>()?, second.item::<f64>()?), (12.0, 12.0));
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Var::backward`].
+    #[track_caller]
+    pub fn grad<'t>(&'t self, y: Var<'t>, xs: &[Var<'t>]) -> Result<Vec<Var<'t>>> {
+        let dy = self.ones_head(y.ok()?, Location::caller())?;
+        self.grad_recorded(y, dy, xs, Location::caller())
+    }
+
+    /// [`Tape::grad`] of `Σ dy · y` for a recorded head cotangent of any storage type.
+    ///
+    /// # Errors
+    /// As [`Var::backward_with`].
+    #[track_caller]
+    pub fn grad_with<'t>(
+        &'t self,
+        y: Var<'t>,
+        dy: Var<'t>,
+        xs: &[Var<'t>],
+    ) -> Result<Vec<Var<'t>>> {
+        check_head(&y.ty()?, &dy.ty()?)?;
+        self.grad_recorded(y, dy, xs, Location::caller())
+    }
+
+    fn grad_recorded<'t>(
+        &'t self,
+        y: Var<'t>,
+        dy: Var<'t>,
+        xs: &[Var<'t>],
+        at: &'static Location<'static>,
+    ) -> Result<Vec<Var<'t>>> {
+        let mut reaches = vec![false; y.id as usize + 1];
+        for x in xs {
+            if let Some(reached) = reaches.get_mut(x.ok()?.id as usize) {
+                *reached = true;
+            }
+        }
+        {
+            let recording = self.recording.borrow();
+            for (id, node) in recording.nodes[..reaches.len()].iter().enumerate() {
+                let depends = node.ty.dtype.is_float()
+                    && node.needs_grad
+                    && node.ins.iter().any(|&i| reaches[i as usize]);
+                reaches[id] |= depends;
+            }
+        }
+        let cotangents = self.sweep(y, dy, |id| reaches[id as usize])?;
+        let one = |x: &Var<'t>| match cotangents.get(x.id as usize).copied().flatten() {
+            Some(id) => self.in_grad_stype(x.id, Var { tape: self, id }, at).ok(),
+            None => self.apply(ZerosLike.into(), &[*x], at).ok(),
+        };
+        xs.iter().map(one).collect()
+    }
+
+    fn backward(
+        &self,
+        y: Var<'_>,
+        dy: Option<&Tensor>,
+        gradients: &mut Gradients,
+        at: &'static Location<'static>,
+    ) -> Result<()> {
+        let y = y.ok()?;
+        let start = self.len();
+        let result = self.no_grad(|| {
+            let dy = match dy {
+                None => self.ones_head(y, at)?,
+                Some(dy) => {
+                    check_head(&y.ty()?, &dy.ty())?;
+                    self.constant(dy.clone())
+                }
+            };
+            let needs = |id: u32| self.recording.borrow().nodes[id as usize].needs_grad;
+            let cotangents = self.sweep(y, dy, needs)?;
+            self.collect(&cotangents, gradients, at)
+        });
+        self.truncate(start);
+        result
+    }
+
+    fn ones_head<'t>(&'t self, y: Var<'t>, at: &'static Location<'static>) -> Result<Var<'t>> {
+        let ty = y.ty()?;
+        if ty.shape.size() != 1 {
+            let message = format!(
+                "a gradient without a head cotangent needs a single number, got {ty}; reduce it \
+                 with `sum` or `mean`, or give the cotangent"
+            );
+            return Err(Error::new(ErrorKind::Shape, message).operator("backward").at(at));
+        }
+        self.apply(OnesLike.into(), &[y], at).ok()
+    }
+
+    /// Cotangents by node id, for the nodes that `wanted` names, down from `y`.
+    fn sweep<'t>(
+        &'t self,
+        y: Var<'t>,
+        dy: Var<'t>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Vec<Option<u32>>> {
+        let mut cotangents: Vec<Option<u32>> = vec![None; y.id as usize + 1];
+        cotangents[y.id as usize] = Some(dy.id);
+        for id in (0..=y.id).rev() {
+            let Some(dy) = cotangents[id as usize] else { continue };
+            if !wanted(id) {
+                continue;
+            }
+            let Some((op, ins, at)) = self.operation(id) else { continue };
+            let _line = Scope::enter(&self.at, Some(at));
+            let want: SmallVec<[bool; 4]> = ins.iter().map(|&i| wanted(i)).collect();
+            if !want.contains(&true) {
+                continue;
+            }
+            let var = |id: u32| Var { tape: self, id };
+            let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&i| var(i)).collect();
+            let mut grads = Grads::new(want);
+            op.vjp(&x, var(id), var(dy), &mut grads);
+            for (i, x) in x.iter().enumerate().filter(|(i, _)| grads.want[*i]) {
+                let Some(dx) = self.answer(&op, i, *x, grads.answers[i], at)? else { continue };
+                let slot = &mut cotangents[x.id as usize];
+                *slot = Some(match *slot {
+                    None => dx.id,
+                    Some(sum) => self.apply(Accumulate.into(), &[var(sum), dx], at).ok()?.id,
+                });
+            }
+        }
+        Ok(cotangents)
+    }
+
+    fn operation(
+        &self,
+        id: u32,
+    ) -> Option<(OpRef, SmallVec<[u32; 4]>, &'static Location<'static>)> {
+        let recording = self.recording.borrow();
+        let node = &recording.nodes[id as usize];
+        node.op.clone().map(|op| (op, node.ins.clone(), node.at))
+    }
+
+    /// The cotangent of operand `i` in its cotangent space, from a backward rule's answer.
+    fn answer<'t>(
+        &'t self,
+        op: &OpRef,
+        i: usize,
+        x: Var<'t>,
+        answer: Option<Cotangent<'t>>,
+        at: &'static Location<'static>,
+    ) -> Result<Option<Var<'t>>> {
+        let fault = |kind, message: String| {
+            Error::new(kind, message).operator(op.label()).operands([self.type_of(x)]).at(at)
+        };
+        let dx = match answer {
+            Some(Cotangent::Zero) => return Ok(None),
+            Some(Cotangent::Var(dx)) => dx.ok()?,
+            Some(Cotangent::NotDifferentiable(why)) => {
+                let message = format!("no derivative with respect to operand {i}: {why}");
+                return Err(fault(ErrorKind::NotDifferentiable, message));
+            }
+            None => {
+                let message = format!("the backward rule gives no answer for operand {i}");
+                return Err(fault(ErrorKind::NotDifferentiable, message));
+            }
+        };
+        let (to, from) = (self.type_of(x), self.type_of(dx));
+        if (&to.shape, to.dtype) != (&from.shape, from.dtype) {
+            let message = format!("the backward rule gives operand {i} a cotangent of type {from}");
+            return Err(fault(ErrorKind::State, message));
+        }
+        let outside = match to.stype {
+            Stype::Default => false,
+            Stype::Csr => true,
+            Stype::RowSparse => from.stype != Stype::RowSparse,
+        };
+        let dx = if outside { self.apply(Project.into(), &[dx, x], at) } else { dx };
+        dx.ok().map(Some)
+    }
+
+    fn in_grad_stype<'t>(
+        &'t self,
+        leaf: u32,
+        dx: Var<'t>,
+        at: &'static Location<'static>,
+    ) -> Var<'t> {
+        let asked = self.recording.borrow().nodes[leaf as usize].grad_stype;
+        match asked {
+            Some(stype) if stype != self.type_of(dx).stype => {
+                self.apply(CastStorage::to(stype).into(), &[dx], at)
+            }
+            _ => dx,
+        }
+    }
+
+    fn collect(
+        &self,
+        cotangents: &[Option<u32>],
+        gradients: &mut Gradients,
+        at: &'static Location<'static>,
+    ) -> Result<()> {
+        gradients.begin(self);
+        for (leaf, cotangent) in cotangents.iter().enumerate() {
+            let Some(id) = *cotangent else { continue };
+            let leaf = leaf as u32;
+            let parameter = {
+                let node = &self.recording.borrow().nodes[leaf as usize];
+                match &node.value {
+                    _ if node.op.is_some() || !node.needs_grad => continue,
+                    Value::Parameter(parameter, _) => Some(parameter.clone()),
+                    Value::Tensor(_) => None,
+                }
+            };
+            let dx = self.in_grad_stype(leaf, Var { tape: self, id }, at).value()?;
+            match parameter {
+                Some(parameter) => gradients.add(self, &parameter, dx)?,
+                None => gradients.put(leaf, dx),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_head(y: &Type, dy: &Type) -> Result<()> {
+    let fault = |kind| {
+        let message = format!("the head cotangent is {dy}, the result {y}");
+        Err(Error::new(kind, message).operator("backward"))
+    };
+    match () {
+        _ if y.shape != dy.shape => fault(ErrorKind::Shape),
+        _ if y.dtype != dy.dtype => fault(ErrorKind::DType),
+        _ => Ok(()),
+    }
+}

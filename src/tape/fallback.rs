@@ -1,0 +1,85 @@
+//! What happens when an operand must be made dense.
+
+use std::collections::HashSet;
+use std::panic::Location;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use super::op::DynOp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::Type;
+
+/// What to do when no row of an operator's table takes an operand's storage type, so that the operand
+/// would have to be made dense.
+///
+/// A warning goes through `tracing`, once per source line; where no subscriber and no logger
+/// listens it goes to stderr.
+///
+/// ```
+/// use sparsetape::{ErrorKind, Fallback, Stype, Tape, Tensor};
+/// let x = Tensor::csr([1, 2], vec![0, 1], vec![0], vec![3.0f32])?;
+/// let tape = Tape::new();
+/// tape.set_fallback(Fallback::Deny);
+/// let error = tape.constant(x).exp().value().unwrap_err(); // exp(0) is not 0
+/// assert_eq!(error.kind(), ErrorKind::Fallback);
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fallback {
+    /// Make it dense, by a recorded cast.
+    Allow,
+    /// As `Allow`, and say so.
+    #[default]
+    Warn,
+    /// Return an error.
+    Deny,
+}
+
+/// Applies the policy to one operand that is about to be made dense.
+pub(crate) fn report(
+    policy: Fallback,
+    op: &dyn DynOp,
+    ins: &[Type],
+    operand: usize,
+    at: &'static Location<'static>,
+) -> Result<()> {
+    let what = || {
+        let (ty, elements) = (&ins[operand], ins[operand].shape.size());
+        format!("no kernel takes operand {operand} as {}: {elements} elements", ty.stype)
+    };
+    match policy {
+        Fallback::Allow => Ok(()),
+        Fallback::Deny => {
+            let message = format!(
+                "{} would be made dense; cast the operand with `cast_storage`, or allow it",
+                what()
+            );
+            Err(Error::new(ErrorKind::Fallback, message))
+        }
+        Fallback::Warn => {
+            if first_time(at) {
+                let types: Vec<String> = ins.iter().map(Type::to_string).collect();
+                let (label, types, what) = (op.label(), types.join(", "), what());
+                warn(&format!(
+                    "{label}({types}): {what} are made dense (at {at}); `Fallback::Allow` \
+                     silences this, `Fallback::Deny` makes it an error"
+                ));
+            }
+            Ok(())
+        }
+    }
+}
+
+fn first_time(at: &'static Location<'static>) -> bool {
+    static SEEN: LazyLock<Mutex<HashSet<&'static Location<'static>>>> =
+        LazyLock::new(Mutex::default);
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(at)
+}
+
+fn warn(message: &str) {
+    let logger = log::max_level() != log::LevelFilter::Off;
+    if tracing::dispatcher::has_been_set() || logger {
+        tracing::warn!("{message}");
+    } else {
+        eprintln!("sparsetape: {message}");
+    }
+}

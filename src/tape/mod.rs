@@ -1,0 +1,479 @@
+//! The recording: operators, values and gradients, define-by-run.
+
+mod backward;
+mod execute;
+mod fallback;
+mod gradients;
+mod memory;
+pub(crate) mod methods;
+pub(crate) mod op;
+mod parameter;
+mod refine;
+mod registry;
+pub(crate) mod structural;
+mod var;
+
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::sync::RwLockReadGuard;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use smallvec::SmallVec;
+
+pub use execute::evaluate;
+use execute::{Few, Plan, Workspace, explain, plan};
+pub use fallback::Fallback;
+pub use gradients::Gradients;
+use memory::Made;
+pub use memory::{Out, Scratch};
+pub use op::{
+    ByDtype, Case, Cotangent, DynOp, Gradient, Grads, Ins, Kernel, Op, OpRef, Read, Sample,
+    Surrogate,
+};
+pub use parameter::{GradReq, Parameter, Params};
+pub(crate) use parameter::{Stored, StoredLayout};
+pub use refine::PartialShape;
+pub(crate) use refine::unify_dims;
+pub use registry::Registry;
+use structural::CastStorage;
+pub use var::Var;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{Shape, Slice, Stype, Tensor, Type, View};
+
+/// A recording of eager operations, and the memory that they run in.
+///
+/// Values live until [`Tape::clear`], which keeps the memory for the next step. A tape belongs to
+/// one thread; parameters are shared between tapes by handle.
+///
+/// ```
+/// use sparsetape::{Stype, Tape, Tensor};
+/// let tape = Tape::new();
+/// let x = tape.constant(Tensor::csr([2, 5], vec![0, 1, 2], vec![1, 4], vec![2.0f32, 3.0])?);
+/// let w = tape.variable(Tensor::full([5, 1], 0.1f32)?);
+/// let loss = x.dot(w).square().mean();
+/// let gradients = loss.backward()?;
+/// let dw = gradients.wrt(w).unwrap();
+/// assert_eq!((dw.stype(), dw.rows()), (Stype::RowSparse, Some(&[1, 4][..])));
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+pub struct Tape {
+    recording: RefCell<Recording>,
+    workspace: RefCell<Workspace>,
+    fallback: Cell<Fallback>,
+    training: Cell<bool>,
+    detect_non_finite: Cell<bool>,
+    /// How many `no_grad` scopes are open.
+    no_grad: Cell<usize>,
+    /// While a backward rule runs: the line of the forward node.
+    at: Cell<Option<&'static Location<'static>>>,
+    /// Tells tapes apart.
+    number: u64,
+}
+
+#[derive(Default)]
+struct Recording {
+    nodes: Vec<Node>,
+    errors: Vec<Error>,
+    /// How many recordings this tape has forgotten.
+    cleared: u64,
+}
+
+struct Node {
+    /// `None` for leaves.
+    op: Option<OpRef>,
+    ins: SmallVec<[u32; 4]>,
+    ty: Type,
+    value: Value,
+    at: &'static Location<'static>,
+    /// Whether a leaf that wants a gradient is upstream.
+    needs_grad: bool,
+    /// For leaves: the storage type that the gradient shall have.
+    grad_stype: Option<Stype>,
+}
+
+enum Value {
+    Tensor(Tensor),
+    /// A reference to a parameter, with its update count when it was recorded.
+    Parameter(Parameter, u64),
+}
+
+/// The high bit of an id marks a poisoned variable; the rest is the index of its error.
+const POISON: u32 = 1 << 31;
+
+impl Tape {
+    /// An empty tape, in training mode, with [`Fallback::Warn`].
+    pub fn new() -> Self {
+        static TAPES: AtomicU64 = AtomicU64::new(1);
+        let number = TAPES.fetch_add(1, Ordering::Relaxed);
+        Tape {
+            recording: RefCell::default(),
+            workspace: RefCell::default(),
+            fallback: Cell::default(),
+            training: Cell::new(true),
+            detect_non_finite: Cell::default(),
+            no_grad: Cell::default(),
+            at: Cell::default(),
+            number,
+        }
+    }
+
+    /// Sets what happens when an operand would have to be made dense.
+    pub fn set_fallback(&self, policy: Fallback) {
+        self.fallback.set(policy);
+    }
+
+    /// What happens when an operand would have to be made dense.
+    pub fn fallback(&self) -> Fallback {
+        self.fallback.get()
+    }
+
+    /// Whether operators that differ between training and prediction (dropout) are to train.
+    pub fn is_train(&self) -> bool {
+        self.training.get()
+    }
+
+    /// Switches between training and prediction.
+    pub fn set_train(&self, train: bool) {
+        self.training.set(train);
+    }
+
+    /// Switches on (or off) a check of every result: the first NaN or infinity poisons the variable
+    /// with an error that names operator and source line.
+    ///
+    /// ```
+    /// use sparsetape::{ErrorKind, Tape, Tensor};
+    /// let tape = Tape::new();
+    /// tape.detect_non_finite(true);
+    /// let x = tape.constant(Tensor::dense([2], vec![1.0f64, -1.0])?);
+    /// let error = x.log().sum().value().unwrap_err();
+    /// assert_eq!((error.kind(), error.operator_name()), (ErrorKind::NonFinite, Some("log")));
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn detect_non_finite(&self, on: bool) {
+        self.detect_non_finite.set(on);
+    }
+
+    /// Number of recorded values.
+    pub fn len(&self) -> usize {
+        self.recording.borrow().nodes.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets the recording, but keeps its memory for the next one.
+    pub fn clear(&mut self) {
+        self.truncate(0);
+        let recording = self.recording.get_mut();
+        recording.errors.clear();
+        recording.cleared += 1;
+    }
+
+    /// Tells this recording from those before it and from other tapes.
+    fn recording_id(&self) -> (u64, u64) {
+        (self.number, self.recording.borrow().cleared)
+    }
+
+    /// A value without a gradient.
+    #[track_caller]
+    pub fn constant(&self, value: Tensor) -> Var<'_> {
+        self.leaf(value, false)
+    }
+
+    /// A value with a gradient, which [`Gradients::wrt`] finds. Integers have none.
+    #[track_caller]
+    pub fn variable(&self, value: Tensor) -> Var<'_> {
+        self.leaf(value, true)
+    }
+
+    /// A reference to a parameter: nothing is copied. Its gradient, unless its
+    /// [`GradReq`] is `Null`, is found by [`Gradients::of`].
+    #[track_caller]
+    pub fn parameter(&self, parameter: &Parameter) -> Var<'_> {
+        let wants = parameter.grad_req() != GradReq::Null;
+        let value = Value::Parameter(parameter.clone(), parameter.updates());
+        let ty = parameter.ty().clone();
+        self.push_leaf(ty, value, wants, parameter.grad_stype(), Location::caller())
+    }
+
+    #[track_caller]
+    fn leaf(&self, value: Tensor, wants_grad: bool) -> Var<'_> {
+        let ty = value.ty();
+        let wants = wants_grad && ty.dtype.is_float();
+        self.push_leaf(ty, Value::Tensor(value), wants, None, Location::caller())
+    }
+
+    fn push_leaf(
+        &self,
+        ty: Type,
+        value: Value,
+        wants_grad: bool,
+        grad_stype: Option<Stype>,
+        at: &'static Location<'static>,
+    ) -> Var<'_> {
+        let needs_grad = wants_grad && self.no_grad.get() == 0;
+        let at = self.at.get().unwrap_or(at);
+        self.push(Node { op: None, ins: SmallVec::new(), ty, value, at, needs_grad, grad_stype })
+    }
+
+    /// Runs `record` without gradients: nothing that it records is differentiated.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.variable(Tensor::scalar(3.0f64));
+    /// let y = x * tape.no_grad(|| x * x);
+    /// assert_eq!(y.backward()?.wrt(x).unwrap().item::<f64>()?, 9.0);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn no_grad<R>(&self, record: impl FnOnce() -> R) -> R {
+        let _scope = Scope::enter(&self.no_grad, self.no_grad.get() + 1);
+        record()
+    }
+
+    fn push(&self, node: Node) -> Var<'_> {
+        let mut recording = self.recording.borrow_mut();
+        let id = recording.nodes.len() as u32;
+        if id >= POISON {
+            drop(recording);
+            let message = "the tape holds 2^31 values, its limit; clear it between steps";
+            return self.poison(Error::new(ErrorKind::State, message));
+        }
+        recording.nodes.push(node);
+        Var { tape: self, id }
+    }
+
+    fn poison(&self, error: Error) -> Var<'_> {
+        let errors = &mut self.recording.borrow_mut().errors;
+        errors.push(error);
+        Var { tape: self, id: POISON | (errors.len() - 1) as u32 }
+    }
+
+    fn poison_of(&self, var: Var<'_>) -> Option<Error> {
+        let index = (var.id & !POISON) as usize;
+        (var.id & POISON != 0).then(|| self.recording.borrow().errors[index].clone())
+    }
+
+    /// The single point where operators are recorded.
+    fn apply<'t>(
+        &'t self,
+        op: OpRef,
+        operands: &[Var<'t>],
+        at: &'static Location<'static>,
+    ) -> Var<'t> {
+        let at = self.at.get().unwrap_or(at);
+        if let Some(&poisoned) = operands.iter().find(|v| v.id & POISON != 0) {
+            return poisoned;
+        }
+        if operands.iter().any(|v| !std::ptr::eq(v.tape, self)) {
+            return self.poison(var::two_tapes().operator(op.label()).at(at));
+        }
+        let mut ins: SmallVec<[u32; 4]> = operands.iter().map(|v| v.id).collect();
+        let types: Few<Type> = operands.iter().map(|v| self.type_of(*v)).collect();
+        match self.record(&op, &mut ins, &types, at) {
+            Ok(node) => self.push(Node { op: Some(op), ..node }),
+            Err(error) => self.poison(explain(error, &*op, &types, at)),
+        }
+    }
+
+    fn record(
+        &self,
+        op: &OpRef,
+        ins: &mut SmallVec<[u32; 4]>,
+        types: &[Type],
+        at: &'static Location<'static>,
+    ) -> Result<Node> {
+        let plan = plan(&**op, types)?;
+        for &i in &plan.densify {
+            fallback::report(self.fallback.get(), &**op, types, i, at)?;
+            let cast = OpRef::from(CastStorage::to(Stype::Default));
+            ins[i] = self.apply(cast, &[Var { tape: self, id: ins[i] }], at).ok()?.id;
+        }
+        let value = self.run(op, &plan, ins)?;
+        if self.detect_non_finite.get() {
+            check_finite(&value)?;
+        }
+        let recording = self.recording.borrow();
+        let upstream = |&id: &u32| recording.nodes[id as usize].needs_grad;
+        let needs_grad =
+            plan.dtype.is_float() && self.no_grad.get() == 0 && ins.iter().any(upstream);
+        let ty = Type { stype: plan.stype, shape: plan.shape, dtype: plan.dtype };
+        Ok(Node { op: None, ins: ins.clone(), ty, value, at, needs_grad, grad_stype: None })
+    }
+
+    fn run(&self, op: &OpRef, plan: &Plan, ins: &[u32]) -> Result<Value> {
+        let recording = self.recording.borrow();
+        let nodes: Few<&Node> = ins.iter().map(|&id| &recording.nodes[id as usize]).collect();
+        let guards = lock_parameters(op, &nodes)?;
+        let views: Few<View<'_>> = nodes.iter().map(|node| node.view(&guards)).collect();
+        let made = self.workspace.borrow_mut().run(&**op, plan, &views)?;
+        Ok(match made {
+            Made::Value(layout, values) => {
+                Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))
+            }
+            Made::Alias(i) => match &nodes[i].value {
+                Value::Tensor(tensor) => Value::Tensor(tensor.in_shape(plan.shape.clone())),
+                Value::Parameter(parameter, updates) => {
+                    Value::Parameter(parameter.clone(), *updates)
+                }
+            },
+        })
+    }
+
+    fn value_of(&self, var: Var<'_>) -> Result<Tensor> {
+        let recording = self.recording.borrow();
+        let node = &recording.nodes[var.id as usize];
+        match &node.value {
+            Value::Tensor(tensor) => Ok(tensor.clone()),
+            Value::Parameter(parameter, _) => {
+                let name = parameter.name();
+                let message = format!(
+                    "this is parameter {name:?} itself, and values are never copied silently; \
+                     `snapshot()` copies it"
+                );
+                Err(Error::new(ErrorKind::State, message).operator("value").at(node.at))
+            }
+        }
+    }
+
+    fn type_of(&self, var: Var<'_>) -> Type {
+        self.recording.borrow().nodes[var.id as usize].ty.clone()
+    }
+
+    fn location_of(&self, var: Var<'_>) -> &'static Location<'static> {
+        self.recording.borrow().nodes[var.id as usize].at
+    }
+
+    #[track_caller]
+    fn set_grad_stype<'t>(&'t self, var: Var<'t>, stype: Stype) -> Var<'t> {
+        if var.id & POISON != 0 {
+            return var;
+        }
+        let node = &mut self.recording.borrow_mut().nodes[var.id as usize];
+        if node.op.is_none() {
+            node.grad_stype = Some(stype);
+            return var;
+        }
+        let message = "a gradient's storage type is asked for at a leaf; `cast_storage` casts";
+        let error = Error::new(ErrorKind::State, message).operator("with_grad_stype");
+        self.poison(error)
+    }
+
+    /// Drops the values from `len` on; their memory is used again.
+    fn truncate(&self, len: usize) {
+        let mut recording = self.recording.borrow_mut();
+        let pool = &mut self.workspace.borrow_mut().pool;
+        for node in recording.nodes.drain(len..).rev() {
+            if let Value::Tensor(tensor) = node.value {
+                pool.recycle(tensor.into_parts().2);
+            }
+        }
+    }
+
+    pub(crate) fn recycle(&self, tensor: Tensor) {
+        self.workspace.borrow_mut().pool.recycle(tensor.into_parts().2);
+    }
+}
+
+impl Node {
+    fn view<'a>(&'a self, guards: &'a Guards<'_>) -> View<'a> {
+        match &self.value {
+            Value::Tensor(tensor) => tensor.view(),
+            Value::Parameter(parameter, _) => {
+                let held = guards.iter().find(|(key, _)| *key == parameter.key());
+                match held {
+                    Some((_, stored)) => stored.view(&self.ty.shape),
+                    None => unreachable!("every parameter among the operands is locked"),
+                }
+            }
+        }
+    }
+}
+
+type Guards<'a> = SmallVec<[(usize, RwLockReadGuard<'a, Stored>); 2]>;
+
+/// Locks each distinct parameter among the operands once, for reading. A parameter whose values
+/// are going to be read must not have changed since it was recorded.
+fn lock_parameters<'a>(op: &OpRef, nodes: &[&'a Node]) -> Result<Guards<'a>> {
+    let mut guards = Guards::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let Value::Parameter(parameter, recorded) = &node.value else { continue };
+        if guards.iter().all(|(key, _)| *key != parameter.key()) {
+            guards.push((parameter.key(), parameter.read()?));
+        }
+        if op.reads(i) != Read::Shape && parameter.updates() != *recorded {
+            let message = format!(
+                "parameter {:?} was updated after it was recorded at {}; record it again",
+                parameter.name(),
+                node.at
+            );
+            return Err(Error::new(ErrorKind::Stale, message));
+        }
+    }
+    Ok(guards)
+}
+
+fn check_finite(value: &Value) -> Result<()> {
+    let Value::Tensor(tensor) = value else { return Ok(()) };
+    let bad = match tensor.view().values() {
+        Slice::F32(s) => s.iter().position(|x| !x.is_finite()),
+        Slice::F64(s) => s.iter().position(|x| !x.is_finite()),
+        Slice::I64(_) => None,
+    };
+    let Some(i) = bad else { return Ok(()) };
+    let x = tensor.view().values().get_f64(i);
+    let message = format!("stored value {i} of the result is {x}");
+    Err(Error::new(ErrorKind::NonFinite, message))
+}
+
+/// Sets a cell for as long as the scope lives.
+struct Scope<'c, T: Copy> {
+    cell: &'c Cell<T>,
+    before: T,
+}
+
+impl<'c, T: Copy> Scope<'c, T> {
+    fn enter(cell: &'c Cell<T>, value: T) -> Self {
+        Scope { cell, before: cell.replace(value) }
+    }
+}
+
+impl<T: Copy> Drop for Scope<'_, T> {
+    fn drop(&mut self) {
+        self.cell.set(self.before);
+    }
+}
+
+impl Default for Tape {
+    fn default() -> Self {
+        Tape::new()
+    }
+}
+
+impl std::fmt::Debug for Tape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let recording = self.recording.borrow();
+        writeln!(f, "Tape of {} values", recording.nodes.len())?;
+        for (id, node) in recording.nodes.iter().enumerate() {
+            let name = match (&node.op, &node.value) {
+                (Some(op), _) => op.label().into_owned(),
+                (None, Value::Parameter(parameter, _)) => format!("parameter {}", parameter.name()),
+                (None, Value::Tensor(_)) => "leaf".to_owned(),
+            };
+            let ins: Vec<String> = node.ins.iter().map(|id| format!("%{id}")).collect();
+            writeln!(f, "%{id} = {name}({}): {}  [{}]", ins.join(", "), node.ty, node.at)?;
+        }
+        Ok(())
+    }
+}
+
+impl Tensor {
+    /// The same values in another shape (dense, or with the same rows).
+    pub(crate) fn in_shape(&self, shape: Shape) -> Tensor {
+        let (_, layout, values) = self.clone().into_parts();
+        Tensor::from_parts(shape, layout, values)
+    }
+}

@@ -1,0 +1,416 @@
+//! What an operator is: shapes, a table of kernels by storage type, a backward rule, samples.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use ndarray::ArrayD;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
+
+use super::memory::{Out, Scratch};
+use super::refine::PartialShape;
+use super::var::Var;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{DType, Stype, Tensor, View};
+
+/// A kernel: one table row for one element type.
+pub type Kernel<O> = fn(&O, &[View<'_>], &mut Out<'_>, &mut Scratch) -> Result<()>;
+
+/// An operator: one output, computed from the operands and the operator's own fields.
+///
+/// Storage-type inference and kernel dispatch read the same row of [`Op::cases`], so they cannot
+/// disagree. An operator defined outside this crate records, runs and is tested
+/// ([`check_op`](crate::check::check_op)) like the built-in ones; `tests/custom_op.rs` holds a
+/// complete one.
+pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The name in errors, tables and files.
+    const NAME: &'static str;
+
+    /// A more telling name of this very operator, for people.
+    fn label(&self) -> Cow<'_, str> {
+        Cow::Borrowed(Self::NAME)
+    }
+
+    /// Whether [`Op::vjp`] is the derivative of the operator itself.
+    fn gradient(&self) -> Gradient<Self> {
+        Gradient::True
+    }
+
+    /// Refines the shapes of operands and result; reads no values.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if they do not fit. The tape adds operator, operands and source line.
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()>;
+
+    /// The result's element type; by default that of all operands, which must agree.
+    ///
+    /// # Errors
+    /// [`ErrorKind::DType`] for element types that do not fit.
+    fn dtype(&self, ins: &[DType]) -> Result<DType> {
+        same_dtype(ins)
+    }
+
+    /// The table: which storage types go in, which comes out, and the kernel that does it.
+    fn cases(&self) -> &'static [Case<Self>];
+
+    /// What the kernels read of operand `i`.
+    fn reads(&self, i: usize) -> Read {
+        let _ = i;
+        Read::All
+    }
+
+    /// The backward rule: answers, for each operand that is wanted, with its cotangent.
+    ///
+    /// Written with recorded operators only, so it can be differentiated again. It may branch on the
+    /// operator's fields and on storage types, never on shapes or values.
+    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
+
+    /// The definition: a slow, obvious dense computation in `f64` that kernels are tested against.
+    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64>;
+
+    /// Good and bad inputs; every generic test runs over them.
+    fn samples() -> Vec<Sample<Self>>;
+}
+
+/// The common element type of all operands.
+pub(crate) fn same_dtype(ins: &[DType]) -> Result<DType> {
+    match ins {
+        [] => Err(Error::new(ErrorKind::DType, "needs an operand")),
+        [first, rest @ ..] => match rest.iter().position(|d| d != first) {
+            None => Ok(*first),
+            Some(i) => {
+                let message = format!(
+                    "operand 0 is {first}, operand {} is {}; element types are never promoted, \
+                     use `cast`",
+                    i + 1,
+                    rest[i]
+                );
+                Err(Error::new(ErrorKind::DType, message))
+            }
+        },
+    }
+}
+
+/// One row of an operator's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<O: 'static> {
+    /// Storage types of the operands.
+    pub ins: Ins,
+    /// Storage type of the result.
+    pub out: Stype,
+    /// The kernel per element type of the result.
+    pub run: ByDtype<O>,
+}
+
+/// Operand storage types of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ins {
+    /// Exactly these.
+    Fixed(&'static [Stype]),
+    /// Any number of operands, all of this storage type.
+    All(Stype),
+}
+
+impl Ins {
+    /// The storage type wanted for operand `i`.
+    pub fn get(&self, i: usize) -> Stype {
+        match self {
+            Ins::Fixed(stypes) => stypes[i],
+            Ins::All(stype) => *stype,
+        }
+    }
+
+    /// Whether the row takes this many operands.
+    pub fn takes(&self, n: usize) -> bool {
+        matches!(self, Ins::All(_)) || matches!(self, Ins::Fixed(s) if s.len() == n)
+    }
+
+    fn matches(&self, stypes: &[Stype]) -> bool {
+        self.takes(stypes.len()) && stypes.iter().enumerate().all(|(i, &s)| self.get(i) == s)
+    }
+}
+
+/// A kernel per element type of the result; `None` where there is none.
+#[derive(Debug)]
+pub struct ByDtype<O: 'static> {
+    /// For `f32` results.
+    pub f32: Option<Kernel<O>>,
+    /// For `f64` results.
+    pub f64: Option<Kernel<O>>,
+    /// For `i64` results.
+    pub i64: Option<Kernel<O>>,
+}
+
+impl<O> Clone for ByDtype<O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for ByDtype<O> {}
+
+impl<O> ByDtype<O> {
+    /// Kernels for `f32` and `f64`.
+    pub const fn floats(f32: Kernel<O>, f64: Kernel<O>) -> Self {
+        ByDtype { f32: Some(f32), f64: Some(f64), i64: None }
+    }
+
+    /// One kernel that works for every element type.
+    pub const fn any(kernel: Kernel<O>) -> Self {
+        ByDtype { f32: Some(kernel), f64: Some(kernel), i64: Some(kernel) }
+    }
+
+    fn get(&self, dtype: DType) -> Option<Kernel<O>> {
+        match dtype {
+            DType::F32 => self.f32,
+            DType::F64 => self.f64,
+            DType::I64 => self.i64,
+        }
+    }
+}
+
+/// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel
+/// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`.
+#[macro_export]
+macro_rules! case {
+    ([$($in:ident),*] => $out:ident, $kernel:ident) => {
+        $crate::Case {
+            ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
+            out: $crate::Stype::$out,
+            run: $crate::ByDtype::floats($kernel::<f32>, $kernel::<f64>),
+        }
+    };
+}
+
+/// What a kernel reads of an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Nothing but the shape.
+    Shape,
+    /// The pattern or the row ids, not the values.
+    Pattern,
+    /// The rows at the distinct columns (or ids) that the given operand holds.
+    RowsOf(usize),
+    /// Everything.
+    All,
+}
+
+/// What [`Op::vjp`] is the derivative of.
+pub enum Gradient<O> {
+    /// Of the operator itself; checked by finite differences.
+    True,
+    /// Of another function, on purpose.
+    Stated {
+        /// Why, in one sentence.
+        why: &'static str,
+        /// The function that the rule differentiates, given the operands and, held constant, the
+        /// point of linearisation; `None` if there is no such function.
+        function: Option<Surrogate<O>>,
+    },
+}
+
+/// The function whose derivative a backward rule is: `(operator, operands, operands held constant)`.
+pub type Surrogate<O> = for<'t> fn(&O, &[Var<'t>], &[Var<'t>]) -> Var<'t>;
+
+/// The answers of a backward rule, one per operand.
+pub struct Grads<'t> {
+    pub(super) want: SmallVec<[bool; 4]>,
+    pub(super) answers: SmallVec<[Option<Cotangent<'t>>; 4]>,
+}
+
+/// The answer for one operand.
+#[derive(Clone, Copy, Debug)]
+pub enum Cotangent<'t> {
+    /// The cotangent.
+    Var(Var<'t>),
+    /// Exactly zero: the result does not depend on the operand's values.
+    Zero,
+    /// There is no derivative, and why.
+    NotDifferentiable(&'static str),
+}
+
+impl<'t> Grads<'t> {
+    pub(super) fn new(want: SmallVec<[bool; 4]>) -> Self {
+        let answers = SmallVec::from_elem(None, want.len());
+        Grads { want, answers }
+    }
+
+    /// Whether the cotangent of operand `i` is wanted.
+    pub fn wants(&self, i: usize) -> bool {
+        self.want[i]
+    }
+
+    /// Answers operand `i` with a cotangent, computed only if it is wanted.
+    pub fn give(&mut self, i: usize, cotangent: impl FnOnce() -> Var<'t>) {
+        if self.want[i] {
+            self.answers[i] = Some(Cotangent::Var(cotangent()));
+        }
+    }
+
+    /// Answers operand `i` with an exact zero.
+    pub fn zero(&mut self, i: usize) {
+        self.answers[i] = Some(Cotangent::Zero);
+    }
+
+    /// Answers that there is no derivative with respect to operand `i`.
+    pub fn not_differentiable(&mut self, i: usize, why: &'static str) {
+        self.answers[i] = Some(Cotangent::NotDifferentiable(why));
+    }
+}
+
+/// An operator with inputs, for the generic tests.
+#[derive(Clone, Debug)]
+pub struct Sample<O> {
+    /// The operator.
+    pub op: O,
+    /// Dense inputs; the tests cast them to each row's storage types.
+    pub inputs: Vec<Tensor>,
+    /// The error that is due, if any: its kind and a part of its message.
+    pub error: Option<(ErrorKind, &'static str)>,
+}
+
+impl<O> Sample<O> {
+    /// Inputs that the operator takes.
+    pub fn good(op: O, inputs: impl Into<Vec<Tensor>>) -> Self {
+        Sample { op, inputs: inputs.into(), error: None }
+    }
+
+    /// Inputs that the operator refuses, with the error's kind and a part of its message.
+    pub fn bad(
+        op: O,
+        inputs: impl Into<Vec<Tensor>>,
+        kind: ErrorKind,
+        message: &'static str,
+    ) -> Self {
+        Sample { op, inputs: inputs.into(), error: Some((kind, message)) }
+    }
+}
+
+/// The object-safe twin of [`Op`]: what tapes hold.
+pub trait DynOp: Debug + Send + Sync {
+    /// See [`Op::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Op::label`].
+    fn label(&self) -> Cow<'_, str>;
+    /// See [`Op::refine`].
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()>;
+    /// See [`Op::dtype`].
+    fn dtype(&self, ins: &[DType]) -> Result<DType>;
+    /// The index and result type of the row for these storage types.
+    fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)>;
+    /// All rows that take `n` operands, as storage types in and out.
+    fn rows(&self, n: usize) -> Vec<(SmallVec<[Stype; 4]>, Stype)>;
+    /// Runs the kernel of a row.
+    fn run(
+        &self,
+        row: usize,
+        dtype: DType,
+        ins: &[View<'_>],
+        out: &mut Out<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()>;
+    /// See [`Op::reads`].
+    fn reads(&self, i: usize) -> Read;
+    /// See [`Op::vjp`].
+    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
+    /// The operator's fields.
+    fn to_json(&self) -> Result<serde_json::Value>;
+}
+
+impl<O: Op> DynOp for O {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn label(&self) -> Cow<'_, str> {
+        Op::label(self)
+    }
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+        Op::refine(self, ins, out)
+    }
+
+    fn dtype(&self, ins: &[DType]) -> Result<DType> {
+        Op::dtype(self, ins)
+    }
+
+    fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)> {
+        let cases = self.cases();
+        let row = cases.iter().position(|case| case.ins.matches(ins))?;
+        Some((row, cases[row].out))
+    }
+
+    fn rows(&self, n: usize) -> Vec<(SmallVec<[Stype; 4]>, Stype)> {
+        let fitting = self.cases().iter().filter(|case| case.ins.takes(n));
+        fitting.map(|case| ((0..n).map(|i| case.ins.get(i)).collect(), case.out)).collect()
+    }
+
+    fn run(
+        &self,
+        row: usize,
+        dtype: DType,
+        ins: &[View<'_>],
+        out: &mut Out<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        match self.cases()[row].run.get(dtype) {
+            Some(kernel) => kernel(self, ins, out, scratch),
+            None => Err(Error::new(ErrorKind::DType, format!("does not take {dtype}"))),
+        }
+    }
+
+    fn reads(&self, i: usize) -> Read {
+        Op::reads(self, i)
+    }
+
+    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        Op::vjp(self, x, y, dy, grads)
+    }
+
+    fn to_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self).map_err(|e| {
+            Error::new(ErrorKind::Parse, "cannot write the operator's fields").caused_by(e)
+        })
+    }
+}
+
+/// A handle to an operator on a tape. Operators without fields take no memory.
+#[derive(Clone, Debug)]
+pub struct OpRef(Handle);
+
+#[derive(Clone, Debug)]
+enum Handle {
+    Static(&'static dyn DynOp),
+    Shared(Arc<dyn DynOp>),
+}
+
+impl OpRef {
+    /// A handle to an operator that lives forever.
+    pub fn from_static(op: &'static impl Op) -> Self {
+        OpRef(Handle::Static(op))
+    }
+}
+
+impl<O: Op> From<O> for OpRef {
+    fn from(op: O) -> Self {
+        if size_of::<O>() == 0 {
+            // A box of a zero-sized type owns no memory: leaking it leaks nothing.
+            return OpRef(Handle::Static(Box::leak(Box::new(op))));
+        }
+        OpRef(Handle::Shared(Arc::new(op)))
+    }
+}
+
+impl Deref for OpRef {
+    type Target = dyn DynOp;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.0 {
+            Handle::Static(op) => *op,
+            Handle::Shared(op) => &**op,
+        }
+    }
+}

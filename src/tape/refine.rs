@@ -1,0 +1,160 @@
+//! Shapes that may be partly unknown, refined from both ends.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::Shape;
+use crate::tensor::shape::write_shape;
+
+const UNKNOWN: usize = usize::MAX;
+
+/// A shape of which the rank, or some sizes, may be unknown.
+///
+/// Operators refine the partial shapes of their operands and their result: facts flow both ways, so
+/// a known result gives a missing weight its shape.
+///
+/// ```
+/// use sparsetape::PartialShape;
+/// let mut a = PartialShape::from([Some(2), None]);
+/// let mut b = PartialShape::from([None, Some(3)]);
+/// a.unify(&mut b)?;
+/// assert_eq!(a.to_string(), "(2, 3)");
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartialShape {
+    dims: Option<SmallVec<[usize; 4]>>,
+}
+
+impl PartialShape {
+    /// Nothing known.
+    pub fn unknown() -> Self {
+        Self::default()
+    }
+
+    /// The rank, if known.
+    pub fn rank(&self) -> Option<usize> {
+        self.dims.as_ref().map(|d| d.len())
+    }
+
+    /// The size of an axis, if known.
+    pub fn dim(&self, axis: usize) -> Option<usize> {
+        self.dims.as_ref()?.get(axis).copied().filter(|&d| d != UNKNOWN)
+    }
+
+    /// The shape, if all of it is known.
+    pub fn known(&self) -> Option<Shape> {
+        let dims = self.dims.as_ref()?;
+        (!dims.contains(&UNKNOWN)).then(|| Shape::from(&dims[..]))
+    }
+
+    /// States the rank.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if another rank is known.
+    pub fn set_rank(&mut self, rank: usize) -> Result<()> {
+        match self.rank() {
+            None => self.dims = Some(SmallVec::from_elem(UNKNOWN, rank)),
+            Some(known) if known == rank => {}
+            Some(known) => {
+                let message = format!("needs {rank} axes, got {known}: {self}");
+                return Err(Error::new(ErrorKind::Shape, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// States the size of an axis of a shape of known rank.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if another size is known, or there is no such axis.
+    pub fn set_dim(&mut self, axis: usize, size: usize) -> Result<()> {
+        let Some(dim) = self.dims.as_mut().and_then(|d| d.get_mut(axis)) else {
+            return Err(Error::new(ErrorKind::Shape, format!("there is no axis {axis} in {self}")));
+        };
+        if *dim != UNKNOWN && *dim != size {
+            let message = format!("axis {axis} has size {dim}, but {size} is needed");
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        *dim = size;
+        Ok(())
+    }
+
+    /// States the whole shape.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if it contradicts what is known.
+    pub fn set(&mut self, shape: &[usize]) -> Result<()> {
+        self.unify(&mut PartialShape::from(shape))
+    }
+
+    /// Makes both the same, with all that is known of either.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if they contradict each other.
+    pub fn unify(&mut self, other: &mut PartialShape) -> Result<()> {
+        match (&mut self.dims, &mut other.dims) {
+            (Some(a), Some(b)) if a.len() == b.len() => {
+                let fits = |(a, b): (&usize, &usize)| a == b || *a == UNKNOWN || *b == UNKNOWN;
+                if !a.iter().zip(b.iter()).all(fits) {
+                    return Err(self.contradiction(other));
+                }
+                for (a, b) in a.iter_mut().zip(b.iter_mut()) {
+                    let known = if *a == UNKNOWN { *b } else { *a };
+                    (*a, *b) = (known, known);
+                }
+            }
+            (Some(_), Some(_)) => return Err(self.contradiction(other)),
+            (Some(a), None) => other.dims = Some(a.clone()),
+            (None, b) => self.dims = b.clone(),
+        }
+        Ok(())
+    }
+
+    fn contradiction(&self, other: &PartialShape) -> Error {
+        Error::new(ErrorKind::Shape, format!("shapes {self} and {other} differ"))
+    }
+}
+
+/// Makes two axes, of two shapes of known rank, the same size.
+///
+/// # Errors
+/// [`ErrorKind::Shape`] if both are known and differ.
+pub(crate) fn unify_dims(
+    (a, i): (&mut PartialShape, usize),
+    (b, j): (&mut PartialShape, usize),
+) -> Result<()> {
+    match (a.dim(i), b.dim(j)) {
+        (Some(x), Some(y)) if x != y => {
+            let message = format!("axis {i} of {a} and axis {j} of {b} differ: {x} and {y}");
+            Err(Error::new(ErrorKind::Shape, message))
+        }
+        (Some(x), None) => b.set_dim(j, x),
+        (None, Some(y)) => a.set_dim(i, y),
+        _ => Ok(()),
+    }
+}
+
+impl From<&[usize]> for PartialShape {
+    fn from(shape: &[usize]) -> Self {
+        PartialShape { dims: Some(shape.into()) }
+    }
+}
+
+impl<const N: usize> From<[Option<usize>; N]> for PartialShape {
+    fn from(dims: [Option<usize>; N]) -> Self {
+        PartialShape { dims: Some(dims.iter().map(|d| d.unwrap_or(UNKNOWN)).collect()) }
+    }
+}
+
+impl fmt::Display for PartialShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(dims) = &self.dims else {
+            return f.write_str("(..)");
+        };
+        let text = |&d: &usize| if d == UNKNOWN { "?".to_owned() } else { d.to_string() };
+        write_shape(f, dims.iter().map(text))
+    }
+}

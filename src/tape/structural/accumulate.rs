@@ -1,0 +1,160 @@
+//! Sums of cotangents, where a value is used more than once.
+
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
+
+use crate::case;
+use crate::error::{ErrorKind, Result};
+use crate::kernels::patterns::{entry_positions, union_patterns};
+use crate::kernels::{convert, elementwise, merge};
+use crate::tape::op::{Case, Grads, Op, Sample};
+use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tensor::{CsrView, Real, RowSparseView, Tensor, View, row_len};
+
+/// `accumulate`: the sum of two cotangents of one value, in whatever storage types they arose.
+/// Two row-sparse ones merge; nothing is made dense that a dense cotangent does not already cover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accumulate;
+
+fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (a, b) = if ins[0].dense().is_ok() { (ins[0], ins[1]) } else { (ins[1], ins[0]) };
+    let (held, sum) = (a.typed::<T>()?, out.dense::<T>());
+    if let View::Dense(b) = b {
+        elementwise::add(held, b.values.typed()?, sum);
+        return Ok(());
+    }
+    sum.copy_from_slice(held);
+    match b {
+        View::RowSparse(b) => add_rows(&b, b.values.typed()?, sum),
+        View::Csr(b) => add_entries(&b, b.values.typed()?, |r, cols| r * cols, sum),
+        View::Dense(_) => {}
+    }
+    Ok(())
+}
+
+/// Adds the stored rows to a dense sum.
+fn add_rows<T: Real>(rows: &RowSparseView, values: &[T], sum: &mut [T]) {
+    let k = row_len(rows.shape);
+    for (row, &r) in values.chunks_exact(k.max(1)).zip(rows.rows.iter()) {
+        let to = &mut sum[r as usize * k..][..k];
+        to.iter_mut().zip(row).for_each(|(s, &x)| *s = *s + x);
+    }
+}
+
+/// Adds csr entries to dense rows that start where `start(row, columns)` says.
+fn add_entries<T: Real>(
+    csr: &CsrView,
+    values: &[T],
+    start: impl Fn(usize, usize) -> usize,
+    sum: &mut [T],
+) {
+    let pattern = csr.pattern;
+    for row in 0..pattern.rows() {
+        let range = pattern.row_range(row);
+        if range.is_empty() {
+            continue;
+        }
+        let first = start(row, pattern.cols());
+        for (&c, &v) in pattern.indices()[range.clone()].iter().zip(&values[range]) {
+            let at = &mut sum[first + c as usize];
+            *at = *at + v;
+        }
+    }
+}
+
+fn rows<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (a, b) = (ins[0].row_sparse()?, ins[1].row_sparse()?);
+    let (left, right) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
+    if a.rows == b.rows {
+        elementwise::add(left, right, out.rows::<T>(a.rows.clone())?);
+        return Ok(());
+    }
+    let union = merge::union_rows(&[a.rows, b.rows]);
+    let sum = out.rows::<T>(union.clone())?;
+    merge::add_rows(&[(a.rows, left), (b.rows, right)], row_len(a.shape), &union, sum);
+    Ok(())
+}
+
+fn csr<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (a, b) = (ins[0].csr()?, ins[1].csr()?);
+    let (left, right) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
+    if a.pattern.same_entries(b.pattern) {
+        elementwise::add(left, right, out.csr_on::<T>(a.pattern)?);
+        return Ok(());
+    }
+    let ((ap, ai), (bp, bi)) = (a.pattern.parts(), b.pattern.parts());
+    let (indptr, indices) = union_patterns(&[(ap, ai), (bp, bi)]);
+    let (from_a, from_b) =
+        (entry_positions(ap, ai, &indptr, &indices), entry_positions(bp, bi, &indptr, &indices));
+    let at = |values: &[T], p: usize| values.get(p).copied().unwrap_or(T::zero());
+    let sum = from_a.iter().zip(&from_b).map(|(&p, &q)| at(left, p) + at(right, q)).collect();
+    out.set_csr::<T>((indptr, indices, sum));
+    Ok(())
+}
+
+fn csr_and_rows<T: Real>(
+    _: &Accumulate,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
+    let (csr, rows) = match (ins[0], ins[1]) {
+        (View::Csr(csr), rows) => (csr, *rows.row_sparse()?),
+        (rows, csr) => (*csr.csr()?, *rows.row_sparse()?),
+    };
+    let occupied = convert::nonempty_rows(csr.pattern.indptr());
+    let union = merge::union_rows(&[rows.rows, &occupied]);
+    let sum = out.rows::<T>(union.clone())?;
+    let (k, held) = (row_len(rows.shape), rows.values.typed::<T>()?);
+    merge::add_rows(&[(rows.rows, held)], k, &union, sum);
+    let start = |row: usize, cols: usize| union.partition_point(|&r| (r as usize) < row) * cols;
+    add_entries(&csr, csr.values.typed()?, start, sum);
+    Ok(())
+}
+
+impl Op for Accumulate {
+    const NAME: &'static str = "accumulate";
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+        ins[0].unify(out)?;
+        ins[1].unify(out)?;
+        ins[0].unify(out)
+    }
+
+    fn cases(&self) -> &'static [Case<Self>] {
+        static CASES: [Case<Accumulate>; 9] = [
+            case!([Default, Default] => Default, dense),
+            case!([RowSparse, RowSparse] => RowSparse, rows),
+            case!([Csr, Csr] => Csr, csr),
+            case!([Default, RowSparse] => Default, dense),
+            case!([RowSparse, Default] => Default, dense),
+            case!([Default, Csr] => Default, dense),
+            case!([Csr, Default] => Default, dense),
+            case!([Csr, RowSparse] => RowSparse, csr_and_rows),
+            case!([RowSparse, Csr] => RowSparse, csr_and_rows),
+        ];
+        &CASES
+    }
+
+    fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || dy);
+        grads.give(1, || dy);
+    }
+
+    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
+        &ins[0] + &ins[1]
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let x = |rows, skip: usize| {
+            let value = move |i: usize| if i % skip == 0 || i / 4 == 1 { 0.0 } else { i as f64 };
+            Tensor::from_fn([rows, 4], value)
+        };
+        vec![
+            Sample::good(Accumulate, [x(3, 3), x(3, 2)]),
+            Sample::good(Accumulate, [x(3, 2), x(3, 2)]),
+            Sample::good(Accumulate, [x(2, 2), x(2, 1)]),
+            Sample::bad(Accumulate, [x(3, 3), x(2, 3)], ErrorKind::Shape, "differ"),
+        ]
+    }
+}

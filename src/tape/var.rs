@@ -1,0 +1,147 @@
+//! Handles into a tape.
+
+use std::fmt;
+use std::panic::Location;
+
+use super::Tape;
+use super::op::OpRef;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{DType, Element, Shape, Stype, Tensor, Type};
+
+/// A value on a tape: a small `Copy` handle.
+///
+/// Operators never fail where they are called: a bad call gives a *poisoned* variable that carries
+/// its error (operator, operand types, source line) through everything built on it, and every exit
+/// ([`value`](Var::value), [`item`](Var::item), [`shape`](Var::shape), [`backward`](Var::backward),
+/// [`Tape::grad`]) returns it. So arithmetic reads as it is written.
+///
+/// ```
+/// use sparsetape::{Tape, Tensor};
+/// let tape = Tape::new();
+/// let x = tape.variable(Tensor::dense([2], vec![1.0f64, 2.0])?);
+/// let y = (2.0 * x * x + 1.0).sum();
+/// assert_eq!(y.item::<f64>()?, 12.0);
+///
+/// let bad = x.dot(x.reshape_like(y)) + x; // no error yet
+/// assert!(bad.value().is_err());
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct Var<'t> {
+    pub(super) tape: &'t Tape,
+    pub(super) id: u32,
+}
+
+impl<'t> Var<'t> {
+    /// Records `op` on these operands; the first says which tape.
+    ///
+    /// This is how operators' methods are written, also outside this crate.
+    ///
+    /// # Panics
+    /// If there are no operands.
+    #[track_caller]
+    pub fn apply(op: impl Into<OpRef>, operands: &[Var<'t>]) -> Var<'t> {
+        operands[0].tape.apply(op.into(), operands, Location::caller())
+    }
+
+    /// The tape that this variable is on.
+    pub fn tape(self) -> &'t Tape {
+        self.tape
+    }
+
+    /// This variable, or the error that it carries.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn ok(self) -> Result<Var<'t>> {
+        self.tape.poison_of(self).map_or(Ok(self), Err)
+    }
+
+    /// The value. Cheap: it shares the tape's memory.
+    ///
+    /// # Errors
+    /// The first error on the way here; [`ErrorKind::State`] for a parameter (a tape reads
+    /// parameters in place, [`Parameter::snapshot`](crate::Parameter::snapshot) copies).
+    pub fn value(self) -> Result<Tensor> {
+        self.tape.value_of(self.ok()?)
+    }
+
+    /// The only element.
+    ///
+    /// # Errors
+    /// The first error on the way here, and those of [`Tensor::item`].
+    #[track_caller]
+    pub fn item<T: Element>(self) -> Result<T> {
+        self.value()?.item()
+    }
+
+    /// Storage type, shape and element type.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn ty(self) -> Result<Type> {
+        Ok(self.tape.type_of(self.ok()?))
+    }
+
+    /// Sizes per axis.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn shape(self) -> Result<Shape> {
+        Ok(self.ty()?.shape)
+    }
+
+    /// The storage type.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn stype(self) -> Result<Stype> {
+        Ok(self.ty()?.stype)
+    }
+
+    /// The element type.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn dtype(self) -> Result<DType> {
+        Ok(self.ty()?.dtype)
+    }
+
+    /// The line of user code that recorded this value.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn location(self) -> Result<&'static Location<'static>> {
+        Ok(self.tape.location_of(self.ok()?))
+    }
+
+    /// Asks for this leaf's gradient in a storage type: the backward pass ends with a visible cast.
+    ///
+    /// ```
+    /// use sparsetape::{Stype, Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::csr([1, 3], vec![0, 1], vec![2], vec![1.0f32])?);
+    /// let w = tape.variable(Tensor::full([3, 1], 0.5f32)?).with_grad_stype(Stype::Default);
+    /// let gradients = x.dot(w).sum().backward()?;
+    /// assert_eq!(gradients.wrt(w).unwrap().stype(), Stype::Default);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn with_grad_stype(self, stype: Stype) -> Var<'t> {
+        self.tape.set_grad_stype(self, stype)
+    }
+}
+
+impl fmt::Debug for Var<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ty() {
+            Ok(ty) => write!(f, "%{}: {ty}", self.id),
+            Err(error) => write!(f, "poisoned: {error}"),
+        }
+    }
+}
+
+/// Variables of two tapes met.
+pub(super) fn two_tapes() -> Error {
+    Error::new(ErrorKind::State, "the operands are on different tapes")
+}
