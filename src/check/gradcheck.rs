@@ -145,7 +145,7 @@ impl GradCheck {
             sum.add(&pass.head, &y);
             Ok(sum)
         };
-        self.entries(inputs, &pass.first, &value, pass.narrow, &mut report)?;
+        self.entries(inputs, &pass.first, &value, &pass, &mut report)?;
         if self.order < 2 {
             return Ok(report);
         }
@@ -162,7 +162,7 @@ impl GradCheck {
             Ok(sum)
         };
         let with_head: Vec<Tensor> = inputs.iter().chain([&pass.head]).cloned().collect();
-        self.entries(&with_head, &pass.second, &slope, pass.narrow, &mut report)?;
+        self.entries(&with_head, &pass.second, &slope, &pass, &mut report)?;
         Ok(report)
     }
 
@@ -171,7 +171,8 @@ impl GradCheck {
         let tape = self.tape();
         let leaves = leaves(&tape, inputs);
         let y = f(&tape, &leaves);
-        let head = weights(self.seed, &y.value()?);
+        let y_value = y.value()?;
+        let head = weights(self.seed, &y_value);
         let dy = tape.variable(head.clone());
         let mut wanted = floats(&leaves)?;
         let dx = tape.grad_with(y, dy, &wanted)?;
@@ -182,6 +183,7 @@ impl GradCheck {
             second_heads: Vec::new(),
             second: Vec::new(),
             narrow: false,
+            masked: [false; 2],
             recording: Vec::new(),
         };
         if self.order > 1 {
@@ -189,7 +191,9 @@ impl GradCheck {
             let with_head: Vec<Tensor> = inputs.iter().chain([&pass.head]).cloned().collect();
             pass.second = vec![Entries::new(); with_head.len()];
             for (i, dx) in dx.into_iter().enumerate() {
-                let weights = weights(mix(self.seed + 1 + i as u64), &dx.value()?);
+                let value = dx.value()?;
+                let weights = weights(mix(self.seed + 1 + i as u64), &value);
+                pass.masked[1] |= !all_finite(&value);
                 let ddx = tape.grad_with(dx, tape.constant(weights.clone()), &wanted)?;
                 let found = spread(&with_head, ddx.iter().map(|ddx| ddx.value()))?;
                 for (sum, found) in pass.second.iter_mut().zip(found) {
@@ -215,10 +219,11 @@ impl GradCheck {
         inputs: &[Tensor],
         stated: &[Entries],
         function: &dyn Fn(&[Tensor]) -> Result<Sum>,
-        narrow: bool,
+        pass: &Pass,
         report: &mut Report,
     ) -> Result<()> {
-        let here = function(inputs)?;
+        let (here, narrow) = (function(inputs)?, pass.narrow);
+        let masked = pass.masked[report.order - 1];
         let (relative, absolute) =
             self.tolerance.unwrap_or(if narrow { (2e-3, 2e-3) } else { (1e-6, 1e-6) });
         let roundoff = if narrow { f64::from(f32::EPSILON) } else { f64::EPSILON };
@@ -235,7 +240,12 @@ impl GradCheck {
                 };
                 let slopes = Slopes::measure(at, here, h)?;
                 let analytic = stated[input].get(&place).copied().unwrap_or(0.0);
-                let (verdict, error) = slopes.compare(analytic, &tolerance);
+                let (verdict, error) = match slopes.compare(analytic, &tolerance) {
+                    (Verdict::Differ, error) if masked && !analytic.is_finite() => {
+                        (Verdict::Kink, error)
+                    }
+                    compared => compared,
+                };
                 let index = index_of(place, x.shape());
                 let entry = Entry {
                     order: report.order,
@@ -280,8 +290,15 @@ pub(super) struct Pass {
     pub second: Vec<Entries>,
     /// Whether `f32` values arise.
     pub narrow: bool,
+    /// Whether an element that is not finite was left out: its NaN (0 · ∞) says nothing.
+    masked: [bool; 2],
     /// Operators and storage types, without shapes.
     pub recording: Vec<String>,
+}
+
+fn all_finite(x: &Tensor) -> bool {
+    let values = x.view().values();
+    (0..values.len()).all(|i| values.get_f64(i).is_finite())
 }
 
 fn signature(node: &crate::tape::Recorded) -> Result<String> {
