@@ -1,6 +1,7 @@
 //! Gradients against finite differences.
 
 use std::fmt;
+use std::panic::Location;
 
 use super::differences::{Slopes, Tolerance, Verdict};
 use super::places::{Entries, Place, Sum, add_entries, entries, mix, moved, weights};
@@ -121,11 +122,13 @@ impl GradCheck {
     where
         F: for<'t> Fn(&'t Tape, &[Var<'t>]) -> Var<'t>,
     {
+        let at = Location::caller();
         let report = self.compare(inputs, &f, &f)?;
-        let fault = |message| Err(Error::new(ErrorKind::Check, message).operator("gradcheck"));
+        let fault =
+            |message| Err(Error::new(ErrorKind::Check, message).operator("gradcheck").at(at));
         match report.fault() {
             Some(message) => fault(message),
-            None if report.compared == 0 => {
+            None if report.first_order == 0 => {
                 let kinks = report.kinks.len();
                 fault(format!("nothing was compared: no float entries, or kinks only ({kinks})"))
             }
@@ -146,7 +149,8 @@ impl GradCheck {
             Ok(sum)
         };
         self.entries(inputs, &pass.first, &value, &pass, &mut report)?;
-        if self.order < 2 {
+        report.first_order = report.compared;
+        if self.order < 2 || pass.second_heads.is_empty() {
             return Ok(report);
         }
         report.order = 2;
@@ -379,7 +383,9 @@ pub struct Report {
     pub kinks: Vec<Entry>,
     /// The largest error, as a part of what is allowed.
     pub max_error: f64,
+    /// The order that is being compared.
     order: usize,
+    first_order: usize,
     differing: Vec<(f64, Entry)>,
 }
 
