@@ -2,10 +2,11 @@
 
 use super::check_op::{Checked, Trial, fault};
 use super::gradcheck::{Function, GradCheck, Pass, Report};
+use super::heads;
 use super::places::{Entries, weights};
 use crate::error::{ErrorKind, Result};
-use crate::ops::ZerosLike;
-use crate::tape::{Cotangent, Fallback, Gradient, Op, OpRef, Tape, Var};
+use crate::ops::{Project, ZerosLike};
+use crate::tape::{Cotangent, Fallback, Gradient, Op, Recorded, Tape, Var};
 use crate::tensor::{DType, Tensor};
 
 pub(super) fn check<O: Op>(trial: &Trial<O>, y: &Tensor, checked: &mut Checked) -> Result<()> {
@@ -16,7 +17,10 @@ pub(super) fn check<O: Op>(trial: &Trial<O>, y: &Tensor, checked: &mut Checked) 
     answers(trial)?;
     lines(trial)?;
     match trial.dtype {
-        DType::F64 => differences(trial, checked),
+        DType::F64 => {
+            existing(heads::check(trial, y))?;
+            differences(trial, checked)
+        }
         _ => precision(trial),
     }
 }
@@ -169,11 +173,15 @@ fn lines<O: Op>(trial: &Trial<O>) -> Result<()> {
     if existing(tape.grad_with(y, dy, &floats))?.is_none() {
         return Ok(());
     }
-    // Zeros of inputs without influence belong to the call of `grad_with`.
-    let ours = |op: &OpRef| op.name() != ZerosLike::NAME;
+    // Zeros of inputs without influence, and the head in its space, belong to the call itself.
+    let head = before as u32 - 1;
+    let ours = |node: &&Recorded| {
+        let is = |name| node.op.as_ref().is_some_and(|op| op.name() == name);
+        !is(ZerosLike::NAME) && !(is(Project::NAME) && node.ins[0] == head)
+    };
     let nodes = tape.nodes();
-    let elsewhere = nodes[before..].iter().filter(|node| node.at != at);
-    match elsewhere.filter_map(|node| node.op.as_ref()).find(|op| ours(op)) {
+    let mut elsewhere = nodes[before..].iter().filter(|node| node.at != at);
+    match elsewhere.find(ours).and_then(|node| node.op.as_ref()) {
         Some(op) => fault(format!("{} of the backward rule has not the forward line", op.label())),
         None => Ok(()),
     }

@@ -6,6 +6,7 @@ mod check_op;
 mod differences;
 mod forward;
 mod gradcheck;
+mod heads;
 mod places;
 mod refusals;
 mod tables;
