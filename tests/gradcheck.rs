@@ -309,3 +309,41 @@ fn factorization_machine() {
         assert!(report.kinks.is_empty(), "{stype}: {report}");
     }
 }
+
+/// A sparse cotangent of a dense value, and rows that only a later product addresses.
+#[test]
+fn cotangents_in_unusual_storage() {
+    let check = GradCheck::new();
+    let x = holed([4, 6], 0).cast_storage(Stype::Csr).unwrap();
+    let other = holed([4, 6], 1).cast_storage(Stype::Csr).unwrap();
+    let labels = holed([3, 4], 0).cast_storage(Stype::Csr).unwrap();
+    let few = Tensor::row_sparse([6, 2], vec![4], vec![1.0f64, 1.0]).unwrap();
+    let ids = Tensor::dense([2], vec![3i64, 3]).unwrap();
+
+    // csr · log softmax: the cotangent of the dense log softmax is csr.
+    check
+        .run(&[dense([3, 4], 2)], |tape, v| tape.constant(labels.clone()) * v[0].log_softmax())
+        .unwrap();
+    // Its cotangent is row-sparse, in one dimension and in two.
+    for shape in [vec![5], vec![5, 3]] {
+        check
+            .run(&[dense(&shape[..], 2)], |tape, v| {
+                v[0].log_softmax().take(tape.constant(ids.clone()))
+            })
+            .unwrap();
+    }
+    for table in [dense([6, 2], 3), holed([6, 2], 3).cast_storage(Stype::RowSparse).unwrap()] {
+        check
+            .run(&[table], |tape, v| {
+                let rows = v[0].rows_of(tape.constant(x.clone()));
+                tape.constant(other.clone()).dot(rows)
+            })
+            .unwrap();
+    }
+    check
+        .run(&[dense([1, 2], 3)], |tape, v| {
+            let rows = v[0].broadcast_like(tape.constant(few.clone()));
+            tape.constant(other.clone()).dot(rows)
+        })
+        .unwrap();
+}
