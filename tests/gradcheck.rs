@@ -172,11 +172,13 @@ fn nothing_compared_is_a_failure() {
     assert!(message(gradcheck(&[origin], |_, x| x[0].relu())).contains("kinks only"));
 }
 
+type Named = (&'static str, fn(Var<'_>) -> Var<'_>);
+
 #[test]
 fn kinks_and_steps_are_reported_apart() {
     let x = Tensor::dense([4], vec![-1.5f64, 0.0, 0.75, 2.0]).unwrap();
     let check = GradCheck::new().order(1);
-    let functions: [(&str, fn(Var<'_>) -> Var<'_>); 7] = [
+    let functions: [Named; 7] = [
         ("relu", |x| x.relu()),
         ("abs", |x| x.abs()),
         ("sign", |x| x.sign()),
@@ -203,7 +205,7 @@ fn sparse_inputs_are_perturbed_where_they_are_stored() {
     let w = dense([6, 2], 2);
     let entries = x.nnz();
     let check = GradCheck::new().order(1).fallback(Fallback::Deny);
-    let report = check.run(&[x.clone()], |tape, v| v[0].dot(tape.constant(w.clone())));
+    let report = check.run(std::slice::from_ref(&x), |tape, v| v[0].dot(tape.constant(w.clone())));
     assert_eq!(report.unwrap().compared, entries);
     // An addressed row that is absent is inserted: all rows that x has columns for.
     let table = Tensor::row_sparse([6, 1], vec![1, 5], vec![0.5f64, -2.0]).unwrap();

@@ -177,7 +177,8 @@ fn lines<O: Op>(trial: &Trial<O>) -> Result<()> {
     let head = before as u32 - 1;
     let ours = |node: &&Recorded| {
         let is = |name| node.op.as_ref().is_some_and(|op| op.name() == name);
-        !is(ZerosLike::NAME) && !(is(Project::NAME) && node.ins[0] == head)
+        let of_call = is(ZerosLike::NAME) || (is(Project::NAME) && node.ins[0] == head);
+        !of_call
     };
     let nodes = tape.nodes();
     let mut elsewhere = nodes[before..].iter().filter(|node| node.at != at);
