@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::kernels::dense_csr::{Strided, dense_csr, dense_csr_t};
-use crate::kernels::gather::gather_compact;
+use crate::kernels::gather::{gather_compact, gather_rows};
 use crate::kernels::gemm::gemm;
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::{spgemm, spmm, transposed};
@@ -230,6 +230,23 @@ fn csr_t_dense_t<T: Real>(
     Ok(())
 }
 
+/// denseᵀ · row-sparse: the sum over the rows that are stored.
+fn dense_t_rows<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b, k) = (ins[0].typed::<T>()?, ins[1].row_sparse()?, ins[0].shape()[1]);
+    let n = b.rows.len();
+    let mut left = scratch.take::<T>(n * k);
+    gather_rows(a, k, b.rows, &mut left);
+    let right = matrix(b.values.typed::<T>()?, [n, b.shape[1]], false);
+    gemm(matrix(&left, [n, k], true), right, out.dense());
+    scratch.give(left);
+    Ok(())
+}
+
 /// row-sparseᵀ · csr: the rows that are stored, times the same rows of the csr.
 fn rows_t_csr<T: Real>(_: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
@@ -313,7 +330,7 @@ impl Op for Dot {
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, Default] => RowSparse, rows_dense),
         ];
-        static TN: [Case<Dot>; 7] = [
+        static TN: [Case<Dot>; 8] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => RowSparse, csr_t_dense),
             case!([Csr, RowSparse] => RowSparse, csr_t_rows),
@@ -321,6 +338,7 @@ impl Op for Dot {
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, RowSparse] => Default, rows_t_rows),
             case!([RowSparse, Csr] => Default, rows_t_csr),
+            case!([Default, RowSparse] => Default, dense_t_rows),
         ];
         static TN_DENSE: [Case<Dot>; 2] = [
             case!([Default, Default] => Default, dense),
