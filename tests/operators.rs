@@ -64,6 +64,12 @@ mod patterns {
         ids.prop_map(move |ids| Tensor::dense(shape.clone(), ids).unwrap())
     }
 
+    /// Halves, NaN and infinities.
+    fn odd() -> impl Strategy<Value = f64> + Clone {
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        prop_oneof![4 => exact::<f64>(), 1 => select(odd.to_vec())]
+    }
+
     fn array(x: &Tensor) -> ArrayD<f64> {
         let dense = x.cast(DType::F64).cast_storage(Stype::Default).unwrap();
         dense.to_ndarray::<f64>().unwrap()
@@ -178,6 +184,29 @@ mod patterns {
             );
             let wanted = Tensor::dense(x.shape().clone(), wanted.collect::<Vec<f64>>())?;
             prop_assert_eq!(y.first_difference(&wanted, 0.0, 0.0), None);
+        }
+
+        /// In a product too: only stored entries are multiplied, and only rows that they address.
+        #[test]
+        fn unaddressed_rows_do_not_matter(
+            (x, d, w) in (0..=4usize, 0..=5usize, 0..=3usize).prop_flat_map(|(n, k, m)| (
+                stored(Stype::Csr, [n, k]),
+                dense(Just([k, m].into()), odd()),
+                row_sparse(Just([k, m].into()), odd()),
+            ))
+        ) {
+            for w in [d, w] {
+                let y = x.dot(&w)?;
+                let (entries, table, there) = (array(&x), array(&w), mask(&w));
+                let stored = mask(&x);
+                let wanted = ArrayD::from_shape_fn(array(&y).raw_dim(), |at| {
+                    let at = |k| (entries[[at[0], k]], table[[k, at[1]]], stored[[at[0], k]] * there[[k, at[1]]]);
+                    let terms = (0..x.shape()[1]).map(at).filter(|term| term.2 == 1.0);
+                    terms.fold(0.0, |sum, (a, b, _)| sum + a * b)
+                });
+                let wanted = Tensor::dense(y.shape().clone(), wanted.into_raw_vec_and_offset().0)?;
+                prop_assert_eq!(y.first_difference(&wanted, 0.0, 0.0), None);
+            }
         }
 
         #[test]

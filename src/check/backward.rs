@@ -1,9 +1,10 @@
 //! Gradients of one run, and what the backward rule records.
 
 use super::check_op::{Checked, Trial, fault};
-use super::gradcheck::{Function, GradCheck, Pass, Report};
+use super::gradcheck::{Function, GradCheck, Pass};
 use super::heads;
 use super::places::{Entries, weights};
+use super::report::Report;
 use crate::error::{ErrorKind, Result};
 use crate::ops::{Project, ZerosLike};
 use crate::tape::{Cotangent, Fallback, Gradient, Op, Recorded, Tape, Var};

@@ -8,6 +8,13 @@ use crate::tape::{Case, Op, OpRef, PartialShape, Sample};
 use crate::tensor::{DType, Shape, Stype, Tensor};
 
 /// What [`check_op`] did.
+///
+/// ```
+/// let checked = sparsetape::check::check_op::<sparsetape::ops::Pick>()?;
+/// assert!(checked.compared > 0 && checked.gradients > 0);
+/// println!("{checked}");
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Checked {

@@ -1,14 +1,14 @@
 //! Gradients against finite differences.
 
-use std::fmt;
 use std::panic::Location;
 
 use super::differences::{Slopes, Tolerance, Verdict};
 use super::places::{Entries, Place, Sum, add_entries, entries, mix, moved, weights};
+use super::report::{Entry, Report};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, Tape, Var};
 use crate::tensor::approx::index_of;
-use crate::tensor::{DType, Shape, Stype, Tensor};
+use crate::tensor::{DType, Stype, Tensor};
 
 /// A function under test, without its type.
 pub(super) type Function<'a> = &'a dyn for<'t> Fn(&'t Tape, &[Var<'t>]) -> Var<'t>;
@@ -140,7 +140,7 @@ impl GradCheck {
     /// differences of the first.
     pub(super) fn compare(&self, inputs: &[Tensor], f: Function, g: Function) -> Result<Report> {
         let pass = self.pass(inputs, f)?;
-        let mut report = Report { order: 1, ..Report::default() };
+        let mut report = Report::of_first_order();
         let value = |x: &[Tensor]| {
             let tape = self.tape();
             let y = g(&tape, &leaves(&tape, x)).value()?;
@@ -340,84 +340,4 @@ fn spread(
         Ok(stored)
     };
     inputs.iter().map(one).collect()
-}
-
-/// One entry of a gradient.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Entry {
-    /// 1, or 2 for the gradient of a gradient.
-    pub order: usize,
-    /// Which input; at second order, one more than there are for the weights of the result.
-    pub input: usize,
-    /// The position in the input, one index per axis.
-    pub index: Shape,
-    /// From the backward pass.
-    pub analytic: f64,
-    /// From central differences.
-    pub numeric: f64,
-    /// The slope a little to the left.
-    pub left: f64,
-    /// The slope a little to the right.
-    pub right: f64,
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Entry { order, input, index, analytic, numeric, left, right } = self;
-        write!(
-            f,
-            "order {order}, input {input}, entry {index}: backward {analytic:?}, differences \
-             {numeric:?} (left {left:.6}, right {right:.6})"
-        )
-    }
-}
-
-/// What [`gradcheck`] found.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Report {
-    /// Entries that agree, over all orders.
-    pub compared: usize,
-    /// Entries without a derivative: kinks, steps, poles, edges of the domain. They are not compared.
-    pub kinks: Vec<Entry>,
-    /// The largest error, as a part of what is allowed.
-    pub max_error: f64,
-    /// The order that is being compared.
-    order: usize,
-    first_order: usize,
-    differing: Vec<(f64, Entry)>,
-}
-
-impl Report {
-    fn count(&mut self, entry: Entry, verdict: Verdict, error: f64) {
-        match verdict {
-            Verdict::Agree => {
-                self.compared += 1;
-                self.max_error = self.max_error.max(error);
-            }
-            Verdict::Kink => self.kinks.push(entry),
-            Verdict::Differ => self.differing.push((error, entry)),
-        }
-    }
-
-    /// The worst entries that differ, if any do.
-    pub(super) fn fault(&self) -> Option<String> {
-        let mut worst: Vec<&(f64, Entry)> = self.differing.iter().collect();
-        // NaN is worst of all.
-        worst.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let lines: Vec<String> = worst.iter().take(5).map(|(_, e)| format!("\n  {e}")).collect();
-        let (bad, all) = (worst.len(), worst.len() + self.compared);
-        (bad > 0).then(|| format!("{bad} of {all} entries differ, the worst: {}", lines.concat()))
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (compared, kinks, error) = (self.compared, self.kinks.len(), self.max_error);
-        write!(
-            f,
-            "{compared} entries compared, {kinks} kinks, largest error {error:.1e} of allowed"
-        )
-    }
 }

@@ -9,8 +9,10 @@ mod gradcheck;
 mod heads;
 mod places;
 mod refusals;
+mod report;
 mod tables;
 
 pub use check_op::{Checked, check_op};
-pub use gradcheck::{Entry, GradCheck, Report, gradcheck};
+pub use gradcheck::{GradCheck, gradcheck};
+pub use report::{Entry, Report};
 pub use tables::write_table;
