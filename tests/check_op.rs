@@ -6,7 +6,7 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use sparsetape::check::check_op;
 use sparsetape::{
-    ByDtype, Case, Error, ErrorKind, Grads, Ins, Op, Out, PartialShape, Real, Result, Sample,
+    ByDtype, Case, Error, ErrorKind, Grads, Ins, Op, Out, PartialShape, Read, Real, Result, Sample,
     Scratch, Stype, Tensor, Var, View,
 };
 
@@ -26,6 +26,7 @@ const PANICLESS_ERROR: usize = 12;
 const THREADS_MATTER: usize = 13;
 const DENSE_BACKWARD: usize = 14;
 const LOSES_ENTRIES: usize = 15;
+const READS_MORE: usize = 16;
 
 /// 2·x, with a fault.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +103,10 @@ impl<const FAULT: usize> Op for Twice<FAULT> {
         }
     }
 
+    fn reads(&self, _: usize) -> Read {
+        if FAULT == READS_MORE { Read::Shape } else { Read::All }
+    }
+
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || match FAULT {
             // exp(0) is not 0: the cotangent of a sparse operand becomes dense on the way.
@@ -156,6 +161,7 @@ fn faults_are_found() {
         (fault::<PANICLESS_ERROR>(), "twice(default f64 (3, 4)): twice"),
         (fault::<THREADS_MATTER>(), "with 3 threads it gives other bits"),
         (fault::<DENSE_BACKWARD>(), "would be made dense"),
+        (fault::<READS_MORE>(), "of operand 0 more than Shape is read"),
         (fault::<LOSES_ENTRIES>(), "is absent, the definition gives"),
     ] {
         assert!(found.contains(wanted), "{wanted:?} is not in {found}");

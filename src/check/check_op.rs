@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{backward, batches, forward, refusals};
+use super::{backward, batches, forward, refusals, unread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Case, Op, OpRef, PartialShape, Sample};
 use crate::tensor::{DType, Shape, Stype, Tensor};
@@ -61,6 +61,8 @@ impl fmt::Display for Checked {
 /// - Storage type, element type and shape of the result are as inferred.
 /// - The recorded result is that of [`evaluate`](crate::evaluate), twice, on 1 and on 3 threads, bit
 ///   for bit; nothing is made dense, forward or backward.
+/// - Saved and loaded again, the operator does the same.
+/// - What [`Op::reads`] says is not read has no influence.
 /// - Gradients of order 1 and 2 agree with finite differences (of the stated function, where
 ///   [`Gradient`](crate::Gradient) states one), and those of `f32` with those of `f64`.
 /// - The backward rule answers for every wanted operand and computes nothing for the others; what it
@@ -209,6 +211,7 @@ impl<'a, O: Op> Trial<'a, O> {
     fn run(&self, checked: &mut Checked) -> Result<bool> {
         let Some(y) = forward::check(self, checked)? else { return Ok(false) };
         checked.runs += 1;
+        unread::check(self, &y)?;
         batches::check(self, &y, checked)?;
         backward::check(self, &y, checked)?;
         Ok(true)

@@ -8,7 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::check_op::{Checked, Trial, fault};
 use super::places::{entries, replaced};
 use crate::error::{ErrorKind, Result};
-use crate::tape::{Fallback, Op, Read, Tape, Var, evaluate};
+use crate::tape::{DynOp, Fallback, Op, Read, Registry, Tape, Var, evaluate};
 use crate::tensor::approx::index_of;
 use crate::tensor::{DType, Stype, Tensor, row_len};
 
@@ -21,7 +21,7 @@ pub(super) fn check<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<Op
     };
     let shape = trial.shape(&trial.inputs)?;
     let dtypes: Vec<DType> = trial.inputs.iter().map(Tensor::dtype).collect();
-    let dtype = trial.op.dtype(&dtypes)?;
+    let dtype = Op::dtype(trial.op, &dtypes)?;
     if shape.as_ref() != Some(y.shape()) || y.dtype() != dtype || y.stype() != trial.case().out {
         return fault(format!("the result is {}, inferred is another type", y.ty()));
     }
@@ -29,6 +29,7 @@ pub(super) fn check<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<Op
     let explicit: Vec<Tensor> = trial.inputs.iter().map(with_zeros).collect::<Result<_>>()?;
     checked.compared += against_definition(trial, &explicit, &result(trial, &explicit)?)?;
     recorded(trial, &y)?;
+    saved(trial, &y)?;
     repeated(trial, &y)?;
     Ok(Some(y))
 }
@@ -81,7 +82,7 @@ pub(super) fn against_definition<O: Op>(
     }
     let largest = wanted.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
     let allowed = tolerance(y.dtype());
-    let by_pattern = (0..inputs.len()).any(|i| trial.op.reads(i) == Read::Pattern);
+    let by_pattern = (0..inputs.len()).any(|i| Op::reads(trial.op, i) == Read::Pattern);
     let (stored, k) = (entries(y), row_len(y.shape()));
     let mut compared = 0;
     for (i, &want) in wanted.iter().enumerate() {
@@ -112,6 +113,18 @@ fn recorded<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
     match value.same_bits(y) {
         true => Ok(()),
         false => fault(format!("recorded it gives {value}, unrecorded {y}")),
+    }
+}
+
+/// Written and read again, the operator does the same.
+fn saved<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
+    let fields = trial.op.to_json()?;
+    let mut registry = Registry::new();
+    let loaded = registry.add::<O>().load(O::NAME, fields.clone())?;
+    let operands: Vec<&Tensor> = trial.inputs.iter().collect();
+    match evaluate(loaded, &operands)?.same_bits(y) {
+        true => Ok(()),
+        false => fault(format!("loaded from {fields} it gives something else")),
     }
 }
 

@@ -11,6 +11,7 @@ mod places;
 mod refusals;
 mod report;
 mod tables;
+mod unread;
 
 pub use check_op::{Checked, check_op};
 pub use gradcheck::{GradCheck, gradcheck};
