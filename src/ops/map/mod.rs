@@ -88,8 +88,31 @@ struct Stored<'a> {
     label: Cow<'a, str>,
     expr: Cow<'a, Expr>,
     cotangent: Option<u8>,
-    scalars: SmallVec<[f64; 2]>,
+    scalars: SmallVec<[Number; 2]>,
     broadcast: bool,
+}
+
+/// JSON has no infinities and no NaN: they are written out.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Finite(f64),
+    Other(String),
+}
+
+impl From<f64> for Number {
+    fn from(x: f64) -> Self {
+        if x.is_finite() { Number::Finite(x) } else { Number::Other(x.to_string()) }
+    }
+}
+
+impl Number {
+    fn value<E: serde::de::Error>(self) -> Result<f64, E> {
+        match self {
+            Number::Finite(x) => Ok(x),
+            Number::Other(text) => text.parse().map_err(E::custom),
+        }
+    }
 }
 
 impl Serialize for Map {
@@ -99,7 +122,7 @@ impl Serialize for Map {
             label: Cow::Borrowed(&program.label),
             expr: Cow::Borrowed(&program.expr),
             cotangent: program.cotangent,
-            scalars: self.scalars.clone(),
+            scalars: self.scalars.iter().map(|&x| x.into()).collect(),
             broadcast: self.broadcast,
         }
         .serialize(serializer)
@@ -110,14 +133,16 @@ impl<'de> Deserialize<'de> for Map {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = Stored::deserialize(deserializer)?;
         let expr = stored.expr.into_owned();
-        if expr.scalars() > stored.scalars.len() {
+        let scalars: SmallVec<[f64; 2]> =
+            stored.scalars.into_iter().map(Number::value).collect::<Result<_, D::Error>>()?;
+        if expr.scalars() > scalars.len() {
             return Err(D::Error::custom("the expression has more scalars than the operator"));
         }
         if stored.cotangent.is_some_and(|dy| dy >= expr.inputs) {
             return Err(D::Error::custom("the cotangent is not among the inputs"));
         }
         let program = Program::intern(stored.label.into_owned(), expr, stored.cotangent);
-        Ok(Map::new(program, &stored.scalars, stored.broadcast))
+        Ok(Map::new(program, &scalars, stored.broadcast))
     }
 }
 
