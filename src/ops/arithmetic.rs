@@ -146,7 +146,7 @@ fn named(op: Binary) -> &'static Named {
     BY_PRIMITIVE[op as usize]
 }
 
-fn clip(lo: f64, hi: f64) -> OpRef {
+fn clip(lo: f64, hi: f64) -> Map {
     // select(x < lo, lo, select(x > hi, hi, x)): the gradient passes at both bounds.
     let expr = Expr::build(1, |b| {
         let (x, lo, hi) = (b.input(0), b.scalar(0), b.scalar(1));
@@ -154,7 +154,7 @@ fn clip(lo: f64, hi: f64) -> OpRef {
         let capped = b.select(above, hi, x);
         b.select(below, lo, capped)
     });
-    Map::named("clip", expr, &[lo, hi], false).into()
+    Map::named("clip", expr, &[lo, hi], false)
 }
 
 impl<'t> Var<'t> {
@@ -282,6 +282,9 @@ pub(super) fn samples() -> Vec<Sample<Map>> {
         }
         let x = full(&[3, 4], true);
         samples.push(Sample::good(with_scalar(&format!("r{name}"), *op, 1.7, true), [x]));
+    }
+    for (lo, hi) in [(-1.0, 1.1), (0.5, 1.5), (0.0, f64::INFINITY)] {
+        samples.push(Sample::good(clip(lo, hi), [matrix(3, 0.3, false)]));
     }
     let (equal, broadcasting) = (OPERATORS[0].1.equal(), OPERATORS[0].1.broadcasting());
     let wide = || Tensor::from_fn([3, 5], |i| i as f64);
