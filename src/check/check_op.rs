@@ -65,6 +65,7 @@ impl fmt::Display for Checked {
 /// - What [`Op::reads`] says is not read has no influence.
 /// - Gradients of order 1 and 2 agree with finite differences (of the stated function, where
 ///   [`Gradient`](crate::Gradient) states one), and those of `f32` with those of `f64`.
+/// - A cotangent in another storage type than the result's gives the same gradients.
 /// - The backward rule answers for every wanted operand and computes nothing for the others; what it
 ///   records does not depend on the batch size, and carries the line of the forward operation.
 /// - A second batch size works, and a row's result does not depend on its batch.

@@ -1,4 +1,7 @@
 //! Checks: gradients against finite differences, operators against their own definition.
+//!
+//! [`gradcheck`] takes a closure, such as a loss; [`check_op`] takes an operator and needs nothing
+//! but its samples.
 
 mod backward;
 mod batches;
