@@ -4,6 +4,7 @@ pub mod check;
 mod error;
 mod kernels;
 pub mod ops;
+pub mod optim;
 mod tape;
 mod tensor;
 

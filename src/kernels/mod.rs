@@ -33,6 +33,7 @@ pub(crate) mod spmm;
 mod tests;
 pub(crate) mod threads;
 pub(crate) mod transposed;
+pub(crate) mod update;
 mod vectorized;
 
 use std::ops::{Add, Div, Mul, Neg, Range, Sub};

@@ -30,8 +30,8 @@ pub use op::{
     ByDtype, Case, Cotangent, DynOp, Gradient, Grads, Ins, Kernel, Op, OpRef, Read, Sample,
     Surrogate,
 };
+pub(crate) use parameter::Stored;
 pub use parameter::{GradReq, Parameter, Params};
-pub(crate) use parameter::{Stored, StoredLayout};
 pub use refine::PartialShape;
 pub(crate) use refine::unify_dims;
 pub use registry::Registry;

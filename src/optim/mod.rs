@@ -1,0 +1,5 @@
+//! Optimizers: they move only the rows that a gradient holds.
+
+mod sgd;
+
+pub use sgd::Sgd;
