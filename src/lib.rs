@@ -1,5 +1,7 @@
 //! Automatic differentiation over dense, CSR and row-sparse tensors.
 
+#[cfg(feature = "data")]
+pub mod data;
 mod error;
 mod kernels;
 mod tensor;
