@@ -124,17 +124,34 @@ impl<T: Decimal> Collected<T> {
             return Err(Error::new(ErrorKind::Shape, message).nowhere());
         }
         let indptr = self.row_pointers();
-        let ids = self.parts.iter_mut().map(|p| std::mem::take(&mut p.ids));
-        let indices = join(ids.collect(), |id| id - first_id);
-        let values = join(self.take_values(), |x| x);
+        let (indices, values) = self.join_entries(first_id);
         let shape = [self.rows, schema.features()];
         let pattern = Pattern::new(shape[1], indptr.into(), indices.into());
         let layout = Layout::Csr(Arc::new(pattern));
         Ok((Tensor::from_parts(shape.into(), layout, T::erase(values.into())), dropped))
     }
 
-    fn take_values(&mut self) -> Vec<Vec<T>> {
-        self.parts.iter_mut().map(|p| std::mem::take(&mut p.values)).collect()
+    /// Column ids and values of all parts, one after the other; the parts give theirs up.
+    fn join_entries(&mut self, first_id: u32) -> (Vec<u32>, Vec<T>) {
+        let total = self.parts.iter().map(|p| p.entries.len()).sum();
+        let (mut indices, mut values) = (vec![0; total], vec![T::default(); total]);
+        let (mut ids_left, mut values_left) = (&mut indices[..], &mut values[..]);
+        let mut jobs = Vec::with_capacity(self.parts.len());
+        for part in &mut self.parts {
+            let entries = std::mem::take(&mut part.entries);
+            let (ids, rest) = std::mem::take(&mut ids_left).split_at_mut(entries.len());
+            ids_left = rest;
+            let (values, rest) = std::mem::take(&mut values_left).split_at_mut(entries.len());
+            values_left = rest;
+            jobs.push((ids, values, entries));
+        }
+        jobs.into_par_iter().for_each(|(ids, values, entries)| {
+            let targets = ids.iter_mut().zip(values);
+            for ((id, value), entry) in targets.zip(entries) {
+                (*id, *value) = (entry.0 - first_id, entry.1);
+            }
+        });
+        (indices, values)
     }
 
     fn row_pointers(&self) -> Vec<usize> {
@@ -158,21 +175,20 @@ impl<T: Decimal> Collected<T> {
     }
 
     /// Labels as `(rows,)`, or `(rows, count)` unless there is one for each row.
-    pub fn labels(&mut self, count: usize) -> Result<Tensor> {
-        let labels = self.parts.iter_mut().map(|p| std::mem::take(&mut p.labels));
-        let labels = join(labels.collect(), |x| x);
+    pub fn labels(&self, count: usize) -> Result<Tensor> {
+        let labels: Vec<T> = self.parts.iter().flat_map(|p| &p.labels).copied().collect();
         match count {
             1 => Tensor::dense([self.rows], labels),
             _ => Tensor::dense([self.rows, count], labels),
         }
     }
 
-    pub fn qids(&mut self) -> Result<Option<Tensor>> {
+    pub fn qids(&self) -> Result<Option<Tensor>> {
         if self.has_qids != Some(true) {
             return Ok(None);
         }
-        let qids = self.parts.iter_mut().map(|p| std::mem::take(&mut p.qids));
-        Tensor::dense([self.rows], join(qids.collect(), |q| q)).map(Some)
+        let qids: Vec<i64> = self.parts.iter().flat_map(|p| &p.qids).copied().collect();
+        Tensor::dense([self.rows], qids).map(Some)
     }
 }
 
@@ -184,18 +200,17 @@ impl<T: Decimal> Part<T> {
             let row = first..*row_end;
             first = row.end;
             for k in row {
-                if u64::from(self.ids[k]) >= end {
-                    dropped.push(self.ids[k]);
+                let entry = self.entries[k];
+                if u64::from(entry.0) >= end {
+                    dropped.push(entry.0);
                     continue;
                 }
-                self.ids[kept] = self.ids[k];
-                self.values[kept] = self.values[k];
+                self.entries[kept] = entry;
                 kept += 1;
             }
             *row_end = kept;
         }
-        self.ids.truncate(kept);
-        self.values.truncate(kept);
+        self.entries.truncate(kept);
         dropped
     }
 }
@@ -211,26 +226,6 @@ fn split(text: &[u8], mut start: usize) -> Vec<std::ops::Range<usize>> {
         start = end;
     }
     ranges
-}
-
-/// One after the other, in parallel.
-fn join<A, B>(pieces: Vec<Vec<A>>, convert: impl Fn(A) -> B + Sync) -> Vec<B>
-where
-    A: Copy + Send,
-    B: Copy + Default + Send,
-{
-    let mut joined = vec![B::default(); pieces.iter().map(Vec::len).sum()];
-    let mut rest = &mut joined[..];
-    let mut jobs = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        let (target, others) = std::mem::take(&mut rest).split_at_mut(piece.len());
-        jobs.push((target, piece));
-        rest = others;
-    }
-    jobs.into_par_iter().for_each(|(target, piece)| {
-        target.iter_mut().zip(piece).for_each(|(to, from)| *to = convert(from));
-    });
-    joined
 }
 
 /// Inputs read one after the other.

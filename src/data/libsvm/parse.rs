@@ -48,8 +48,7 @@ pub(super) struct TooWide<E> {
 pub(super) struct Part<T> {
     /// For each row, where its entries end.
     pub ends: Vec<usize>,
-    pub ids: Vec<u32>,
-    pub values: Vec<T>,
+    pub entries: Vec<(u32, T)>,
     pub labels: Vec<T>,
     pub qids: Vec<i64>,
     pub max_id: Option<u32>,
@@ -63,12 +62,12 @@ pub(super) struct Part<T> {
 impl<T: Decimal> Part<T> {
     /// Parses whole lines.
     pub fn parse(text: &[u8], grammar: &Grammar) -> Result<Self, Fault> {
-        // One colon for each entry: an upper bound of what is really there.
-        let entries = memchr::memchr_iter(b':', text).count();
+        // An entry has a colon and takes four bytes or more: a bound of what is really there.
+        let colons = memchr::memchr_iter(b':', text).count();
+        let entries = colons.min(text.len() / 4 + 1);
         let mut part = Part {
             ends: Vec::new(),
-            ids: Vec::with_capacity(entries),
-            values: Vec::with_capacity(entries),
+            entries: Vec::with_capacity(entries),
             labels: Vec::new(),
             qids: Vec::new(),
             max_id: None,
@@ -97,14 +96,14 @@ impl<T: Decimal> Part<T> {
             LabelCount::Ignored => while label::<T>(cursor, LabelMap::Keep)?.is_some() {},
         }
         self.qid(cursor, line)?;
-        let first = self.ids.len();
+        let first = self.entries.len();
         let ascending = self.entries(cursor)?;
         let text = &cursor.text[..cursor.at];
         if !ascending {
             self.order_row(first, grammar.repeated, text, line)?;
         }
         self.check_ids(first, grammar, text, line)?;
-        self.ends.push(self.ids.len());
+        self.ends.push(self.entries.len());
         Ok(())
     }
 
@@ -152,23 +151,21 @@ impl<T: Decimal> Part<T> {
 
     /// Reads entries to the end of the line or a comment; whether their ids are ascending.
     #[inline]
-    fn entries(&mut self, cursor: &mut Cursor) -> Result<bool, Fault> {
+    fn entries(&mut self, outer: &mut Cursor) -> Result<bool, Fault> {
+        let mut cursor = *outer;
         let mut ascending = true;
         let mut previous = -1;
         while !cursor.line_is_over() {
             let at = cursor.at;
             let Some(id) = cursor.id() else { return Err(bad_id(cursor.text, at)) };
-            let Some(value) = cursor.number() else {
-                let message =
-                    format!("value {} of feature {id} is not a number", quote(cursor.token()));
-                return Err(Fault::new(cursor.at, message));
-            };
+            let at = cursor.at;
+            let Some(value) = cursor.number() else { return Err(bad_value(cursor.text, at, id)) };
             ascending &= i64::from(id) > previous;
             previous = i64::from(id);
-            self.ids.push(id);
-            self.values.push(value);
+            self.entries.push((id, value));
             cursor.skip_blanks();
         }
+        *outer = cursor;
         Ok(ascending)
     }
 
@@ -181,22 +178,23 @@ impl<T: Decimal> Part<T> {
         text: &[u8],
         line: usize,
     ) -> Result<(), Fault> {
-        let mut row: Vec<(u32, T)> =
-            self.ids.drain(first..).zip(self.values.drain(first..)).collect();
+        let row = &mut self.entries[first..];
         // Stable: repeated ids are summed in the order of the file.
         row.sort_by_key(|entry| entry.0);
-        for (id, value) in row {
-            if self.ids.len() == first || self.ids.last() != Some(&id) {
-                self.ids.push(id);
-                self.values.push(value);
+        let mut kept = 0;
+        for k in 1..row.len() {
+            let (id, value) = row[k];
+            if id != row[kept].0 {
+                kept += 1;
+                row[kept] = (id, value);
                 continue;
             }
             if repeated == Repeated::Refuse {
                 return Err(first_repeated(text, line));
             }
-            let last = self.values.len() - 1;
-            self.values[last] = self.values[last] + value;
+            row[kept].1 = row[kept].1 + value;
         }
+        self.entries.truncate(first + kept + 1);
         Ok(())
     }
 
@@ -208,8 +206,10 @@ impl<T: Decimal> Part<T> {
         text: &[u8],
         line: usize,
     ) -> Result<(), Fault> {
-        let row = &self.ids[first..];
-        let (Some(&lowest), Some(&highest)) = (row.first(), row.last()) else { return Ok(()) };
+        let row = &self.entries[first..];
+        let (Some(&(lowest, _)), Some(&(highest, _))) = (row.first(), row.last()) else {
+            return Ok(());
+        };
         self.has_zero |= lowest == 0;
         self.max_id = self.max_id.max(Some(highest));
         if lowest == 0 && grammar.base == Some(IdBase::One) {
@@ -293,6 +293,12 @@ fn bad_id(text: &[u8], at: usize) -> Fault {
         format!("feature id {} is not a number", quote(id))
     };
     Fault::new(at, message)
+}
+
+#[cold]
+fn bad_value(text: &[u8], at: usize, id: u32) -> Fault {
+    let token = Cursor { text, at }.token();
+    Fault::new(at, format!("value {} of feature {id} is not a number", quote(token)))
 }
 
 /// The entries of a line that was parsed already, with their positions.
