@@ -1,6 +1,8 @@
 //! Automatic differentiation over dense, CSR and row-sparse tensors.
 
 pub mod check;
+#[cfg(feature = "data")]
+pub mod data;
 mod error;
 mod kernels;
 pub mod ops;
