@@ -8,6 +8,7 @@ mod memory;
 pub(crate) mod methods;
 pub(crate) mod op;
 mod parameter;
+mod params_file;
 mod refine;
 mod registry;
 pub(crate) mod structural;
