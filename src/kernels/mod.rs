@@ -2,8 +2,24 @@
 
 pub(crate) mod columns;
 pub(crate) mod convert;
+pub(crate) mod dense_csr;
+pub(crate) mod gather;
+pub(crate) mod gemm;
+pub(crate) mod merge;
+pub(crate) mod patterns;
+pub(crate) mod reduce;
+pub(crate) mod row_softmax;
+pub(crate) mod sampled;
+pub(crate) mod spgemm;
+pub(crate) mod spmm;
+pub(crate) mod threads;
+pub(crate) mod transposed;
+mod vectorized;
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+#[cfg(test)]
+mod tests;
+
+use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 
 /// What kernels need of an element type.
 pub trait Number:
@@ -45,9 +61,15 @@ impl<'a, T> CsrRef<'a, T> {
         self.indptr.len() - 1
     }
 
-    pub fn row(&self, i: usize) -> (&'a [u32], &'a [T]) {
+    /// Where row `i` is among the entries.
+    #[inline]
+    pub fn range(&self, i: usize) -> Range<usize> {
         let base = self.indptr[0];
-        let range = self.indptr[i] - base..self.indptr[i + 1] - base;
+        self.indptr[i] - base..self.indptr[i + 1] - base
+    }
+
+    pub fn row(&self, i: usize) -> (&'a [u32], &'a [T]) {
+        let range = self.range(i);
         (&self.indices[range.clone()], &self.values[range])
     }
 }

@@ -1,0 +1,114 @@
+//! Copies of rows, and their sums.
+
+use super::Number;
+use super::spmm::ABSENT;
+use super::threads::for_each_part;
+use super::vectorized::{Task, each_width, is_far, load, load_mut, prefetch, vectorized};
+
+/// How many rows ahead a row of the table is asked for.
+const AHEAD: usize = 16;
+
+/// Rows that share one pass over a chunk of columns.
+const BLOCK: usize = 64;
+
+/// Copies the rows `ids` (of length `k`) of a row-major table.
+pub(crate) fn gather_rows<T: Number>(table: &[T], k: usize, ids: &[u32], out: &mut [T]) {
+    gather::<T, false>(table, k, ids, out);
+}
+
+/// As [`gather_rows`]; an absent slot (`u32::MAX`) gives zeros.
+pub(crate) fn gather_compact<T: Number>(slots: &[u32], values: &[T], k: usize, out: &mut [T]) {
+    if values.is_empty() {
+        return out.fill(T::default());
+    }
+    gather::<T, true>(values, k, slots, out);
+}
+
+fn gather<T: Number, const HOLES: bool>(table: &[T], k: usize, ids: &[u32], out: &mut [T]) {
+    debug_assert_eq!(out.len(), ids.len() * k);
+    for_each_part(out, k, 2 + k / 4, |first, out| {
+        for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
+            let first = first + n * BLOCK;
+            each_width!(k, at, C => {
+                let out = &mut *out;
+                vectorized(Gather::<T, C, HOLES> { table, k, ids, at, first, out });
+            });
+        }
+    });
+}
+
+/// Columns `at..at + C` of the rows from `first` on.
+struct Gather<'a, T, const C: usize, const HOLES: bool> {
+    table: &'a [T],
+    k: usize,
+    ids: &'a [u32],
+    at: usize,
+    first: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOLES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Gather { table, k, ids, at, first, out } = self;
+        let far = is_far::<T>(table.len());
+        for (n, out) in out.chunks_exact_mut(k).enumerate() {
+            if far && let Some(&id) = ids.get(first + n + AHEAD) {
+                prefetch::<T, C>(table, (id as usize).wrapping_mul(k) + at);
+            }
+            let id = ids[first + n];
+            let hole = HOLES && id == ABSENT;
+            let id = if hole { 0 } else { id as usize };
+            // SAFETY: the caller of the kernel promises that ids are below the number of rows of
+            // `table`, which has a row 0 when there may be holes; `at + C <= k`.
+            let row: [T; C] = unsafe { load(table, id * k + at) };
+            for (x, y) in out[at..at + C].iter_mut().zip(row) {
+                *x = if hole { T::default() } else { y };
+            }
+        }
+    }
+}
+
+/// Sums row `n` of `values` into row `slots[n]` of `out`, in ascending order of `n`, from 0 on.
+pub(crate) fn scatter_add_compact<T: Number>(slots: &[u32], values: &[T], k: usize, out: &mut [T]) {
+    debug_assert_eq!(values.len(), slots.len() * k);
+    out.fill(T::default());
+    each_width!(k, at, C => {
+        let out = &mut *out;
+        vectorized(ScatterAdd::<T, C> { slots, values, k, at, out });
+    });
+}
+
+/// Adds columns `at..at + C` of every row.
+struct ScatterAdd<'a, T, const C: usize> {
+    slots: &'a [u32],
+    values: &'a [T],
+    k: usize,
+    at: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Number, const C: usize> Task for ScatterAdd<'_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let ScatterAdd { slots, values, k, at, out } = self;
+        let far = is_far::<T>(out.len());
+        for (n, &slot) in slots.iter().enumerate() {
+            if far && let Some(&slot) = slots.get(n + AHEAD) {
+                prefetch::<T, C>(out, slot as usize * k + at);
+            }
+            // SAFETY: `values` has a row for each slot, and `at + C <= k`.
+            let row: [T; C] = unsafe { load(values, n * k + at) };
+            // SAFETY: the caller of the kernel promises that slots are below the number of rows of
+            // `out`; `at + C <= k`.
+            let sum: &mut [T; C] = unsafe { load_mut(out, slot as usize * k + at) };
+            for (x, y) in sum.iter_mut().zip(row) {
+                *x = *x + y;
+            }
+        }
+    }
+}

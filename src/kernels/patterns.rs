@@ -1,0 +1,123 @@
+//! Set operations on CSR patterns: `(row pointers, columns)`, where pointers need not start at 0.
+
+use super::merge::extend_union;
+use super::threads::map_parts;
+
+/// Row pointers from 0 on, and columns.
+type Pattern = (Vec<usize>, Vec<u32>);
+
+fn range((indptr, _): (&[usize], &[u32]), row: usize) -> std::ops::Range<usize> {
+    indptr[row] - indptr[0]..indptr[row + 1] - indptr[0]
+}
+
+fn row<'a>(pattern: (&'a [usize], &'a [u32]), i: usize) -> &'a [u32] {
+    &pattern.1[range(pattern, i)]
+}
+
+/// The entries that are in any pattern.
+pub(crate) fn union_patterns(parts: &[(&[usize], &[u32])]) -> Pattern {
+    fold(parts, extend_union)
+}
+
+/// The entries that are in every pattern.
+pub(crate) fn intersect_patterns(parts: &[(&[usize], &[u32])]) -> Pattern {
+    fold(parts, extend_intersection)
+}
+
+/// Appends the ids that are in both `x` and `y`. No branch depends on the ids.
+fn extend_intersection(common: &mut Vec<u32>, x: &[u32], y: &[u32]) {
+    let start = common.len();
+    common.resize(start + x.len().min(y.len()) + 1, 0);
+    let (mut i, mut j, mut len) = (0, 0, start);
+    while i < x.len() && j < y.len() {
+        let (a, b) = (x[i], y[j]);
+        common[len] = a;
+        len += usize::from(a == b);
+        i += usize::from(a <= b);
+        j += usize::from(b <= a);
+    }
+    common.truncate(len);
+}
+
+/// Combines patterns two by two, from the left.
+fn fold(parts: &[(&[usize], &[u32])], extend: fn(&mut Vec<u32>, &[u32], &[u32])) -> Pattern {
+    let Some((&first, rest)) = parts.split_first() else { return (vec![0], Vec::new()) };
+    let base = first.0[0];
+    let mut all = (first.0.iter().map(|&p| p - base).collect::<Vec<_>>(), first.1.to_vec());
+    for &other in rest {
+        if !same((&all.0, &all.1), other) {
+            all = combine((&all.0, &all.1), other, extend);
+        }
+    }
+    all
+}
+
+fn same(x: (&[usize], &[u32]), y: (&[usize], &[u32])) -> bool {
+    let pointers = x.0.iter().zip(y.0);
+    x.1.len() == y.1.len()
+        && pointers.into_iter().all(|(&p, &q)| p - x.0[0] == q - y.0[0])
+        && x.1 == y.1
+}
+
+fn combine(
+    x: (&[usize], &[u32]),
+    y: (&[usize], &[u32]),
+    extend: fn(&mut Vec<u32>, &[u32], &[u32]),
+) -> Pattern {
+    let rows = x.0.len() - 1;
+    let cost = 3 * (x.1.len() + y.1.len()) / rows.max(1) + 4;
+    let parts = map_parts(rows, cost, |rows| {
+        let (mut ends, mut columns) = (Vec::with_capacity(rows.len()), Vec::new());
+        columns.reserve((x.0[rows.end] - x.0[rows.start]) + (y.0[rows.end] - y.0[rows.start]));
+        for i in rows {
+            extend(&mut columns, row(x, i), row(y, i));
+            ends.push(columns.len());
+        }
+        (ends, columns)
+    });
+    join(rows, parts)
+}
+
+fn join(rows: usize, parts: Vec<Pattern>) -> Pattern {
+    let mut indptr = Vec::with_capacity(rows + 1);
+    let mut indices = Vec::with_capacity(parts.iter().map(|part| part.1.len()).sum());
+    indptr.push(0);
+    for (ends, columns) in parts {
+        let start = indices.len();
+        indptr.extend(ends.iter().map(|end| start + end));
+        indices.extend_from_slice(&columns);
+    }
+    (indptr, indices)
+}
+
+/// For each entry of the pattern `onto`, its position among the entries of the first pattern,
+/// `usize::MAX` where that has none.
+pub(crate) fn entry_positions(
+    indptr: &[usize],
+    indices: &[u32],
+    onto_indptr: &[usize],
+    onto_indices: &[u32],
+) -> Vec<usize> {
+    if same((indptr, indices), (onto_indptr, onto_indices)) {
+        return (0..indices.len()).collect();
+    }
+    let mut at = vec![usize::MAX; onto_indices.len()];
+    for i in 0..onto_indptr.len() - 1 {
+        let onto = range((onto_indptr, onto_indices), i);
+        let from = range((indptr, indices), i);
+        let (x, y) = (&onto_indices[onto.clone()], &indices[from.clone()]);
+        walk(x, y, from.start, &mut at[onto]);
+    }
+    at
+}
+
+/// Walks both rows; `y` starts at entry `start`. No branch depends on the ids.
+fn walk(x: &[u32], y: &[u32], start: usize, at: &mut [usize]) {
+    let (mut i, mut j) = (0, 0);
+    while i < x.len() && j < y.len() {
+        let (a, b) = (x[i], y[j]);
+        at[i] = if a == b { start + j } else { usize::MAX };
+        i += usize::from(a <= b);
+        j += usize::from(b <= a);
+    }
+}

@@ -1,0 +1,131 @@
+//! CSR matrix times dense rows.
+
+use super::threads::for_each_part;
+use super::vectorized::{Task, each_width, is_far, load, prefetch, vectorized};
+use super::{CsrRef, Real};
+
+/// The slot of a row that is absent from a compact operand.
+pub(crate) const ABSENT: u32 = u32::MAX;
+
+/// Sums kept for a row: entry `e` of the row goes to sum `e % SUMS`, so that one addition need not
+/// wait for the one before. A row's order of additions depends on its own entries only.
+const SUMS: usize = 2;
+
+/// How many entries ahead a row of the table is asked for.
+const AHEAD: usize = 24;
+
+/// Rows that share one pass over a chunk of columns.
+const BLOCK: usize = 16;
+
+/// `out = a · b` for a dense `b` with rows of length `k`.
+pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T]) {
+    debug_assert_eq!(b.len(), a.cols * k);
+    product::<T, false>(a, a.indices, b, k, out);
+}
+
+/// `out = a · b` where row `slots[e]` of `b` belongs to the column of entry `e`; entries whose slot
+/// is [`ABSENT`] are left out.
+pub(crate) fn csr_compact<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usize, out: &mut [T]) {
+    if b.is_empty() {
+        return out.fill(T::zero());
+    }
+    product::<T, true>(a, slots, b, k, out);
+}
+
+fn product<T: Real, const HOLES: bool>(
+    a: CsrRef<T>,
+    ids: &[u32],
+    b: &[T],
+    k: usize,
+    out: &mut [T],
+) {
+    debug_assert_eq!(ids.len(), a.values.len());
+    debug_assert_eq!(out.len(), a.rows() * k);
+    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
+    for_each_part(out, k, cost, |first, out| {
+        for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
+            let first = first + n * BLOCK;
+            each_width!(k, at, C => {
+                let out = &mut *out;
+                vectorized(Rows::<T, C, HOLES> { a, ids, b, k, at, first, out });
+            });
+        }
+    });
+}
+
+/// Columns `at..at + C` of the rows of `a · b` from `first` on.
+struct Rows<'a, T, const C: usize, const HOLES: bool> {
+    a: CsrRef<'a, T>,
+    ids: &'a [u32],
+    b: &'a [T],
+    k: usize,
+    at: usize,
+    first: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Rows { a, ids, b, k, at, first, out } = self;
+        let far = is_far::<T>(b.len());
+        for (n, out) in out.chunks_exact_mut(k).enumerate() {
+            let range = a.range(first + n);
+            let mut sums = [[T::zero(); C]; SUMS];
+            let mut e = range.start;
+            while e + SUMS <= range.end {
+                for (u, sum) in sums.iter_mut().enumerate() {
+                    if far {
+                        prefetch_entry::<T, C>(ids, b, k, at, e + u + AHEAD);
+                    }
+                    add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
+                }
+                e += SUMS;
+            }
+            for (u, sum) in sums.iter_mut().enumerate() {
+                if e + u < range.end {
+                    add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
+                }
+            }
+            let [mut total, rest] = sums;
+            for (x, y) in total.iter_mut().zip(rest) {
+                *x = *x + y;
+            }
+            out[at..at + C].copy_from_slice(&total);
+        }
+    }
+}
+
+#[inline(always)]
+fn prefetch_entry<T: Real, const C: usize>(ids: &[u32], b: &[T], k: usize, at: usize, e: usize) {
+    if let Some(&id) = ids.get(e) {
+        prefetch::<T, C>(b, (id as usize).wrapping_mul(k) + at);
+    }
+}
+
+/// Adds entry `e`. An absent row adds 0, which changes no sum: a sum that starts at +0 is never -0.
+#[inline(always)]
+fn add_entry<T: Real, const C: usize, const HOLES: bool>(
+    sum: &mut [T; C],
+    values: &[T],
+    ids: &[u32],
+    b: &[T],
+    k: usize,
+    at: usize,
+    e: usize,
+) {
+    debug_assert!(e < ids.len() && e < values.len());
+    // SAFETY: the caller of the kernel promises one id and one value for each entry.
+    let (id, value) = unsafe { (*ids.get_unchecked(e), *values.get_unchecked(e)) };
+    let hole = HOLES && id == ABSENT;
+    let id = if hole { 0 } else { id };
+    // SAFETY: the caller of the kernel promises that ids are below the number of rows of `b`, and
+    // `b` has a row 0 when there may be holes; `at + C <= k`.
+    let row: [T; C] = unsafe { load(b, id as usize * k + at) };
+    for (x, y) in sum.iter_mut().zip(row) {
+        let product = value * y;
+        *x = *x + if hole { T::zero() } else { product };
+    }
+}

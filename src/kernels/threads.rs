@@ -1,0 +1,53 @@
+//! Parallel loops over output parts. What a part holds never depends on how the output is cut, so
+//! results are the same for any number of threads.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+/// Work in a part, about nanoseconds on one thread. Handing a part to another thread costs
+/// some 10 µs when the caller is not one of the pool's threads.
+const PART_COST: usize = 1 << 16;
+
+/// The most parts that a loop is cut into: enough to even out parts of unequal work.
+const MAX_PARTS: usize = 64;
+
+/// Calls `f(first row, rows)` for parts of `out`, which holds rows of `row_len` elements that take
+/// about `cost_per_row` nanoseconds each. Little work stays on the calling thread.
+pub(crate) fn for_each_part<T: Send, F>(out: &mut [T], row_len: usize, cost_per_row: usize, f: F)
+where
+    F: Fn(usize, &mut [T]) + Sync,
+{
+    if out.is_empty() {
+        return;
+    }
+    let rows = out.len() / row_len;
+    let step = rows_per_part(rows, cost_per_row);
+    if step >= rows {
+        return f(0, out);
+    }
+    let parts = out.par_chunks_mut(step * row_len).enumerate();
+    parts.for_each(|(part, out)| f(part * step, out));
+}
+
+/// `f(range)` for consecutive ranges of `rows` rows, in order.
+pub(super) fn map_parts<R: Send, F>(rows: usize, cost_per_row: usize, f: F) -> Vec<R>
+where
+    F: Fn(Range<usize>) -> R + Sync,
+{
+    let step = rows_per_part(rows, cost_per_row);
+    if step >= rows {
+        return vec![f(0..rows)];
+    }
+    let parts = (0..rows.div_ceil(step)).into_par_iter();
+    parts.map(|part| f(part * step..((part + 1) * step).min(rows))).collect()
+}
+
+/// At least 1; `rows` or more if the work is too little to share.
+fn rows_per_part(rows: usize, cost_per_row: usize) -> usize {
+    let cost = cost_per_row.max(1);
+    if rows.saturating_mul(cost) < 2 * PART_COST || rayon::current_num_threads() == 1 {
+        return rows.max(1);
+    }
+    (PART_COST / cost).max(rows.div_ceil(MAX_PARTS)).max(1)
+}
