@@ -7,6 +7,7 @@ pub(crate) mod gather;
 pub(crate) mod gemm;
 pub(crate) mod merge;
 pub(crate) mod patterns;
+mod ranks;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
 pub(crate) mod sampled;

@@ -13,8 +13,15 @@ use super::{CsrRef, Real};
 /// Partial sums of a product of two dense rows: element `j` goes to sum `j % LANES`.
 const LANES: usize = 16;
 
+/// Entries whose lanes are summed together: apart from the products, which would otherwise not be
+/// compiled to whole vectors.
+const GROUP: usize = 8;
+
 /// How many entries ahead a row of `b` is asked for.
 const AHEAD: usize = 8;
+
+/// The most elements of a row that are asked for; the processor then goes on by itself.
+const FAR_ROW: usize = 128;
 
 /// A matrix by rows.
 #[derive(Clone, Copy)]
@@ -116,9 +123,6 @@ fn dense<T: Real>(pairs: Pairs, a: Table<T>, b: Table<T>, out: &mut [T]) {
         2 => vectorized(Dots::<T, 2> { pairs, a, b, first, out }),
         4 => vectorized(Dots::<T, 4> { pairs, a, b, first, out }),
         8 => vectorized(Dots::<T, 8> { pairs, a, b, first, out }),
-        16 => vectorized(Dots::<T, 16> { pairs, a, b, first, out }),
-        32 => vectorized(Dots::<T, 32> { pairs, a, b, first, out }),
-        64 => vectorized(Dots::<T, 64> { pairs, a, b, first, out }),
         _ => vectorized(Dots::<T, 0> { pairs, a, b, first, out }),
     });
 }
@@ -142,6 +146,7 @@ impl<T: Real, const K: usize> Task for Dots<'_, T, K> {
         let far = is_far::<T>(b.values.len());
         let end = first + out.len();
         let (mut row, mut e) = (pairs.row_of(first), first);
+        let mut sums = [[T::zero(); LANES]; GROUP];
         while e < end {
             let row_end = pairs.row_end(row).min(end);
             let x = pairs.a_at[row];
@@ -150,13 +155,21 @@ impl<T: Real, const K: usize> Task for Dots<'_, T, K> {
                 e = row_end;
             }
             while e < row_end {
-                if far && let Some(&at) = pairs.b_at.get(e + AHEAD) {
-                    prefetch_row::<T, K>(b, at);
+                let end = row_end.min(e + GROUP);
+                for (n, sums) in sums[..end - e].iter_mut().enumerate() {
+                    if far && let Some(&at) = pairs.b_at.get(e + n + AHEAD) {
+                        prefetch_row(b, at);
+                    }
+                    let y = pairs.b_at[e + n];
+                    *sums = [T::zero(); LANES];
+                    if y != ABSENT {
+                        add_products(sums, &a.row(x)[..k], &b.row(y)[..k]);
+                    }
                 }
-                let y = pairs.b_at[e];
-                out[e - first] =
-                    if y == ABSENT { T::zero() } else { dot_lanes(&a.row(x)[..k], &b.row(y)[..k]) };
-                e += 1;
+                for (out, sums) in out[e - first..end - first].iter_mut().zip(&sums) {
+                    *out = total(sums);
+                }
+                e = end;
             }
             row += 1;
         }
@@ -164,12 +177,10 @@ impl<T: Real, const K: usize> Task for Dots<'_, T, K> {
 }
 
 #[inline(always)]
-fn prefetch_row<T, const K: usize>(table: Table<T>, at: u32) {
+fn prefetch_row<T>(table: Table<T>, at: u32) {
     let start = (at as usize).wrapping_mul(table.stride);
-    if K == 0 {
-        prefetch::<T, 16>(table.values, start);
-    } else {
-        prefetch::<T, K>(table.values, start);
+    for line in (0..table.k.min(FAR_ROW)).step_by(64 / size_of::<T>()) {
+        prefetch::<T, 1>(table.values, start + line);
     }
 }
 
@@ -195,30 +206,42 @@ impl<T: Real> Task for Dot<'_, T> {
 #[inline(always)]
 fn dot_lanes<T: Real>(x: &[T], y: &[T]) -> T {
     let mut sums = [T::zero(); LANES];
+    add_products(&mut sums, x, y);
+    total(&sums)
+}
+
+#[inline(always)]
+fn add_products<T: Real>(sums: &mut [T; LANES], x: &[T], y: &[T]) {
     let (xs, x_rest) = x.as_chunks::<LANES>();
     let (ys, y_rest) = y.as_chunks::<LANES>();
+    let mut lanes = *sums;
     for (x, y) in xs.iter().zip(ys) {
         for l in 0..LANES {
-            sums[l] = sums[l] + x[l] * y[l];
+            lanes[l] = lanes[l] + x[l] * y[l];
         }
     }
+    *sums = lanes;
     for (sum, (&x, &y)) in sums.iter_mut().zip(x_rest.iter().zip(y_rest)) {
         *sum = *sum + x * y;
     }
-    total(sums)
 }
 
 /// Sums lanes by halves.
 #[inline(always)]
-fn total<T: Real>(mut sums: [T; LANES]) -> T {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for l in 0..half {
-            sums[l] = sums[l] + sums[l + half];
-        }
-        half /= 2;
+fn total<T: Real>(sums: &[T; LANES]) -> T {
+    let sums: [T; 8] = add_halves(sums);
+    let sums: [T; 4] = add_halves(&sums);
+    let sums: [T; 2] = add_halves(&sums);
+    sums[0] + sums[1]
+}
+
+#[inline(always)]
+fn add_halves<T: Real, const N: usize>(sums: &[T]) -> [T; N] {
+    let mut halves = [T::zero(); N];
+    for l in 0..N {
+        halves[l] = sums[l] + sums[l + N];
     }
-    sums[0]
+    halves
 }
 
 /// A row of any kind of matrix.
@@ -281,7 +304,7 @@ fn dot_strided<T: Real>(len: usize, x: &[T], p: usize, y: &[T], q: usize) -> T {
     for j in 0..len {
         sums[j % LANES] = sums[j % LANES] + x[j * p] * y[j * q];
     }
-    total(sums)
+    total(&sums)
 }
 
 fn dot_sparse<T: Real>(ids: &[u32], x: &[T], y: &[T], stride: usize) -> T {

@@ -123,9 +123,9 @@ fn add_entry<T: Real, const C: usize, const HOLES: bool>(
     let id = if hole { 0 } else { id };
     // SAFETY: the caller of the kernel promises that ids are below the number of rows of `b`, and
     // `b` has a row 0 when there may be holes; `at + C <= k`.
-    let row: [T; C] = unsafe { load(b, id as usize * k + at) };
-    for (x, y) in sum.iter_mut().zip(row) {
-        let product = value * y;
-        *x = *x + if hole { T::zero() } else { product };
+    let row: &[T; C] = unsafe { load(b, id as usize * k + at) };
+    for l in 0..C {
+        let product = value * row[l];
+        sum[l] = sum[l] + if hole { T::zero() } else { product };
     }
 }
