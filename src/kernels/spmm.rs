@@ -29,7 +29,22 @@ pub(crate) fn csr_compact<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usiz
     if b.is_empty() {
         return out.fill(T::zero());
     }
-    product::<T, true>(a, slots, b, k, out);
+    if vectorized(HasHoles(slots)) {
+        product::<T, true>(a, slots, b, k, out);
+    } else {
+        product::<T, false>(a, slots, b, k, out);
+    }
+}
+
+struct HasHoles<'a>(&'a [u32]);
+
+impl Task for HasHoles<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        self.0.chunks(256).any(|ids| ids.iter().fold(false, |any, &id| any | (id == ABSENT)))
+    }
 }
 
 fn product<T: Real, const HOLES: bool>(
