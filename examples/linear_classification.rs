@@ -230,7 +230,7 @@ fn run() -> Result<()> {
     let epochs = options.number("epochs", 5)?;
     let model = Linear::new(train.schema.features(), outputs(&train.labels)?)?;
     let params = model.params()?;
-    let mut sgd = Sgd::new(options.number("lr", if synthetic { 2.0 } else { 1.0 })?)
+    let mut sgd = Sgd::new(options.number("lr", if synthetic { 0.5 } else { 1.0 })?)
         .momentum(options.number("momentum", 0.0)?)
         .weight_decay(options.number("wd", 0.0)?);
     print!("{params}");

@@ -23,6 +23,7 @@ mod lanes_x86;
 mod math;
 pub(crate) mod merge;
 pub(crate) mod patterns;
+mod ranks;
 mod real;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
