@@ -76,7 +76,7 @@ impl<'a> BatchPlan<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Value`] for batches of 0 rows; [`ErrorKind::Shape`] if a field of the data set
-    /// was replaced by a tensor of another number of rows.
+    /// was replaced by a tensor of another number of rows, or to pad with more than 2^32 rows.
     #[track_caller]
     pub fn build(&self) -> Result<Batches> {
         if self.size == 0 {
@@ -97,6 +97,10 @@ impl<'a> BatchPlan<'a> {
         let rows = self.data.rows();
         let kept = self.size.min(rows - first_row);
         let pad = if self.last == LastBatch::Pad { self.size - kept } else { 0 };
+        if pad as u64 > 1 << 32 {
+            let message = format!("a padded batch of {} rows; at most 4294967296", self.size);
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
         let part = if pad == 0 {
             self.data.rows_window(first_row, first_row + kept)?
         } else {

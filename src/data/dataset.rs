@@ -54,10 +54,7 @@ impl Dataset {
     /// there are more than 2^32 features.
     #[track_caller]
     pub fn new(features: Tensor, labels: Tensor) -> Result<Self> {
-        let &[_, width] = &features.shape()[..] else {
-            let message = format!("features have two axes, got {}", features.ty());
-            return Err(Error::new(ErrorKind::Shape, message));
-        };
+        let width = features.shape().get(1).copied().unwrap_or(0);
         let schema = Schema::new(IdBase::Zero, width)?;
         let data = Dataset { features, labels, qids: None, schema, dropped: Dropped::default() };
         data.check()?;
@@ -80,9 +77,13 @@ impl Dataset {
         rows_of(&self.features)
     }
 
-    /// All parts have as many rows (the fields are public).
+    /// All parts fit together; the fields are public.
     #[track_caller]
     pub(super) fn check(&self) -> Result<()> {
+        if self.features.ndim() != 2 {
+            let message = format!("features have two axes, got {}", self.features.ty());
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
         let others = [Some(("labels", &self.labels)), self.qids.as_ref().map(|q| ("qids", q))];
         for (what, tensor) in others.into_iter().flatten() {
             if rows_of(tensor) != self.rows() || tensor.ndim() == 0 {

@@ -119,38 +119,37 @@ impl<'a> Rows<'a> {
     }
 
     fn write(&self, mut to: impl Write) -> std::io::Result<()> {
-        let mut line = String::new();
         let base = self.indptr[0];
         for (row, ends) in self.indptr.windows(2).enumerate() {
-            line.clear();
-            for n in row * self.label_columns..(row + 1) * self.label_columns {
-                push_number(&mut line, self.labels, n);
-                line.push(',');
+            for column in 0..self.label_columns {
+                if column > 0 {
+                    to.write_all(b",")?;
+                }
+                write_number(&mut to, self.labels, row * self.label_columns + column)?;
             }
-            line.pop();
             if let Some(qids) = self.qids {
-                line.push_str(&format!(" qid:{}", qids[row]));
+                write!(to, " qid:{}", qids[row])?;
             }
             for k in ends[0] - base..ends[1] - base {
-                line.push_str(&format!(" {}:", self.ids[k] + self.first_id));
-                push_number(&mut line, self.values, k);
+                write!(to, " {}:", self.ids[k] + self.first_id)?;
+                write_number(&mut to, self.values, k)?;
             }
-            line.push('\n');
-            to.write_all(line.as_bytes())?;
+            to.write_all(b"\n")?;
         }
         to.flush()
     }
 }
 
-fn push_number(line: &mut String, values: Slice<'_>, k: usize) {
+fn write_number(to: &mut impl Write, values: Slice<'_>, k: usize) -> std::io::Result<()> {
+    // `{}` alone writes all zeros of very large and very small numbers.
     let plain = |size: f64| size == 0.0 || !size.is_finite() || (1e-5..1e16).contains(&size);
-    line.push_str(&match values {
-        Slice::F32(v) if plain(f64::from(v[k].abs())) => v[k].to_string(),
-        Slice::F32(v) => format!("{:e}", v[k]),
-        Slice::F64(v) if plain(v[k].abs()) => v[k].to_string(),
-        Slice::F64(v) => format!("{:e}", v[k]),
-        Slice::I64(v) => v[k].to_string(),
-    });
+    match values {
+        Slice::F32(v) if plain(f64::from(v[k].abs())) => write!(to, "{}", v[k]),
+        Slice::F32(v) => write!(to, "{:e}", v[k]),
+        Slice::F64(v) if plain(v[k].abs()) => write!(to, "{}", v[k]),
+        Slice::F64(v) => write!(to, "{:e}", v[k]),
+        Slice::I64(v) => write!(to, "{}", v[k]),
+    }
 }
 
 #[track_caller]

@@ -131,6 +131,8 @@ fn refusals() {
     let label = Tensor::dense([2], vec![0.0f32; 2]).unwrap();
     assert!(Dataset::new(data.features.clone(), label.clone()).is_err());
     assert!(data.clone().with_qids(vec![1]).is_err());
+    assert!(data.batches(usize::MAX).last(LastBatch::Pad).build().is_err());
+    assert!(Dataset::new(label.clone(), label.clone()).is_err());
     let mut uneven = data;
     uneven.labels = label;
     assert!(uneven.batches(2).build().is_err());

@@ -107,6 +107,7 @@ fn options() {
     let kind = |reader: Libsvm| reader.read_from("1 1:1\n".as_bytes()).unwrap_err().kind();
     assert_eq!(kind(Libsvm::new().dtype(DType::I64)), ErrorKind::DType);
     assert_eq!(kind(Libsvm::new().features((1 << 32) + 1)), ErrorKind::Shape);
+    assert_eq!(kind(Libsvm::new().features(usize::MAX).base(IdBase::One)), ErrorKind::Shape);
     let stream = |reader: Libsvm, chunk| reader.stream_from(&b""[..], chunk).unwrap_err().kind();
     assert_eq!(stream(Libsvm::new().features(3), Chunk::Rows(1)), ErrorKind::State);
     let stated = Libsvm::new().features(3).base(IdBase::One);

@@ -1,12 +1,13 @@
 //! Parts of files, parsed in parallel and joined to tensors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::Wider;
 use super::input::{Block, Input, Lines, Opened};
-use super::parse::{Grammar, Part, TooWide, qid_mismatch};
+use super::parse::{Grammar, Part, Room, TooWide, most_entries, qid_mismatch};
 use super::scan::{Decimal, Fault};
 use crate::data::dataset::Dropped;
 use crate::data::schema::{IdBase, Schema};
@@ -28,22 +29,18 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    fn add<T>(&mut self, part: &mut Part<T>, locate: impl Fn(Fault) -> Error) {
+    fn add<T>(&mut self, part: &Part<T>, locate: impl Fn(&Fault) -> Error) {
         self.has_zero |= part.has_zero;
         self.max = self.max.max(part.max_id);
-        let located = part
-            .too_wide
-            .drain(..)
-            .map(|w| TooWide { if_zero_based: w.if_zero_based, error: locate(w.error) });
-        self.append(located);
+        for wide in &part.too_wide {
+            self.note(wide.if_zero_based, || locate(&wide.error));
+        }
     }
 
-    /// Of each kind, the first is enough.
-    fn append(&mut self, too_wide: impl IntoIterator<Item = TooWide<Error>>) {
-        for new in too_wide {
-            if self.too_wide.iter().all(|w| w.if_zero_based != new.if_zero_based) {
-                self.too_wide.push(new);
-            }
+    /// Of each kind, the first is enough; to locate an error takes time.
+    fn note(&mut self, if_zero_based: bool, error: impl FnOnce() -> Error) {
+        if self.too_wide.iter().all(|w| w.if_zero_based != if_zero_based) {
+            self.too_wide.push(TooWide { if_zero_based, error: error() });
         }
     }
 
@@ -51,7 +48,9 @@ impl Ids {
     pub fn merge(&mut self, later: Ids) {
         self.has_zero |= later.has_zero;
         self.max = self.max.max(later.max);
-        self.append(later.too_wide);
+        for wide in later.too_wide {
+            self.note(wide.if_zero_based, || wide.error);
+        }
     }
 
     /// The schema that was stated, or else found.
@@ -67,10 +66,13 @@ impl Ids {
     }
 }
 
-/// Rows in the order of the files.
+/// Rows in the order of the files, ids as in the files.
 pub(super) struct Collected<T> {
-    parts: Vec<Part<T>>,
-    pub rows: usize,
+    indptr: Vec<usize>,
+    entry_ids: Vec<u32>,
+    values: Vec<T>,
+    labels: Vec<T>,
+    qids: Vec<i64>,
     pub bytes: usize,
     pub ids: Ids,
     /// Whether rows have a query id; unknown before the first row.
@@ -79,144 +81,164 @@ pub(super) struct Collected<T> {
 
 impl<T: Decimal> Collected<T> {
     fn new(has_qids: Option<bool>) -> Self {
-        Collected { parts: Vec::new(), rows: 0, bytes: 0, ids: Ids::default(), has_qids }
+        Collected {
+            indptr: vec![0],
+            entry_ids: Vec::new(),
+            values: Vec::new(),
+            labels: Vec::new(),
+            qids: Vec::new(),
+            bytes: 0,
+            ids: Ids::default(),
+            has_qids,
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.indptr.len() - 1
     }
 
     fn add(&mut self, block: &Block, grammar: &Grammar) -> Result<()> {
         self.bytes += block.text.len();
         let ranges = split(block.text, block.start());
-        let parse =
-            |range: &std::ops::Range<usize>| Part::parse(&block.text[range.clone()], grammar);
-        let parts: Vec<_> = ranges.par_iter().map(parse).collect();
-        for (range, part) in ranges.into_iter().zip(parts) {
-            let locate =
-                |fault: Fault| block.locate(Fault::new(range.start + fault.at, fault.message));
-            let mut part = part.map_err(locate)?;
-            if part.ends.is_empty() {
-                continue;
+        let most: Vec<_> =
+            ranges.par_iter().map(|r| most_entries(&block.text[r.clone()])).collect();
+        let parts = self.parse(block, grammar, &ranges, &most);
+        let mut start = self.indptr[self.rows()];
+        for ((range, part), most) in ranges.into_iter().zip(parts).zip(most) {
+            let text = &block.text[range.clone()];
+            let locate = |fault: &Fault| block.locate(range.start + fault.at, &fault.message);
+            let part = part.map_err(|fault| locate(&fault))?;
+            if !part.ends.is_empty() {
+                let has_qids = !part.qids.is_empty();
+                if *self.has_qids.get_or_insert(has_qids) != has_qids {
+                    return Err(locate(&qid_mismatch(text, part.first_row, has_qids)));
+                }
+                self.ids.add(&part, locate);
+                self.append(part, start);
             }
-            let has_qids = !part.qids.is_empty();
-            if *self.has_qids.get_or_insert(has_qids) != has_qids {
-                return Err(locate(qid_mismatch(
-                    &block.text[range.clone()],
-                    part.first_row,
-                    has_qids,
-                )));
-            }
-            self.ids.add(&mut part, locate);
-            self.rows += part.ends.len();
-            self.parts.push(part);
+            start += most;
         }
+        let end = self.indptr[self.rows()];
+        self.entry_ids.truncate(end);
+        self.values.truncate(end);
         Ok(())
     }
 
+    /// Parses the ranges in parallel; each writes entries to a room of its own behind what is there.
+    fn parse(
+        &mut self,
+        block: &Block,
+        grammar: &Grammar,
+        ranges: &[Range<usize>],
+        most: &[usize],
+    ) -> Vec<Result<Part<T>, Fault>> {
+        let start = self.entry_ids.len();
+        let total = start + most.iter().sum::<usize>();
+        extend_zeros(&mut self.entry_ids, total);
+        extend_zeros(&mut self.values, total);
+        let (mut ids_left, mut values_left) =
+            (&mut self.entry_ids[start..], &mut self.values[start..]);
+        let mut jobs = Vec::with_capacity(ranges.len());
+        for (range, &most) in ranges.iter().zip(most) {
+            let (ids, rest) = std::mem::take(&mut ids_left).split_at_mut(most);
+            ids_left = rest;
+            let (values, rest) = std::mem::take(&mut values_left).split_at_mut(most);
+            values_left = rest;
+            jobs.push((&block.text[range.clone()], Room { ids, values }));
+        }
+        jobs.into_par_iter().map(|(text, room)| Part::parse(text, grammar, room)).collect()
+    }
+
+    /// Adds rows whose entries begin at `start`, and closes the gap before them: comments and query
+    /// ids have colons as well.
+    fn append(&mut self, part: Part<T>, start: usize) {
+        let end = self.indptr[self.rows()];
+        if start > end {
+            self.entry_ids.copy_within(start..start + part.len(), end);
+            self.values.copy_within(start..start + part.len(), end);
+        }
+        self.indptr.extend(part.ends.iter().map(|n| end + n));
+        self.labels.extend_from_slice(&part.labels);
+        self.qids.extend_from_slice(&part.qids);
+    }
+
     /// Entries as a CSR matrix.
-    pub fn features(&mut self, schema: Schema, wider: Wider) -> Result<(Tensor, Dropped)> {
+    pub fn features(mut self, schema: Schema, wider: Wider) -> Result<(Tensor, Dropped)> {
         let first_id = schema.base().first_id();
         let end = schema.features() as u64 + u64::from(first_id);
         let mut dropped = Dropped::default();
         if wider == Wider::Drop && self.ids.max.is_some_and(|max| u64::from(max) >= end) {
             dropped = self.drop_from(end);
         }
-        if self.rows as u64 > 1 << 32 {
-            let message =
-                format!("{} rows, but at most 4294967296 (2^32) are supported", self.rows);
+        let rows = self.rows();
+        if rows as u64 > 1 << 32 {
+            let message = format!("{rows} rows, but at most 4294967296 (2^32) are supported");
             return Err(Error::new(ErrorKind::Shape, message).nowhere());
         }
-        let indptr = self.row_pointers();
-        let (indices, values) = self.join_entries(first_id);
-        let shape = [self.rows, schema.features()];
-        let pattern = Pattern::new(shape[1], indptr.into(), indices.into());
+        if first_id > 0 {
+            self.entry_ids.par_iter_mut().for_each(|id| *id -= first_id);
+        }
+        let (indptr, indices) = (self.indptr.into(), self.entry_ids.into());
+        let pattern = Pattern::new(schema.features(), indptr, indices);
+        let shape = [rows, schema.features()].into();
         let layout = Layout::Csr(Arc::new(pattern));
-        Ok((Tensor::from_parts(shape.into(), layout, T::erase(values.into())), dropped))
-    }
-
-    /// Column ids and values of all parts, one after the other; the parts give theirs up.
-    fn join_entries(&mut self, first_id: u32) -> (Vec<u32>, Vec<T>) {
-        let total = self.parts.iter().map(|p| p.entries.len()).sum();
-        let (mut indices, mut values) = (vec![0; total], vec![T::default(); total]);
-        let (mut ids_left, mut values_left) = (&mut indices[..], &mut values[..]);
-        let mut jobs = Vec::with_capacity(self.parts.len());
-        for part in &mut self.parts {
-            let entries = std::mem::take(&mut part.entries);
-            let (ids, rest) = std::mem::take(&mut ids_left).split_at_mut(entries.len());
-            ids_left = rest;
-            let (values, rest) = std::mem::take(&mut values_left).split_at_mut(entries.len());
-            values_left = rest;
-            jobs.push((ids, values, entries));
-        }
-        jobs.into_par_iter().for_each(|(ids, values, entries)| {
-            let targets = ids.iter_mut().zip(values);
-            for ((id, value), entry) in targets.zip(entries) {
-                (*id, *value) = (entry.0 - first_id, entry.1);
-            }
-        });
-        (indices, values)
-    }
-
-    fn row_pointers(&self) -> Vec<usize> {
-        let mut indptr = Vec::with_capacity(self.rows + 1);
-        indptr.push(0);
-        for part in &self.parts {
-            let before = indptr[indptr.len() - 1];
-            indptr.extend(part.ends.iter().map(|end| before + end));
-        }
-        indptr
+        Ok((Tensor::from_parts(shape, layout, T::erase(self.values.into())), dropped))
     }
 
     /// Leaves out entries whose id in the file is `end` or more.
     fn drop_from(&mut self, end: u64) -> Dropped {
-        let mut ids: Vec<u32> =
-            self.parts.par_iter_mut().flat_map_iter(|part| part.drop_from(end)).collect();
-        let entries = ids.len();
-        ids.par_sort_unstable();
-        ids.dedup();
-        Dropped { entries, columns: ids.len() }
-    }
-
-    /// Labels as `(rows,)`, or `(rows, count)` unless there is one for each row.
-    pub fn labels(&self, count: usize) -> Result<Tensor> {
-        let labels: Vec<T> = self.parts.iter().flat_map(|p| &p.labels).copied().collect();
-        match count {
-            1 => Tensor::dense([self.rows], labels),
-            _ => Tensor::dense([self.rows, count], labels),
-        }
-    }
-
-    pub fn qids(&self) -> Result<Option<Tensor>> {
-        if self.has_qids != Some(true) {
-            return Ok(None);
-        }
-        let qids: Vec<i64> = self.parts.iter().flat_map(|p| &p.qids).copied().collect();
-        Tensor::dense([self.rows], qids).map(Some)
-    }
-}
-
-impl<T: Decimal> Part<T> {
-    /// Leaves out entries whose id is `end` or more, and returns their ids.
-    fn drop_from(&mut self, end: u64) -> Vec<u32> {
         let (mut kept, mut first, mut dropped) = (0, 0, Vec::new());
-        for row_end in &mut self.ends {
+        for row_end in &mut self.indptr[1..] {
             let row = first..*row_end;
             first = row.end;
             for k in row {
-                let entry = self.entries[k];
-                if u64::from(entry.0) >= end {
-                    dropped.push(entry.0);
+                let id = self.entry_ids[k];
+                if u64::from(id) >= end {
+                    dropped.push(id);
                     continue;
                 }
-                self.entries[kept] = entry;
+                (self.entry_ids[kept], self.values[kept]) = (id, self.values[k]);
                 kept += 1;
             }
             *row_end = kept;
         }
-        self.entries.truncate(kept);
-        dropped
+        self.entry_ids.truncate(kept);
+        self.values.truncate(kept);
+        let entries = dropped.len();
+        dropped.par_sort_unstable();
+        dropped.dedup();
+        Dropped { entries, columns: dropped.len() }
+    }
+
+    /// Takes the labels out, as `(rows,)`, or `(rows, count)` unless there is one for each row.
+    pub fn labels(&mut self, count: usize) -> Result<Tensor> {
+        let labels = std::mem::take(&mut self.labels);
+        match count {
+            1 => Tensor::dense([self.rows()], labels),
+            _ => Tensor::dense([self.rows(), count], labels),
+        }
+    }
+
+    /// Takes the query ids out, if there are any.
+    pub fn qids(&mut self) -> Result<Option<Tensor>> {
+        let qids = std::mem::take(&mut self.qids);
+        let has_qids = self.has_qids == Some(true);
+        has_qids.then(|| Tensor::dense([self.rows()], qids)).transpose()
+    }
+}
+
+/// Makes a vector longer. A first allocation is of zero pages, which cost nothing until written.
+fn extend_zeros<A: Copy + Default>(vec: &mut Vec<A>, len: usize) {
+    if vec.is_empty() {
+        *vec = vec![A::default(); len];
+    } else {
+        vec.resize(len, A::default());
     }
 }
 
 /// Ranges of about [`PART`] bytes that end at line ends.
-fn split(text: &[u8], mut start: usize) -> Vec<std::ops::Range<usize>> {
+fn split(text: &[u8], mut start: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     while start < text.len() {
         let nominal = text.len().min(start + PART);
@@ -264,10 +286,10 @@ impl<'a> Source<'a> {
     pub fn take<T: Decimal>(&mut self, rows: usize, bytes: usize) -> Result<Collected<T>> {
         let grammar = self.grammar;
         let mut collected = Collected::new(self.has_qids);
-        while collected.rows < rows && collected.bytes < bytes {
+        while collected.rows() < rows && collected.bytes < bytes {
             let Some(lines) = self.current()? else { break };
             let window = WINDOW.min(bytes - collected.bytes);
-            match lines.next_block(rows - collected.rows, window)? {
+            match lines.next_block(rows - collected.rows(), window)? {
                 Some(block) => collected.add(&block, &grammar)?,
                 None => self.open = None,
             }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use memmap2::Mmap;
 
-use super::scan::Fault;
 use crate::data::{io_error, path_error};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -37,12 +36,12 @@ impl Block<'_> {
         if marked { BYTE_ORDER_MARK.len() } else { 0 }
     }
 
-    /// The error with file, line and column.
-    pub fn locate(&self, fault: Fault) -> Error {
-        let before = &self.text[..fault.at.min(self.text.len())];
+    /// An error at byte `at`, with file, line and column.
+    pub fn locate(&self, at: usize, message: &str) -> Error {
+        let before = &self.text[..at.min(self.text.len())];
         let line = self.first_line + memchr::memchr_iter(b'\n', before).count();
-        let column = fault.at - memchr::memrchr(b'\n', before).map_or(0, |n| n + 1) + 1;
-        let message = format!("{}:{line}:{column}: {}", self.name, fault.message);
+        let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |n| n + 1) + 1;
+        let message = format!("{}:{line}:{column}: {message}", self.name);
         Error::new(ErrorKind::Parse, message).nowhere()
     }
 }

@@ -1,5 +1,7 @@
 //! Lines to rows.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashSet;
 
 use super::scan::{Cursor, Decimal, Fault, is_blank, quote};
@@ -30,7 +32,9 @@ impl Grammar {
     /// The smallest id in the file that may be too large.
     fn limit(&self) -> u64 {
         match (self.wider, self.features) {
-            (Wider::Refuse, Some(n)) => n as u64 + u64::from(self.base.map_or(0, IdBase::first_id)),
+            (Wider::Refuse, Some(n)) => {
+                (n as u64).saturating_add(u64::from(self.base.map_or(0, IdBase::first_id)))
+            }
             _ => u64::MAX,
         }
     }
@@ -43,12 +47,22 @@ pub(super) struct TooWide<E> {
     pub error: E,
 }
 
-/// The rows of a run of lines. Ids are as in the file.
+/// Where entries are written to: room for [`most_entries`], in the order of the file.
+pub(super) struct Room<'a, T> {
+    pub ids: &'a mut [u32],
+    pub values: &'a mut [T],
+}
+
+/// How many entries a text may have. One has a colon and takes four bytes or more.
+pub(super) fn most_entries(text: &[u8]) -> usize {
+    memchr::memchr_iter(b':', text).count().min(text.len() / 4 + 1)
+}
+
+/// The rows of a run of lines, without the entries that were written elsewhere.
 #[derive(Debug)]
 pub(super) struct Part<T> {
     /// For each row, where its entries end.
     pub ends: Vec<usize>,
-    pub entries: Vec<(u32, T)>,
     pub labels: Vec<T>,
     pub qids: Vec<i64>,
     pub max_id: Option<u32>,
@@ -60,14 +74,10 @@ pub(super) struct Part<T> {
 }
 
 impl<T: Decimal> Part<T> {
-    /// Parses whole lines.
-    pub fn parse(text: &[u8], grammar: &Grammar) -> Result<Self, Fault> {
-        // An entry has a colon and takes four bytes or more: a bound of what is really there.
-        let colons = memchr::memchr_iter(b':', text).count();
-        let entries = colons.min(text.len() / 4 + 1);
+    /// Parses whole lines; ids are written as they are in the text.
+    pub fn parse(text: &[u8], grammar: &Grammar, mut room: Room<T>) -> Result<Self, Fault> {
         let mut part = Part {
             ends: Vec::new(),
-            entries: Vec::with_capacity(entries),
             labels: Vec::new(),
             qids: Vec::new(),
             max_id: None,
@@ -79,14 +89,24 @@ impl<T: Decimal> Part<T> {
         while !cursor.done() {
             cursor.skip_blanks();
             if !cursor.line_is_over() {
-                part.row(&mut cursor, grammar)?;
+                part.row(&mut cursor, grammar, &mut room)?;
             }
             cursor.next_line();
         }
         Ok(part)
     }
 
-    fn row(&mut self, cursor: &mut Cursor, grammar: &Grammar) -> Result<(), Fault> {
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn row(
+        &mut self,
+        cursor: &mut Cursor,
+        grammar: &Grammar,
+        room: &mut Room<T>,
+    ) -> Result<(), Fault> {
         let line = cursor.at;
         if self.ends.is_empty() {
             self.first_row = line;
@@ -96,14 +116,15 @@ impl<T: Decimal> Part<T> {
             LabelCount::Ignored => while label::<T>(cursor, LabelMap::Keep)?.is_some() {},
         }
         self.qid(cursor, line)?;
-        let first = self.entries.len();
-        let ascending = self.entries(cursor)?;
+        let first = self.len();
+        let mut end = entries(cursor, room, first)?;
         let text = &cursor.text[..cursor.at];
-        if !ascending {
-            self.order_row(first, grammar.repeated, text, line)?;
+        let ids = &room.ids[first..end];
+        if ids.windows(2).any(|pair| pair[0] >= pair[1]) {
+            end = order_row(room, first..end, grammar.repeated, text, line)?;
         }
-        self.check_ids(first, grammar, text, line)?;
-        self.ends.push(self.entries.len());
+        self.check_ids(&room.ids[first..end], grammar, text, line)?;
+        self.ends.push(end);
         Ok(())
     }
 
@@ -149,67 +170,15 @@ impl<T: Decimal> Part<T> {
         Ok(())
     }
 
-    /// Reads entries to the end of the line or a comment; whether their ids are ascending.
-    #[inline]
-    fn entries(&mut self, outer: &mut Cursor) -> Result<bool, Fault> {
-        let mut cursor = *outer;
-        let mut ascending = true;
-        let mut previous = -1;
-        while !cursor.line_is_over() {
-            let at = cursor.at;
-            let Some(id) = cursor.id() else { return Err(bad_id(cursor.text, at)) };
-            let at = cursor.at;
-            let Some(value) = cursor.number() else { return Err(bad_value(cursor.text, at, id)) };
-            ascending &= i64::from(id) > previous;
-            previous = i64::from(id);
-            self.entries.push((id, value));
-            cursor.skip_blanks();
-        }
-        *outer = cursor;
-        Ok(ascending)
-    }
-
-    /// Sorts the row's entries from `first` on; sums or refuses repeated ids.
-    #[cold]
-    fn order_row(
-        &mut self,
-        first: usize,
-        repeated: Repeated,
-        text: &[u8],
-        line: usize,
-    ) -> Result<(), Fault> {
-        let row = &mut self.entries[first..];
-        // Stable: repeated ids are summed in the order of the file.
-        row.sort_by_key(|entry| entry.0);
-        let mut kept = 0;
-        for k in 1..row.len() {
-            let (id, value) = row[k];
-            if id != row[kept].0 {
-                kept += 1;
-                row[kept] = (id, value);
-                continue;
-            }
-            if repeated == Repeated::Refuse {
-                return Err(first_repeated(text, line));
-            }
-            row[kept].1 = row[kept].1 + value;
-        }
-        self.entries.truncate(first + kept + 1);
-        Ok(())
-    }
-
-    /// Checks the sorted ids of the row whose entries begin at `first`.
+    /// Checks the sorted ids of a row.
     fn check_ids(
         &mut self,
-        first: usize,
+        ids: &[u32],
         grammar: &Grammar,
         text: &[u8],
         line: usize,
     ) -> Result<(), Fault> {
-        let row = &self.entries[first..];
-        let (Some(&(lowest, _)), Some(&(highest, _))) = (row.first(), row.last()) else {
-            return Ok(());
-        };
+        let (Some(&lowest), Some(&highest)) = (ids.first(), ids.last()) else { return Ok(()) };
         self.has_zero |= lowest == 0;
         self.max_id = self.max_id.max(Some(highest));
         if lowest == 0 && grammar.base == Some(IdBase::One) {
@@ -218,7 +187,15 @@ impl<T: Decimal> Part<T> {
             let message = format!("feature id {}, but ids count from 1", quote(id_text(text, at)));
             return Err(Fault::new(at, message));
         }
-        if u64::from(highest) >= grammar.limit() { self.widen(grammar, text, line) } else { Ok(()) }
+        let excess = u64::from(highest).checked_sub(grammar.limit());
+        let noted = |kind| self.too_wide.iter().any(|w| w.if_zero_based == kind);
+        match excess {
+            None => Ok(()),
+            // Common where ids count from 1: the last column, again.
+            Some(0) if noted(true) => Ok(()),
+            Some(_) if noted(true) && noted(false) => Ok(()),
+            Some(_) => self.widen(grammar, text, line),
+        }
     }
 
     /// Reports the row's first id that is too large, or notes it until the base is known.
@@ -244,6 +221,54 @@ impl<T: Decimal> Part<T> {
         }
         Ok(())
     }
+}
+
+/// Reads entries to the end of the line or a comment, and returns where they end in the room.
+#[inline]
+fn entries<T: Decimal>(
+    outer: &mut Cursor,
+    room: &mut Room<T>,
+    mut n: usize,
+) -> Result<usize, Fault> {
+    let mut cursor = *outer;
+    while !cursor.line_is_over() {
+        let at = cursor.at;
+        let Some(id) = cursor.id() else { return Err(bad_id(cursor.text, at)) };
+        let at = cursor.at;
+        let Some(value) = cursor.number() else { return Err(bad_value(cursor.text, at, id)) };
+        (room.ids[n], room.values[n]) = (id, value);
+        n += 1;
+        cursor.skip_blanks();
+    }
+    *outer = cursor;
+    Ok(n)
+}
+
+/// Sorts a row's entries, sums or refuses repeated ids, and returns where the row ends then.
+#[cold]
+fn order_row<T: Decimal>(
+    room: &mut Room<T>,
+    range: Range<usize>,
+    repeated: Repeated,
+    text: &[u8],
+    line: usize,
+) -> Result<usize, Fault> {
+    let mut row: Vec<(u32, T)> = range.clone().map(|k| (room.ids[k], room.values[k])).collect();
+    // Stable: repeated ids are summed in the order of the file.
+    row.sort_by_key(|entry| entry.0);
+    let mut end = range.start;
+    for (id, value) in row {
+        if end > range.start && room.ids[end - 1] == id {
+            if repeated == Repeated::Refuse {
+                return Err(first_repeated(text, line));
+            }
+            room.values[end - 1] = room.values[end - 1] + value;
+            continue;
+        }
+        (room.ids[end], room.values[end]) = (id, value);
+        end += 1;
+    }
+    Ok(end)
 }
 
 /// The next number without a colon, if there is one before the query id and the entries.

@@ -17,7 +17,8 @@ impl Fault {
 
 /// A float that decimal text converts to, correctly rounded.
 pub(super) trait Decimal: Real {
-    /// `mantissa * 10^scale` with `|scale| < POWERS.len()`, unless that takes more than `f64` has.
+    /// `mantissa * 10^scale` for up to [`MAX_DIGITS`] digits and `|scale| <= EXACT_POWER`, unless
+    /// rounding that correctly takes more than `f64` has.
     fn from_decimal(mantissa: u64, scale: i32) -> Option<Self>;
 
     /// Any usual notation, `inf` and `nan` included.
@@ -28,7 +29,9 @@ impl Decimal for f64 {
     #[inline(always)]
     fn from_decimal(mantissa: u64, scale: i32) -> Option<Self> {
         // Both operands are exact, so that the one operation rounds correctly.
-        (mantissa <= 1 << 53).then(|| scaled(mantissa, scale))
+        let (exact, power) = (mantissa as i64 as f64, power_of_ten(scale.abs()));
+        let x = if scale <= 0 { exact / power } else { exact * power };
+        (mantissa <= 1 << 53).then_some(x)
     }
 
     fn parse(token: &[u8]) -> Option<Self> {
@@ -39,9 +42,9 @@ impl Decimal for f64 {
 impl Decimal for f32 {
     #[inline(always)]
     fn from_decimal(mantissa: u64, scale: i32) -> Option<Self> {
-        // Two roundings make an error of two units in the last place of f64 at most. It matters only
-        // near the middle between two f32, where the bits that f32 does not have are 1000...
-        let x = scaled(mantissa, scale);
+        // Three roundings make an error of three units in the last place of f64 at most. It matters
+        // only near the middle between two f32, where the bits that f32 does not have are 1000...
+        let x = mantissa as i64 as f64 * power_of_ten(scale);
         let below = x.to_bits() as u32 & 0x1FFF_FFFF;
         (below.wrapping_sub(0x1000_0000 - 4) > 8).then_some(x as f32)
     }
@@ -51,18 +54,22 @@ impl Decimal for f32 {
     }
 }
 
-#[inline(always)]
-fn scaled(mantissa: u64, scale: i32) -> f64 {
-    let mantissa = mantissa as i64 as f64;
-    let power = POWERS[scale.unsigned_abs() as usize];
-    if scale <= 0 { mantissa / power } else { mantissa * power }
-}
+/// Up to this exponent, `f64` holds powers of ten exactly.
+const EXACT_POWER: usize = 22;
 
-/// The powers of ten that `f64` holds exactly.
-const POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
-    1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+#[rustfmt::skip]
+const POWERS: [f64; 2 * EXACT_POWER + 1] = [
+    1e-22, 1e-21, 1e-20, 1e-19, 1e-18, 1e-17, 1e-16, 1e-15, 1e-14, 1e-13, 1e-12, 1e-11,
+    1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1,
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10,
+    1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
+
+/// The nearest `f64` to `10^exponent`, for `-EXACT_POWER..=EXACT_POWER`.
+#[inline(always)]
+fn power_of_ten(exponent: i32) -> f64 {
+    POWERS[(exponent + EXACT_POWER as i32) as usize]
+}
 
 /// Decimal digits that always fit `i64`, which converts faster than `u64`.
 const MAX_DIGITS: usize = 18;
@@ -214,16 +221,17 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             let decimals = self.many_digits(&mut mantissa);
             digits += decimals;
-            scale = -(decimals.min(POWERS.len()) as i32);
+            scale = -(decimals.min(EXACT_POWER + 1) as i32);
         }
         if matches!(self.peek(), b'e' | b'E') {
             scale += self.exponent();
         }
         let simple = digits.wrapping_sub(1) < MAX_DIGITS && ends_number(self.peek());
-        if simple && (scale.unsigned_abs() as usize) < POWERS.len() {
-            if let Some(x) = T::from_decimal(mantissa, scale) {
-                return Some(if negative { -x } else { x });
-            }
+        if simple
+            && scale.unsigned_abs() as usize <= EXACT_POWER
+            && let Some(x) = T::from_decimal(mantissa, scale)
+        {
+            return Some(if negative { -x } else { x });
         }
         let (x, end) = Cursor { text: self.text, at: start }.any_number()?;
         self.at = end;

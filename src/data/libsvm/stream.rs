@@ -80,14 +80,14 @@ impl<T: Decimal> Chunks<'_, T> {
         let (rows, bytes) = self.chunk.bounds();
         let mut collected = self.source.take::<T>(rows, bytes)?;
         // Comments may use up a chunk of bytes; only the end of the input gives none.
-        while collected.rows == 0 && collected.bytes > 0 {
+        while collected.rows() == 0 && collected.bytes > 0 {
             collected = self.source.take(rows, bytes)?;
         }
         let labels = match &mut self.labels {
-            Some(source) => Some(source.take::<T>(collected.rows.max(1), usize::MAX)?),
+            Some(source) => Some(source.take::<T>(collected.rows().max(1), usize::MAX)?),
             None => None,
         };
-        if collected.rows == 0 && labels.as_ref().is_none_or(|l| l.rows == 0) {
+        if collected.rows() == 0 && labels.as_ref().is_none_or(|l| l.rows() == 0) {
             return Ok(None);
         }
         self.options.assemble(collected, labels, self.schema).map(Some)
@@ -115,12 +115,14 @@ impl Libsvm {
         labels: Option<Collected<T>>,
         schema: Schema,
     ) -> Result<Dataset> {
-        let (features, dropped) = rows.features(schema, self.wider)?;
         let labels = match (&self.separate_labels, labels) {
-            (Some(separate), Some(labels)) => self.separate(separate, labels, rows.rows, schema)?,
+            (Some(separate), Some(labels)) => {
+                self.separate(separate, labels, rows.rows(), schema)?
+            }
             _ => rows.labels(self.label_columns)?,
         };
         let qids = rows.qids()?;
+        let (features, dropped) = rows.features(schema, self.wider)?;
         Ok(Dataset { features, labels, qids, schema, dropped })
     }
 
@@ -131,10 +133,10 @@ impl Libsvm {
         rows: usize,
         schema: Schema,
     ) -> Result<Tensor> {
-        if labels.rows != rows {
+        if labels.rows() != rows {
             let path = separate.path().display();
             let message =
-                format!("{path}: {} rows of labels, but {rows} rows of features", labels.rows);
+                format!("{path}: {} rows of labels, but {rows} rows of features", labels.rows());
             return Err(Error::new(ErrorKind::Parse, message).nowhere());
         }
         match *separate {
