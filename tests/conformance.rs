@@ -286,9 +286,10 @@ fn gradient(
     }
     if let Some(why) = differs(got, &values, None) {
         let (mut mask, own) = (stored(input), stored(got));
-        // 0/0 where the cotangent has no entry.
-        let undefined = |(o, v): (&bool, &f64)| *o || !v.is_nan();
-        let defined: Vec<bool> = own.iter().zip(&values).map(undefined).collect();
+        // 0/0 where the cotangent has no entry, so that nothing is computed.
+        let annihilated = |(got, want): (f64, &f64)| got == 0.0 && want.is_nan();
+        let defined: Vec<bool> =
+            dense(got).into_iter().zip(&values).map(|p| !annihilated(p)).collect();
         if differs(got, &values, Some(&defined)).is_none() {
             needed.rule("ignored");
             return Ok(());
@@ -296,6 +297,7 @@ fn gradient(
         if input.stype() == Stype::RowSparse && got.stype() == Stype::RowSparse {
             mask.iter_mut().zip(own).for_each(|(m, o)| *m |= o);
         }
+        mask.iter_mut().zip(defined).for_each(|(m, d)| *m &= d);
         if input.stype() == Stype::Default || differs(got, &values, Some(&mask)).is_some() {
             return Err(why);
         }
