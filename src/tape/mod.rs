@@ -353,8 +353,9 @@ impl Tape {
         if var.id & POISON != 0 {
             return var;
         }
-        let node = &mut self.recording.borrow_mut().nodes[var.id as usize];
-        if node.op.is_none() {
+        if let node @ Node { op: None, .. } =
+            &mut self.recording.borrow_mut().nodes[var.id as usize]
+        {
             node.grad_stype = Some(stype);
             return var;
         }
