@@ -8,6 +8,7 @@
 //! epoch, "new" ones do not.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sparsetape::optim::Sgd;
@@ -15,6 +16,9 @@ use sparsetape::random::{Popularity, Random};
 use sparsetape::{DType, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor};
 
 const ENTRIES: usize = 40;
+
+const WARM_UP: Duration = Duration::from_millis(200);
+const MEASURE: Duration = Duration::from_millis(800);
 
 struct Job {
     weight: Parameter,
@@ -85,7 +89,7 @@ fn step(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(10).measurement_time(std::time::Duration::from_secs(1));
+    config = Criterion::default().sample_size(10).warm_up_time(WARM_UP).measurement_time(MEASURE);
     targets = step
 }
 criterion_main!(benches);
