@@ -87,3 +87,8 @@ pub use tensor::{
     Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real, RowSparseView,
     Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
 };
+
+/// The README's code is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
