@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sparsetape::data::{Batch, Dataset, LabelMap, Libsvm};
+use sparsetape::data::{Dataset, LabelMap, Libsvm};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
 use sparsetape::{
@@ -47,55 +47,71 @@ impl Linear {
         x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias)
     }
 
-    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        let logits = self.logits(tape, &batch.features);
-        if self.bias.shape()[0] == 1 {
-            let labels = tape.constant(batch.labels.clone()).reshape(&[-1, 1]);
+    fn is_logistic(&self) -> bool {
+        self.bias.shape()[0] == 1
+    }
+
+    fn loss<'t>(&self, tape: &'t Tape, logits: Var<'t>, labels: &Tensor) -> Var<'t> {
+        if self.is_logistic() {
+            let labels = tape.constant(labels.clone()).reshape(&[-1, 1]);
             return logits.sigmoid_cross_entropy(labels, LossReduction::Mean);
         }
-        let labels = tape.constant(batch.labels.cast(DType::I64));
+        let labels = tape.constant(labels.cast(DType::I64));
         logits.softmax_cross_entropy(labels, LossReduction::Mean)
     }
 
-    /// Class probabilities: that of class 1 alone for two classes.
-    fn probabilities(&self, tape: &mut Tape, features: &Tensor) -> Result<Vec<f32>> {
-        tape.clear();
-        let logits = tape.no_grad(|| self.logits(tape, features));
-        let p = tape.no_grad(|| {
-            if self.bias.shape()[0] == 1 { logits.sigmoid() } else { logits.softmax() }
-        });
-        Ok(p.value()?.values::<f32>()?.to_vec())
+    /// Class probabilities, a row each: that of class 1 alone for two classes.
+    fn probabilities(&self, tape: &Tape, logits: Var<'_>) -> Result<Tensor> {
+        tape.no_grad(|| if self.is_logistic() { logits.sigmoid() } else { logits.softmax() })
+            .value()
     }
 }
 
-/// Log-loss in nats, accuracy, and for two classes the area under the ROC curve.
+/// Log-loss in nats, accuracy, and for two classes the area under the ROC curve, over batches.
+#[derive(Default)]
 struct Scores {
-    log_loss: f64,
-    accuracy: f64,
-    auc: Option<f64>,
+    loss: f64,
+    right: usize,
+    rows: usize,
+    /// Probability of class 1, and whether that is the label.
+    scored: Vec<(f32, bool)>,
+}
+
+impl Scores {
+    fn add(&mut self, probabilities: &Tensor, labels: &Tensor) -> Result<()> {
+        let outputs = probabilities.shape()[1];
+        let rows = probabilities.values::<f32>()?.chunks_exact(outputs);
+        for (p, &label) in rows.zip(labels.values::<f32>()?) {
+            let (of_label, guess) = if outputs == 1 {
+                self.scored.push((p[0], label == 1.0));
+                (if label == 1.0 { p[0] } else { 1.0 - p[0] }, f32::from(p[0] >= 0.5))
+            } else {
+                let best = (0..outputs).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0);
+                (p.get(label as usize).copied().unwrap_or(0.0), best as f32)
+            };
+            self.loss -= f64::from(of_label.max(1e-12)).ln();
+            self.right += usize::from(guess == label);
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> String {
+        let rows = self.rows.max(1) as f64;
+        let (loss, accuracy) = (self.loss / rows, 100.0 * self.right as f64 / rows);
+        let auc = auc(&mut self.scored).map_or("     -".to_owned(), |auc| format!("{auc:.4}"));
+        format!("{loss:8.4}  {accuracy:7.2} %  {auc}")
+    }
 }
 
 fn evaluate(model: &Linear, tape: &mut Tape, data: &Dataset, batch: usize) -> Result<Scores> {
-    let outputs = model.bias.shape()[0];
-    let mut scored: Vec<(f32, bool)> = Vec::with_capacity(data.rows());
-    let (mut loss, mut right) = (0.0, 0);
+    let mut scores = Scores::default();
     for batch in data.batches(batch).keep_windows(false).build()?.epoch(0) {
-        let p = model.probabilities(tape, &batch.features)?;
-        for (row, &label) in p.chunks_exact(outputs).zip(batch.labels.values::<f32>()?) {
-            let (of_label, guess) = if outputs == 1 {
-                scored.push((row[0], label == 1.0));
-                (if label == 1.0 { row[0] } else { 1.0 - row[0] }, f32::from(row[0] >= 0.5))
-            } else {
-                let best = (0..outputs).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
-                (row.get(label as usize).copied().unwrap_or(0.0), best as f32)
-            };
-            loss -= f64::from(of_label.max(1e-12)).ln();
-            right += usize::from(guess == label);
-        }
+        tape.clear();
+        let logits = tape.no_grad(|| model.logits(tape, &batch.features));
+        scores.add(&model.probabilities(tape, logits)?, &batch.labels)?;
     }
-    let rows = data.rows().max(1) as f64;
-    let auc = (outputs == 1).then(|| auc(&mut scored)).flatten();
-    Ok(Scores { log_loss: loss / rows, accuracy: right as f64 / rows, auc })
+    Ok(scores)
 }
 
 /// The probability that a positive row is scored above a negative one; ties count half.
@@ -168,7 +184,7 @@ fn wrong(message: String) -> Error {
 /// Training and, if there is any, held-out data.
 fn load(options: &Options) -> Result<(Dataset, Option<Dataset>)> {
     let Some(train) = options.0.get("train") else {
-        return Ok((clicks(100_000, 1)?, Some(clicks(20_000, 100)?)));
+        return Ok((clicks(300_000, 1)?, Some(clicks(50_000, 100)?)));
     };
     let read = |map| {
         let mut reader = Libsvm::new().labels(map);
@@ -211,6 +227,13 @@ fn peak_memory() -> String {
     kib.map_or("unknown".to_owned(), |kib| format!("{:.0} MB", kib / 1024.0))
 }
 
+/// What this library is about: the gradient of a table holds the rows of the batch, no others.
+fn show_gradient(model: &Linear, gradients: &Gradients) {
+    if let Some(gradient) = gradients.of(&model.weight) {
+        println!("the last batch's gradient of the weight: {gradient:.3}");
+    }
+}
+
 fn run() -> Result<()> {
     let options = Options::parse(std::env::args().skip(1))?;
     let threads = options.number("threads", 0)?;
@@ -225,13 +248,11 @@ fn run() -> Result<()> {
         started.elapsed().as_secs_f64()
     );
 
-    let batch_size = options.number("batch", 1024)?;
-    let synthetic = !options.0.contains_key("train");
-    let epochs = options.number("epochs", 5)?;
+    let (batch_size, epochs) = (options.number("batch", 64)?, options.number("epochs", 5)?);
     let model = Linear::new(train.schema.features(), outputs(&train.labels)?)?;
     let params = model.params()?;
-    let mut sgd = Sgd::new(options.number("lr", if synthetic { 0.5 } else { 1.0 })?)
-        .momentum(options.number("momentum", 0.0)?)
+    let mut sgd = Sgd::new(options.number("lr", 0.2)?)
+        .momentum(options.number("momentum", 0.9)?)
         .weight_decay(options.number("wd", 0.0)?);
     print!("{params}");
 
@@ -241,41 +262,37 @@ fn run() -> Result<()> {
     let mut gradients = Gradients::default();
     let batches = train.batches(batch_size).shuffle(17).build()?;
     for epoch in 0..epochs {
-        let (clock, mut loss_sum, mut touched) = (Instant::now(), 0.0, 0);
+        let (clock, mut scores, mut touched) = (Instant::now(), Scores::default(), 0);
         for batch in batches.epoch(epoch) {
             tape.clear();
-            let loss = model.loss(&tape, &batch);
-            loss_sum += f64::from(loss.item::<f32>()?) * batch.labels.nnz() as f64;
+            let logits = model.logits(&tape, &batch.features);
+            let loss = model.loss(&tape, logits, &batch.labels);
             loss.backward_into(&mut gradients)?;
+            // Scored before the update, so these rows are new to the model in the first epoch.
+            scores.add(&model.probabilities(&tape, logits)?, &batch.labels)?;
             sgd.step(&params, &gradients)?;
-            touched +=
-                gradients.of(&model.weight).and_then(|g| g.rows()).map_or(0, |rows| rows.len());
+            let rows = gradients.of(&model.weight).and_then(|g| g.rows());
+            touched += rows.map_or(0, |rows| rows.len());
         }
         let seconds = clock.elapsed().as_secs_f64();
-        if epoch == 0
-            && let Some(gradient) = gradients.of(&model.weight)
-        {
-            println!("gradient of weight: {gradient:.3}");
+        if epoch == 0 {
+            show_gradient(&model, &gradients);
+            println!("                log-loss   accuracy   AUC     rows/s  touched  peak");
         }
-        print!(
-            "epoch {epoch}: train log-loss {:.4}, {:.0} rows/s, {} rows touched a step",
-            loss_sum / train.rows().max(1) as f64,
+        println!(
+            "epoch {epoch}  train  {}  {:.2e}  {:5}  {}",
+            scores.line(),
             train.rows() as f64 / seconds,
-            touched / batches.len().max(1)
+            touched / batches.len().max(1),
+            peak_memory()
         );
         if let Some(test) = &test {
-            let scores = evaluate(&model, &mut tape, test, batch_size)?;
-            print!(
-                "; test log-loss {:.4}, accuracy {:.2} %",
-                scores.log_loss,
-                100.0 * scores.accuracy
-            );
-            print!("{}", scores.auc.map_or(String::new(), |auc| format!(", AUC {auc:.4}")));
+            println!("         test   {}", evaluate(&model, &mut tape, test, 1024)?.line());
         }
-        println!();
     }
-    println!("base rate log-loss {:.4}", base_rate_loss(test.as_ref().unwrap_or(&train))?);
-    println!("peak memory {}, {:.2} s in all", peak_memory(), started.elapsed().as_secs_f64());
+    let held_out = test.as_ref().unwrap_or(&train);
+    println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
+    println!("{:.2} s in all", started.elapsed().as_secs_f64());
     if let Some(path) = options.0.get("save") {
         let schema = serde_json::to_string(&train.schema)
             .map_err(|e| wrong("cannot write the schema".to_owned()).caused_by(e))?;

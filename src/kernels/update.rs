@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use super::Real;
 use super::threads::for_each_part;
+use super::vectorized::prefetch;
+
+/// How many rows ahead the memory is asked for.
+const AHEAD: usize = 16;
 
 /// Hyper-parameters of one SGD step.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +24,9 @@ impl<T: Real> SgdStep<T> {
     /// lr · (clip(rescale · g) + decay · w)
     fn descent(&self, w: T, g: T) -> T {
         let scaled = self.rescale * g;
-        // Comparisons, so that NaN stays NaN.
-        let g = if scaled > self.clip {
-            self.clip
-        } else if scaled < -self.clip {
-            -self.clip
-        } else {
-            scaled
-        };
+        // Selections without a branch; NaN stays NaN.
+        let capped = if scaled > self.clip { self.clip } else { scaled };
+        let g = if capped < -self.clip { -self.clip } else { capped };
         self.lr * (g + self.decay * w)
     }
 
@@ -81,20 +80,30 @@ impl<T: Real> SgdStep<T> {
 
     /// Updates the rows at `slots`, of length `k`, by the rows of `g`.
     pub fn rows(&self, w: &mut [T], m: Option<&mut [T]>, slots: &[u32], g: &[T], k: usize) {
+        // Where a row will be, some rows ahead: tables are larger than the caches.
+        let ahead = |w: &[T], i: usize| {
+            if let Some(&slot) = slots.get(i + AHEAD) {
+                prefetch::<T, 1>(w, slot as usize * k);
+            }
+        };
         match m {
             None if k == 1 => {
-                for (&slot, &g) in slots.iter().zip(g) {
+                for (i, (&slot, &g)) in slots.iter().zip(g).enumerate() {
+                    ahead(w, i);
                     let w = &mut w[slot as usize];
                     *w = *w - self.descent(*w, g);
                 }
             }
             None => {
-                for (&slot, g) in slots.iter().zip(g.chunks_exact(k.max(1))) {
+                for (i, (&slot, g)) in slots.iter().zip(g.chunks_exact(k.max(1))).enumerate() {
+                    ahead(w, i);
                     self.plain(&mut w[slot as usize * k..][..k], g.iter().copied());
                 }
             }
             Some(m) => {
-                for (&slot, g) in slots.iter().zip(g.chunks_exact(k.max(1))) {
+                for (i, (&slot, g)) in slots.iter().zip(g.chunks_exact(k.max(1))).enumerate() {
+                    ahead(w, i);
+                    ahead(m, i);
                     let row = slot as usize * k..(slot as usize + 1) * k;
                     self.heavy_ball(&mut w[row.clone()], &mut m[row], g.iter().copied());
                 }
