@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::kernels::dense_csr::{Strided, dense_csr, dense_csr_t};
-use crate::kernels::gather::gather_compact;
+use crate::kernels::gather::{gather_compact, gather_rows};
 use crate::kernels::gemm::gemm;
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::{spgemm, spmm, transposed};
@@ -198,13 +198,18 @@ fn csr_csr<T: Real>(op: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> R
     let (a, b) = (csr_ref(a, a.values.typed::<T>()?), csr_ref(b, b.values.typed::<T>()?));
     out.set_csr(match (op.transpose_a, op.transpose_b) {
         (false, false) => spgemm::csr_csr(a, b),
-        (true, _) => {
+        (true, false) => {
             let (indptr, indices, values) = spgemm::transpose(a);
             spgemm::csr_csr(owned(&indptr, &indices, &values, a.rows()), b)
         }
         (false, true) => {
             let (indptr, indices, values) = spgemm::transpose(b);
             spgemm::csr_csr(a, owned(&indptr, &indices, &values, b.rows()))
+        }
+        // aᵀ·bᵀ = (b·a)ᵀ
+        (true, true) => {
+            let (indptr, indices, values) = spgemm::csr_csr(b, a);
+            spgemm::transpose(owned(&indptr, &indices, &values, a.cols))
         }
     });
     Ok(())
@@ -259,9 +264,83 @@ fn csr_dense_t<T: Real>(_: &Dot, ins: &[View], out: &mut Out, scratch: &mut Scra
     let (rows, cols) = (out.shape()[0], out.shape()[1]);
     let mut turned = scratch.take::<T>(rows * cols);
     dense_csr_t(b, csr_ref(a, a.values.typed()?), &mut turned);
-    for (i, row) in out.dense::<T>().chunks_exact_mut(cols.max(1)).enumerate() {
-        row.iter_mut().enumerate().for_each(|(j, x)| *x = turned[j * rows + i]);
+    turn(&turned, rows, cols, out.dense());
+    scratch.give(turned);
+    Ok(())
+}
+
+/// The transpose of a matrix of `cols` rows.
+fn turn<T: Real>(from: &[T], rows: usize, cols: usize, to: &mut [T]) {
+    for (i, row) in to.chunks_exact_mut(cols.max(1)).enumerate() {
+        row.iter_mut().enumerate().for_each(|(j, x)| *x = from[j * rows + i]);
     }
+}
+
+/// csrᵀ · denseᵀ, merged into the columns that occur.
+fn csr_t_dense_t<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b, k) = (ins[0].csr()?, ins[1].typed::<T>()?, out.shape()[1]);
+    let (entries, columns) = (csr_ref(a, a.values.typed::<T>()?), a.pattern.columns());
+    let mut turned = scratch.take::<T>(b.len());
+    turn(b, entries.rows(), k, &mut turned);
+    let sums = out.rows(columns.distinct.clone())?;
+    transposed::csr_t_dense(entries, &columns.slots, &turned, k, sums);
+    scratch.give(turned);
+    Ok(())
+}
+
+/// denseᵀ · row-sparse: the sum over the rows that are stored.
+fn dense_t_rows<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b, k) = (ins[0].typed::<T>()?, ins[1].row_sparse()?, ins[0].shape()[1]);
+    let n = b.rows.len();
+    let mut left = scratch.take::<T>(n * k);
+    gather_rows(a, k, b.rows, &mut left);
+    let right = matrix(b.values.typed::<T>()?, [n, b.shape[1]], false);
+    gemm(matrix(&left, [n, k], true), right, out.dense());
+    scratch.give(left);
+    Ok(())
+}
+
+/// row-sparseᵀ · csr: the rows that are stored, times the same rows of the csr.
+fn rows_t_csr<T: Real>(_: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
+    let (held, entries) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for &row in a.rows.iter() {
+        let range = b.pattern.row_range(row as usize);
+        indices.extend_from_slice(&b.pattern.indices()[range.clone()]);
+        values.extend_from_slice(&entries[range]);
+        indptr.push(indices.len());
+    }
+    let stored = matrix(held, [a.rows.len(), a.shape[1]], true);
+    dense_csr(stored, owned(&indptr, &indices, &values, b.pattern.cols()), out.dense());
+    Ok(())
+}
+
+/// row-sparseᵀ · csrᵀ = (csr · row-sparse)ᵀ.
+fn rows_t_csr_t<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
+    let (rows, cols) = (out.shape()[0], out.shape()[1]);
+    let mut own = Vec::new();
+    let slots = row_slots(b, a.rows, &mut own);
+    let mut turned = scratch.take::<T>(rows * cols);
+    let b = csr_ref(b, b.values.typed::<T>()?);
+    spmm::csr_compact(b, slots, a.values.typed()?, rows, &mut turned);
+    turn(&turned, rows, cols, out.dense());
     scratch.give(turned);
     Ok(())
 }
@@ -314,13 +393,15 @@ impl Op for Dot {
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, Default] => RowSparse, rows_dense),
         ];
-        static TN: [Case<Dot>; 6] = [
+        static TN: [Case<Dot>; 8] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => RowSparse, csr_t_dense),
             case!([Csr, RowSparse] => RowSparse, csr_t_rows),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, RowSparse] => Default, rows_t_rows),
+            case!([RowSparse, Csr] => Default, rows_t_csr),
+            case!([Default, RowSparse] => Default, dense_t_rows),
         ];
         static TN_DENSE: [Case<Dot>; 2] = [
             case!([Default, Default] => Default, dense),
@@ -333,7 +414,13 @@ impl Op for Dot {
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, Default] => RowSparse, rows_dense),
         ];
-        static TT: [Case<Dot>; 1] = [case!([Default, Default] => Default, dense)];
+        static TT: [Case<Dot>; 5] = [
+            case!([Default, Default] => Default, dense),
+            case!([Csr, Default] => RowSparse, csr_t_dense_t),
+            case!([Csr, Csr] => Csr, csr_csr),
+            case!([Default, Csr] => Default, dense_times_csr),
+            case!([RowSparse, Csr] => Default, rows_t_csr_t),
+        ];
         match (self.transpose_a, self.transpose_b) {
             (false, false) => &NN,
             (true, false) if self.dense => &TN_DENSE,

@@ -73,7 +73,8 @@ impl Op for LogSoftmax {
 
     fn vjp<'t>(&self, _: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || {
-            let total = dy.sum_axes(&[-1], true).broadcast_like(dy);
+            // Everywhere, also where a sparse `dy` stores nothing.
+            let total = dy.sum_axes(&[-1], true).broadcast_like(y);
             dy - y.exp() * total
         });
     }

@@ -98,6 +98,7 @@ impl Tape {
         xs: &[Var<'t>],
     ) -> Result<Vec<Var<'t>>> {
         check_head(&y.ty()?, &dy.ty()?)?;
+        let dy = self.in_cotangent_space(dy, y, Location::caller())?;
         self.grad_recorded(y, dy, xs, Location::caller())
     }
 
@@ -151,7 +152,7 @@ impl Tape {
                 None => self.ones_head(y, at)?,
                 Some(dy) => {
                     check_head(&y.ty()?, &dy.ty())?;
-                    self.constant(dy.clone())
+                    self.in_cotangent_space(self.constant(dy.clone()), y, at)?
                 }
             };
             let needs = |id: u32| self.recording.borrow().nodes[id as usize].needs_grad;
@@ -248,13 +249,22 @@ impl Tape {
             let message = format!("the backward rule gives operand {i} a cotangent of type {from}");
             return Err(fault(ErrorKind::State, message));
         }
-        let outside = match to.stype {
+        self.in_cotangent_space(dx, x, at).map(Some)
+    }
+
+    /// A cotangent of `x`, restricted to what a cotangent of its storage type may hold.
+    fn in_cotangent_space<'t>(
+        &'t self,
+        dx: Var<'t>,
+        x: Var<'t>,
+        at: &'static Location<'static>,
+    ) -> Result<Var<'t>> {
+        let outside = match self.type_of(x).stype {
             Stype::Default => false,
             Stype::Csr => true,
-            Stype::RowSparse => from.stype != Stype::RowSparse,
+            Stype::RowSparse => self.type_of(dx).stype != Stype::RowSparse,
         };
-        let dx = if outside { self.apply(Project.into(), &[dx, x], at) } else { dx };
-        dx.ok().map(Some)
+        if outside { self.apply(Project.into(), &[dx, x], at).ok() } else { Ok(dx) }
     }
 
     fn in_grad_stype<'t>(

@@ -4,6 +4,7 @@ mod backward;
 mod execute;
 mod fallback;
 mod gradients;
+mod inspect;
 mod memory;
 pub(crate) mod methods;
 pub(crate) mod op;
@@ -25,6 +26,7 @@ pub use execute::evaluate;
 use execute::{Few, Plan, Workspace, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
+pub(crate) use inspect::Recorded;
 use memory::Made;
 pub use memory::{Out, Scratch};
 pub use op::{

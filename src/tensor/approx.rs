@@ -134,7 +134,7 @@ impl Value {
 }
 
 /// A row, a place in it, and the position among the stored values.
-type Stored = ((usize, usize), usize);
+pub(crate) type Stored = ((usize, usize), usize);
 
 impl Tensor {
     /// The first element, in row-major order, in which two tensors differ by more than `epsilon`
@@ -197,7 +197,7 @@ impl Tensor {
     }
 
     /// The stored values in row-major order.
-    fn stored(&self) -> Box<dyn Iterator<Item = Stored> + '_> {
+    pub(crate) fn stored(&self) -> Box<dyn Iterator<Item = Stored> + '_> {
         let k = row_len(&self.shape);
         let row = move |(n, i): (usize, usize)| (0..k).map(move |j| ((i, j), n * k + j));
         match &self.layout {
@@ -237,7 +237,7 @@ fn all<T: Copy>(a: &[T], b: &[T], same: impl Fn(T, T) -> bool) -> bool {
 
 /// Walks two runs of stored values together: each place that one of them has, with the positions of
 /// its values.
-fn merged<'a>(
+pub(crate) fn merged<'a>(
     left: impl Iterator<Item = Stored> + 'a,
     right: impl Iterator<Item = Stored> + 'a,
 ) -> impl Iterator<Item = ((usize, usize), Option<usize>, Option<usize>)> + 'a {
@@ -256,7 +256,7 @@ fn merged<'a>(
 }
 
 /// The index of place `offset` in row `row`.
-fn index_of((row, mut offset): (usize, usize), shape: &[usize]) -> Shape {
+pub(crate) fn index_of((row, mut offset): (usize, usize), shape: &[usize]) -> Shape {
     let mut index: Vec<usize> = shape
         .iter()
         .skip(1)

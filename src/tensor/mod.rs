@@ -1,6 +1,6 @@
 //! Values: dense, CSR and row-sparse tensors of `f32`, `f64` or `i64`.
 
-mod approx;
+pub(crate) mod approx;
 mod buffer;
 pub(crate) mod cast;
 mod construct;

@@ -160,7 +160,6 @@ fn of_binary(op: Binary, l: Known, r: Known) -> Known {
         Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge | Binary::Eq | Binary::Ne if zeros => {
             Exactly(scalar_binary(op, 0.0, 0.0))
         }
-        Binary::Eq if one_zero && (is_finite_non_zero(l) || is_finite_non_zero(r)) => Exactly(0.0),
         Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge | Binary::Eq | Binary::Ne => Finite,
         _ => Any,
     }

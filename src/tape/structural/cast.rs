@@ -100,8 +100,10 @@ impl Op for CastStorage {
         }
     }
 
-    fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        grads.give(0, || dy);
+    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        let stype = |v: Var<'t>| v.stype().unwrap_or_default();
+        let fixed = stype(y) == Stype::RowSparse && stype(x[0]) == Stype::Default;
+        grads.give(0, || if fixed { dy.project_like(y) } else { dy });
     }
 
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
@@ -109,7 +111,9 @@ impl Op for CastStorage {
     }
 
     fn samples() -> Vec<Sample<Self>> {
-        let x = || Tensor::from_fn([3, 4], |i| if i % 3 == 0 { 0.0 } else { i as f64 - 5.5 });
+        let x = || {
+            Tensor::from_fn([3, 4], |i| if i % 3 == 0 || i / 4 == 1 { 0.0 } else { i as f64 - 5.5 })
+        };
         let cube = || Tensor::from_fn([2, 3, 2], |i| i as f64 + 1.0);
         let good = |stype| Sample::good(CastStorage { stype }, [x()]);
         vec![
@@ -179,7 +183,9 @@ impl Op for Cast {
     }
 
     fn samples() -> Vec<Sample<Self>> {
-        let x = || Tensor::from_fn([3, 4], |i| if i % 3 == 0 { 0.0 } else { i as f64 - 5.5 });
+        let x = || {
+            Tensor::from_fn([3, 4], |i| if i % 3 == 0 || i / 4 == 1 { 0.0 } else { i as f64 - 5.5 })
+        };
         vec![
             Sample::good(Cast { dtype: DType::F64 }, [x()]),
             Sample::good(Cast { dtype: DType::F32 }, [x()]),
