@@ -147,11 +147,9 @@ fn apply<'t>(case: &Value, x: &[Var<'t>]) -> Var<'t> {
     match case["op"].as_str().expect("an operator") {
         "dot" => {
             let (ta, tb) = (flag("transpose_a"), flag("transpose_b"));
-            let asked = case["params"]["forward_stype"].as_str().map(stype);
-            match asked {
+            match asked_stype(case) {
                 Some(Stype::Default) if ta && !tb => x[0].dot_transposed_dense(x[1]),
-                Some(asked) => x[0].dot_with(x[1], ta, tb).cast_storage(asked),
-                None => x[0].dot_with(x[1], ta, tb),
+                _ => x[0].dot_with(x[1], ta, tb),
             }
         }
         "elemwise_add" => x[0] + x[1],
@@ -164,6 +162,12 @@ fn apply<'t>(case: &Value, x: &[Var<'t>]) -> Var<'t> {
         "_equal" => x[0].equal(x[1]),
         other => panic!("no operator {other}"),
     }
+}
+
+/// The storage type asked for the result: a cast after the operator. Gradients start before it, since
+/// the cotangent of a cast result lives on what that stores, and MXNet's on all elements.
+fn asked_stype(case: &Value) -> Option<Stype> {
+    case["params"]["forward_stype"].as_str().map(stype)
 }
 
 fn stype(name: &str) -> Stype {
@@ -207,7 +211,8 @@ fn operator_case(case: &Value) -> Result<Option<&'static str>, String> {
             Err(_) => Ok(None),
         };
     }
-    let got = y.value().map_err(|e| e.to_string())?;
+    let cast = asked_stype(case).map_or(y, |asked| y.cast_storage(asked));
+    let got = cast.value().map_err(|e| e.to_string())?;
     forward(case, &inputs, &got, &mut needed)?;
     if let Some(grads) = case["grads"].as_array() {
         let head = case["head_grads"][0].is_object().then(|| tensor(&case["head_grads"][0]));
