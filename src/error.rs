@@ -102,6 +102,7 @@ impl Error {
     }
 
     /// The same error without a source line, for faults that are in a file rather than in code.
+    #[cfg(feature = "data")]
     pub(crate) fn nowhere(self) -> Self {
         self.with(|e| e.location = None)
     }

@@ -1,9 +1,74 @@
 //! Automatic differentiation over dense, CSR and row-sparse tensors.
+//!
+//! Eager operations record onto a [`Tape`]; the backward pass keeps gradients row-sparse; optimizers
+//! touch only the rows that a gradient holds. It is made for models on sparse data with millions of
+//! features on CPUs: linear, softmax, factorization machines, embeddings. Its semantics start from
+//! Apache MXNet's sparse API.
+//!
+//! ```
+//! use sparsetape::{Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor, optim::Sgd};
+//!
+//! // Two rows of a matrix with a million columns, and their labels.
+//! let x = Tensor::from_rows(1_000_000, &[vec![(3, 1.0f32), (70_000, 2.0)], vec![(3, -1.0)]])?;
+//! let y = Tensor::dense([2, 1], vec![1.0f32, 0.0])?;
+//!
+//! let w = Parameter::new("w", Tensor::full([1_000_000, 1], 0.0f32)?)?;
+//! let params = Params::new([&w])?;
+//! let mut sgd = Sgd::new(0.5).momentum(0.9);
+//! let (mut tape, mut gradients) = (Tape::new(), Gradients::default());
+//! let mut last = f32::INFINITY;
+//! for _ in 0..3 {
+//!     tape.clear();
+//!     let logits = tape.constant(x.clone()).dot(tape.parameter(&w));
+//!     let loss = logits.sigmoid_cross_entropy(tape.constant(y.clone()), LossReduction::Mean);
+//!     loss.backward_into(&mut gradients)?;
+//!     let dw = gradients.of(&w).unwrap();
+//!     assert_eq!((dw.stype(), dw.rows()), (Stype::RowSparse, Some(&[3, 70_000][..])));
+//!     sgd.step(&params, &gradients)?; // two rows move, the others are not even read
+//!     assert!(loss.item::<f32>()? < last);
+//!     last = loss.item()?;
+//! }
+//! # Ok::<(), sparsetape::Error>(())
+//! ```
+//!
+//! # Concepts
+//!
+//! - A [`Tensor`] is dense ([`Stype::Default`]), [CSR](Stype::Csr) or [row-sparse](Stype::RowSparse).
+//!   The storage type is part of its type: nothing changes it silently. An absent entry is an exact
+//!   zero with which no arithmetic happens.
+//! - A [`Tape`] records what its [`Var`]s compute. Bad calls poison a variable; the error, with the
+//!   operator, the operands' types and *your* source line, comes out wherever a value is asked for.
+//! - [`Var::backward`] gives [`Gradients`]; [`Tape::grad`] records them, to be differentiated again.
+//!   A gradient is sparse where the data is: that of `w` in `dot(csr, w)` or [`Var::take`] holds the
+//!   rows that were used, that of a csr value lives on its pattern.
+//! - A [`Parameter`] is a table that outlives tapes. Tapes read it in place, optimizers write it in
+//!   place; [`Parameter::snapshot`] alone copies.
+//! - Where no kernel takes an operand's storage type, the operand is cast to dense, as a recorded,
+//!   differentiable step, under a [`Fallback`] policy: warn (the default), allow, or deny.
+//! - The storage types of every operator stand in [`ops`]; the same table rows pick the kernels.
+//! - Results are the same bits for any number of threads, and a row's result does not depend on the
+//!   batch that it is in.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `data` | yes | [`data`]: libsvm files, schemas, batches |
+//! | `gzip` | yes | compressed files in `data` |
+//! | `random` | yes | [`random`]: seeded random tensors |
+//! | `proptest` | no | `strategies`: shrinking proptest strategies for tensors |
+//!
+//! # Errors
+//!
+//! Everything that can go wrong with data, shapes, indices or files is an [`Error`], never a panic.
 
 pub mod check;
+#[cfg(feature = "data")]
+pub mod data;
 mod error;
 mod kernels;
 pub mod ops;
+pub mod optim;
 mod tape;
 mod tensor;
 
@@ -22,3 +87,8 @@ pub use tensor::{
     Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real, RowSparseView,
     Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
 };
+
+/// The README's code is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

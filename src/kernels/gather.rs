@@ -63,9 +63,14 @@ impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOL
             let id = if hole { 0 } else { id as usize };
             // SAFETY: the caller of the kernel promises that ids are below the number of rows of
             // `table`, which has a row 0 when there may be holes; `at + C <= k`.
-            let row: [T; C] = unsafe { load(table, id * k + at) };
-            for (x, y) in out[at..at + C].iter_mut().zip(row) {
-                *x = if hole { T::default() } else { y };
+            let row: &[T; C] = unsafe { load(table, id * k + at) };
+            let out = &mut out[at..at + C];
+            if HOLES {
+                for l in 0..C {
+                    out[l] = if hole { T::default() } else { row[l] };
+                }
+            } else {
+                out.copy_from_slice(row);
             }
         }
     }
@@ -102,12 +107,12 @@ impl<T: Number, const C: usize> Task for ScatterAdd<'_, T, C> {
                 prefetch::<T, C>(out, slot as usize * k + at);
             }
             // SAFETY: `values` has a row for each slot, and `at + C <= k`.
-            let row: [T; C] = unsafe { load(values, n * k + at) };
+            let row: [T; C] = *unsafe { load(values, n * k + at) };
             // SAFETY: the caller of the kernel promises that slots are below the number of rows of
             // `out`; `at + C <= k`.
             let sum: &mut [T; C] = unsafe { load_mut(out, slot as usize * k + at) };
-            for (x, y) in sum.iter_mut().zip(row) {
-                *x = *x + y;
+            for l in 0..C {
+                sum[l] = sum[l] + row[l];
             }
         }
     }

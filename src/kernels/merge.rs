@@ -1,25 +1,63 @@
 //! Set operations on sorted, unique row ids.
 
 use super::Number;
+use super::ranks::Ranks;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
+use super::vectorized::{Task, vectorized};
 
 /// From this ratio of lengths on, searching beats walking both lists.
 const GALLOP_RATIO: usize = 16;
 
+/// Bitmap words per id up to which a bitmap beats walking lists.
+const WORDS_PER_ID: usize = 8;
+
 /// Bytes of a block of rows that are summed while they stay in the nearest cache.
-const BLOCK_BYTES: usize = 1 << 14;
+const BLOCK_BYTES: usize = 1 << 15;
 
 /// The ids that are in any list.
 pub(crate) fn union_rows(lists: &[&[u32]]) -> Vec<u32> {
+    let Some((first, rest)) = lists.split_first() else { return Vec::new() };
+    if rest.iter().all(|list| list == first) {
+        return first.to_vec();
+    }
+    let len = lists.iter().map(|list| list.len()).sum();
+    match ranks_end(len, lists.iter().copied()) {
+        Some(end) => vectorized(Union { lists, len, end }),
+        None => union_by_halves(lists),
+    }
+}
+
+/// The end of all ids if a bitmap of them costs less than walking the lists, which hold `len` ids.
+fn ranks_end<'a>(len: usize, lists: impl Iterator<Item = &'a [u32]>) -> Option<usize> {
+    let end = lists.filter_map(|list| list.last()).max().map_or(0, |&id| id as usize + 1);
+    (Ranks::words(end) <= len.saturating_mul(WORDS_PER_ID)).then_some(end)
+}
+
+struct Union<'a> {
+    lists: &'a [&'a [u32]],
+    len: usize,
+    end: usize,
+}
+
+impl Task for Union<'_> {
+    type Output = Vec<u32>;
+
+    #[inline(always)]
+    fn run(self) -> Vec<u32> {
+        let mut ranks = Ranks::new(self.end);
+        self.lists.iter().for_each(|list| ranks.insert(list));
+        ranks.list(self.len)
+    }
+}
+
+fn union_by_halves(lists: &[&[u32]]) -> Vec<u32> {
     match lists {
         [] => Vec::new(),
         [one] => one.to_vec(),
-        [first, rest @ ..] if rest.iter().all(|list| list == first) => first.to_vec(),
-        [x, y] => union_two(x, y),
         _ => {
             let (left, right) = lists.split_at(lists.len() / 2);
-            union_two(&union_rows(left), &union_rows(right))
+            union_two(&union_by_halves(left), &union_by_halves(right))
         }
     }
 }
@@ -31,22 +69,28 @@ pub(crate) fn intersect_rows(lists: &[&[u32]]) -> Vec<u32> {
 }
 
 fn union_two(x: &[u32], y: &[u32]) -> Vec<u32> {
-    let mut union = Vec::with_capacity(x.len() + y.len());
-    extend_union(&mut union, x, y);
+    let mut union = vec![0; x.len() + y.len()];
+    let len = union_into(x, y, &mut union);
+    union.truncate(len);
     union
 }
 
-/// Appends the union of `x` and `y`. No branch depends on the ids.
-pub(super) fn extend_union(union: &mut Vec<u32>, x: &[u32], y: &[u32]) {
-    let (mut i, mut j) = (0, 0);
+/// Writes the union of `x` and `y` to the start of `union`, which has room for both, and returns its
+/// length. No branch depends on the ids.
+pub(super) fn union_into(x: &[u32], y: &[u32], union: &mut [u32]) -> usize {
+    let (mut i, mut j, mut len) = (0, 0, 0);
     while i < x.len() && j < y.len() {
         let (a, b) = (x[i], y[j]);
-        union.push(a.min(b));
+        union[len] = a.min(b);
+        len += 1;
         i += usize::from(a <= b);
         j += usize::from(b <= a);
     }
-    union.extend_from_slice(&x[i..]);
-    union.extend_from_slice(&y[j..]);
+    for rest in [&x[i..], &y[j..]] {
+        union[len..len + rest.len()].copy_from_slice(rest);
+        len += rest.len();
+    }
+    len
 }
 
 fn intersect_two(x: &[u32], y: &[u32]) -> Vec<u32> {
@@ -63,10 +107,28 @@ pub(crate) fn positions(of: &[u32], in_sorted: &[u32]) -> Vec<u32> {
     let mut at = vec![ABSENT; of.len()];
     if of.len().saturating_mul(GALLOP_RATIO) < in_sorted.len() {
         gallop(of, in_sorted, &mut at);
+    } else if let Some(end) = ranks_end(of.len() + in_sorted.len(), [of, in_sorted].into_iter()) {
+        vectorized(Positions { of, in_sorted, end, at: &mut at });
     } else {
         walk(of, in_sorted, &mut at);
     }
     at
+}
+
+struct Positions<'a> {
+    of: &'a [u32],
+    in_sorted: &'a [u32],
+    end: usize,
+    at: &'a mut [u32],
+}
+
+impl Task for Positions<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        Ranks::of_sorted(self.in_sorted, self.end).find_all(self.of, self.at);
+    }
 }
 
 /// Walks both lists. No branch depends on the ids.
@@ -108,31 +170,26 @@ pub(crate) fn add_rows<T: Number>(
     union: &[u32],
     out: &mut [T],
 ) {
+    let places: Vec<_> = parts.iter().map(|(rows, _)| positions(rows, union)).collect();
     let block = (BLOCK_BYTES / size_of::<T>() / k.max(1)).max(1);
     for_each_part(out, block * k, parts.len() * BLOCK_BYTES / 16, |first, out| {
+        let start = (first * block) as u32;
+        let mut next: Vec<_> = places.iter().map(|at| lower_bound(at, start)).collect();
         for (n, out) in out.chunks_mut(block * k).enumerate() {
-            let start = (first + n) * block;
-            let ids = &union[start..start + out.len() / k];
             out.fill(T::default());
-            parts.iter().for_each(|&(rows, values)| add_block(rows, values, k, ids, out));
+            let start = (first + n) * block;
+            let end = start + out.len() / k;
+            for ((&(_, values), at), next) in parts.iter().zip(&places).zip(&mut next) {
+                while let Some(&row) = at.get(*next)
+                    && (row as usize) < end
+                {
+                    let out = &mut out[(row as usize - start) * k..][..k];
+                    add_slice(out, &values[*next * k..][..k]);
+                    *next += 1;
+                }
+            }
         }
     });
-}
-
-/// Adds the rows that are among `ids` to the block of rows `ids`.
-fn add_block<T: Number>(rows: &[u32], values: &[T], k: usize, ids: &[u32], out: &mut [T]) {
-    let (Some(&low), Some(&high)) = (ids.first(), ids.last()) else { return };
-    let start = lower_bound(rows, low);
-    let len = rows[start..].partition_point(|&row| row <= high);
-    let values = &values[start * k..(start + len) * k];
-    if len == ids.len() {
-        return add_slice(out, values);
-    }
-    let mut at = vec![ABSENT; len];
-    walk(&rows[start..start + len], ids, &mut at);
-    for (&at, row) in at.iter().zip(values.chunks_exact(k)) {
-        add_slice(&mut out[at as usize * k..][..k], row);
-    }
 }
 
 fn add_slice<T: Number>(out: &mut [T], x: &[T]) {

@@ -23,6 +23,7 @@ mod lanes_x86;
 mod math;
 pub(crate) mod merge;
 pub(crate) mod patterns;
+mod ranks;
 mod real;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
@@ -33,6 +34,7 @@ pub(crate) mod spmm;
 mod tests;
 pub(crate) mod threads;
 pub(crate) mod transposed;
+pub(crate) mod update;
 mod vectorized;
 
 use std::ops::{Add, Div, Mul, Neg, Range, Sub};

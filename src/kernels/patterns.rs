@@ -1,6 +1,6 @@
 //! Set operations on CSR patterns: `(row pointers, columns)`, where pointers need not start at 0.
 
-use super::merge::extend_union;
+use super::merge::union_into;
 use super::threads::map_parts;
 
 /// Row pointers from 0 on, and columns.
@@ -16,19 +16,21 @@ fn row<'a>(pattern: (&'a [usize], &'a [u32]), i: usize) -> &'a [u32] {
 
 /// The entries that are in any pattern.
 pub(crate) fn union_patterns(parts: &[(&[usize], &[u32])]) -> Pattern {
-    fold(parts, extend_union)
+    fold(parts, union_into)
 }
 
 /// The entries that are in every pattern.
 pub(crate) fn intersect_patterns(parts: &[(&[usize], &[u32])]) -> Pattern {
-    fold(parts, extend_intersection)
+    fold(parts, intersection_into)
 }
 
-/// Appends the ids that are in both `x` and `y`. No branch depends on the ids.
-fn extend_intersection(common: &mut Vec<u32>, x: &[u32], y: &[u32]) {
-    let start = common.len();
-    common.resize(start + x.len().min(y.len()) + 1, 0);
-    let (mut i, mut j, mut len) = (0, 0, start);
+/// Writes what one row of two patterns gives and returns its length.
+type IntoRow = fn(&[u32], &[u32], &mut [u32]) -> usize;
+
+/// Writes the ids that are in both `x` and `y` to the start of `common`, which has room for both.
+/// No branch depends on the ids.
+fn intersection_into(x: &[u32], y: &[u32], common: &mut [u32]) -> usize {
+    let (mut i, mut j, mut len) = (0, 0, 0);
     while i < x.len() && j < y.len() {
         let (a, b) = (x[i], y[j]);
         common[len] = a;
@@ -36,17 +38,17 @@ fn extend_intersection(common: &mut Vec<u32>, x: &[u32], y: &[u32]) {
         i += usize::from(a <= b);
         j += usize::from(b <= a);
     }
-    common.truncate(len);
+    len
 }
 
 /// Combines patterns two by two, from the left.
-fn fold(parts: &[(&[usize], &[u32])], extend: fn(&mut Vec<u32>, &[u32], &[u32])) -> Pattern {
+fn fold(parts: &[(&[usize], &[u32])], into_row: IntoRow) -> Pattern {
     let Some((&first, rest)) = parts.split_first() else { return (vec![0], Vec::new()) };
     let base = first.0[0];
     let mut all = (first.0.iter().map(|&p| p - base).collect::<Vec<_>>(), first.1.to_vec());
     for &other in rest {
         if !same((&all.0, &all.1), other) {
-            all = combine((&all.0, &all.1), other, extend);
+            all = combine((&all.0, &all.1), other, into_row);
         }
     }
     all
@@ -59,20 +61,18 @@ fn same(x: (&[usize], &[u32]), y: (&[usize], &[u32])) -> bool {
         && x.1 == y.1
 }
 
-fn combine(
-    x: (&[usize], &[u32]),
-    y: (&[usize], &[u32]),
-    extend: fn(&mut Vec<u32>, &[u32], &[u32]),
-) -> Pattern {
+fn combine(x: (&[usize], &[u32]), y: (&[usize], &[u32]), into_row: IntoRow) -> Pattern {
     let rows = x.0.len() - 1;
     let cost = 3 * (x.1.len() + y.1.len()) / rows.max(1) + 4;
     let parts = map_parts(rows, cost, |rows| {
-        let (mut ends, mut columns) = (Vec::with_capacity(rows.len()), Vec::new());
-        columns.reserve((x.0[rows.end] - x.0[rows.start]) + (y.0[rows.end] - y.0[rows.start]));
+        let room = (x.0[rows.end] - x.0[rows.start]) + (y.0[rows.end] - y.0[rows.start]);
+        let (mut ends, mut columns) = (Vec::with_capacity(rows.len()), vec![0; room]);
+        let mut len = 0;
         for i in rows {
-            extend(&mut columns, row(x, i), row(y, i));
-            ends.push(columns.len());
+            len += into_row(row(x, i), row(y, i), &mut columns[len..]);
+            ends.push(len);
         }
+        columns.truncate(len);
         (ends, columns)
     });
     join(rows, parts)

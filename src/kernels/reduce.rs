@@ -8,6 +8,9 @@ use super::vectorized::{Task, each_width, load, vectorized};
 /// Partial sums of a leaf.
 const LANES: usize = 64;
 
+/// Fewer elements are summed with fewer lanes.
+const FEW: usize = 128;
+
 /// Elements that are summed without splitting.
 const LEAF: usize = 512;
 
@@ -36,11 +39,17 @@ impl<T: Number> Task for Sum<'_, T> {
 
     #[inline(always)]
     fn run(self) -> T {
+        match self.0.len() {
+            ..16 => return leaf_sum::<T, 1>(self.0),
+            16..FEW => return leaf_sum::<T, 8>(self.0),
+            FEW..=LEAF => return leaf_sum::<T, LANES>(self.0),
+            _ => {}
+        }
         // Sums of 2^n leaves wait at bit n until their other half is there.
         let mut waiting = [T::default(); usize::BITS as usize];
         let leaves = self.0.chunks(LEAF);
         for (n, leaf) in leaves.enumerate() {
-            let mut sum = leaf_sum(leaf);
+            let mut sum = leaf_sum::<T, LANES>(leaf);
             let full = n.trailing_ones() as usize;
             for &half in &waiting[..full] {
                 sum = half + sum;
@@ -58,19 +67,37 @@ impl<T: Number> Task for Sum<'_, T> {
     }
 }
 
+/// The sums of rows of length `len`.
+struct Rows<'a, T> {
+    x: &'a [T],
+    len: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Number> Task for Rows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (n, out) in self.out.iter_mut().enumerate() {
+            *out = Sum(&self.x[n * self.len..][..self.len]).run();
+        }
+    }
+}
+
 #[inline(always)]
-fn leaf_sum<T: Number>(x: &[T]) -> T {
-    let mut sums = [T::default(); LANES];
-    let (chunks, rest) = x.as_chunks::<LANES>();
+fn leaf_sum<T: Number, const L: usize>(x: &[T]) -> T {
+    let mut sums = [T::default(); L];
+    let (chunks, rest) = x.as_chunks::<L>();
     for chunk in chunks {
-        for l in 0..LANES {
+        for l in 0..L {
             sums[l] = sums[l] + chunk[l];
         }
     }
     for (sum, &x) in sums.iter_mut().zip(rest) {
         *sum = *sum + x;
     }
-    let mut half = LANES / 2;
+    let mut half = L / 2;
     while half > 0 {
         for l in 0..half {
             sums[l] = sums[l] + sums[l + half];
@@ -85,9 +112,7 @@ pub(crate) fn sum_axis<T: Number>(x: &[T], outer: usize, axis: usize, inner: usi
     debug_assert!(x.len() == outer * axis * inner && out.len() == outer * inner);
     if inner == 1 {
         return for_each_part(out, 1, axis / 8 + 4, |first, out| {
-            for (o, out) in out.iter_mut().enumerate() {
-                *out = vectorized(Sum(&x[(first + o) * axis..][..axis]));
-            }
+            vectorized(Rows { x: &x[first * axis..], len: axis, out });
         });
     }
     for_each_part(out, inner, axis * inner / 8 + 8, |first, out| {
@@ -137,9 +162,9 @@ impl<T: Number, const C: usize> Task for LeafRows<'_, T, C> {
         let mut sums = [T::default(); C];
         for row in 0..self.x.len() / self.inner {
             // SAFETY: the row is within `x`, and `at + C <= inner`.
-            let x: [T; C] = unsafe { load(self.x, row * self.inner + self.at) };
-            for (sum, x) in sums.iter_mut().zip(x) {
-                *sum = *sum + x;
+            let x: &[T; C] = unsafe { load(self.x, row * self.inner + self.at) };
+            for l in 0..C {
+                sums[l] = sums[l] + x[l];
             }
         }
         self.out.copy_from_slice(&sums);

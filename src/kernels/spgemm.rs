@@ -1,7 +1,9 @@
 //! CSR times CSR, and the transpose.
 
+use std::mem::take;
 use std::ops::Range;
 
+use super::ranks::Ranks;
 use super::threads::map_parts;
 use super::{CsrRef, Number, Real, prefix_sum};
 
@@ -20,9 +22,9 @@ pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
     let parts = map_parts(a.rows(), cost, |rows| {
         let total: usize = rows.clone().map(products).sum();
         if b.cols <= total.saturating_mul(COLUMNS_PER_PRODUCT) {
-            dense_rows(a, b, rows)
+            dense_rows(a, b, rows, total)
         } else {
-            sorted_rows(a, b, rows)
+            sorted_rows(a, b, rows, total)
         }
     });
     concat(a.rows(), parts)
@@ -53,66 +55,61 @@ fn concat<T: Copy>(rows: usize, mut parts: Vec<Csr<T>>) -> Csr<T> {
 /// Sums of one row over all columns; everything is 0 between rows.
 struct Accumulator<T> {
     sums: Vec<T>,
-    seen: Vec<u64>,
+    seen: Ranks,
+    /// The first `len` are the columns seen, in the order in which they came.
     columns: Vec<u32>,
+    len: usize,
 }
 
 impl<T: Real> Accumulator<T> {
     fn new(cols: usize) -> Self {
-        let (sums, seen) = (vec![T::zero(); cols], vec![0; cols.div_ceil(64)]);
-        Accumulator { sums, seen, columns: Vec::new() }
+        let (sums, columns) = (vec![T::zero(); cols], vec![0; cols + 1]);
+        Accumulator { sums, seen: Ranks::new(cols), columns, len: 0 }
     }
 
+    /// No branch depends on whether the column is new.
+    #[inline]
     fn add(&mut self, column: u32, x: T) {
-        let c = column as usize;
-        self.sums[c] = self.sums[c] + x;
-        let bit = 1 << (c % 64);
-        if self.seen[c / 64] & bit == 0 {
-            self.seen[c / 64] |= bit;
-            self.columns.push(column);
-        }
+        let sum = &mut self.sums[column as usize];
+        *sum = *sum + x;
+        self.columns[self.len] = column;
+        self.len += usize::from(self.seen.insert_new(column));
     }
 
     /// Appends the sums in ascending order of columns and clears them.
     fn drain(&mut self, indices: &mut Vec<u32>, values: &mut Vec<T>) {
-        if self.columns.len() > self.seen.len() {
-            self.list_seen();
+        let start = indices.len();
+        if self.len > Ranks::words(self.sums.len()) / 8 {
+            indices.append(&mut self.seen.list(self.len));
         } else {
-            self.columns.sort_unstable();
+            self.columns[..self.len].sort_unstable();
+            indices.extend_from_slice(&self.columns[..self.len]);
         }
-        for &column in &self.columns {
-            values.push(std::mem::take(&mut self.sums[column as usize]));
-            self.seen[column as usize / 64] = 0;
-        }
-        indices.append(&mut self.columns);
-    }
-
-    fn list_seen(&mut self) {
-        self.columns.clear();
-        for (n, &word) in self.seen.iter().enumerate() {
-            let mut bits = word;
-            while bits != 0 {
-                self.columns.push(64 * n as u32 + bits.trailing_zeros());
-                bits &= bits - 1;
-            }
-        }
+        let columns = &indices[start..];
+        values.extend(columns.iter().map(|&column| take(&mut self.sums[column as usize])));
+        self.seen.clear(columns);
+        self.len = 0;
     }
 }
 
-fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>) -> Csr<T> {
+fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
     let mut sums = Accumulator::new(b.cols);
-    let (mut lengths, mut indices, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let mut lengths = Vec::with_capacity(rows.len());
+    let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for i in rows {
         each_product(a, b, i, |column, x| sums.add(column, x));
-        lengths.push(sums.columns.len());
+        lengths.push(sums.len);
         sums.drain(&mut indices, &mut values);
     }
+    indices.shrink_to_fit();
+    values.shrink_to_fit();
     (lengths, indices, values)
 }
 
 /// Sums in the same order as [`dense_rows`]: the sort is stable.
-fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>) -> Csr<T> {
-    let (mut lengths, mut indices, mut values) = (Vec::new(), Vec::new(), Vec::new());
+fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
+    let mut lengths = Vec::with_capacity(rows.len());
+    let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
     let mut products = Vec::new();
     for i in rows {
         products.clear();
@@ -125,6 +122,8 @@ fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>) -> Csr<T
         }
         lengths.push(indices.len() - start);
     }
+    indices.shrink_to_fit();
+    values.shrink_to_fit();
     (lengths, indices, values)
 }
 

@@ -29,7 +29,22 @@ pub(crate) fn csr_compact<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usiz
     if b.is_empty() {
         return out.fill(T::zero());
     }
-    product::<T, true>(a, slots, b, k, out);
+    if vectorized(HasHoles(slots)) {
+        product::<T, true>(a, slots, b, k, out);
+    } else {
+        product::<T, false>(a, slots, b, k, out);
+    }
+}
+
+struct HasHoles<'a>(&'a [u32]);
+
+impl Task for HasHoles<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        self.0.chunks(256).any(|ids| ids.iter().fold(false, |any, &id| any | (id == ABSENT)))
+    }
 }
 
 fn product<T: Real, const HOLES: bool>(
@@ -123,9 +138,9 @@ fn add_entry<T: Real, const C: usize, const HOLES: bool>(
     let id = if hole { 0 } else { id };
     // SAFETY: the caller of the kernel promises that ids are below the number of rows of `b`, and
     // `b` has a row 0 when there may be holes; `at + C <= k`.
-    let row: [T; C] = unsafe { load(b, id as usize * k + at) };
-    for (x, y) in sum.iter_mut().zip(row) {
-        let product = value * y;
-        *x = *x + if hole { T::zero() } else { product };
+    let row: &[T; C] = unsafe { load(b, id as usize * k + at) };
+    for l in 0..C {
+        let product = value * row[l];
+        sum[l] = sum[l] + if hole { T::zero() } else { product };
     }
 }

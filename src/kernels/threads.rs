@@ -43,6 +43,40 @@ where
     parts.map(|part| f(part * step..((part + 1) * step).min(rows))).collect()
 }
 
+/// Calls `f(slots, rows)` for parts of `out`, which holds a row of `k` elements for each slot, such
+/// that about equally many `slots` fall in every part.
+pub(super) fn for_each_slot_part<T: Send, F>(
+    out: &mut [T],
+    k: usize,
+    slots: &[u32],
+    cost_per_slot: usize,
+    f: F,
+) where
+    F: Fn(Range<u32>, &mut [T]) + Sync,
+{
+    if slots.len().saturating_mul(cost_per_slot) < 4 * PART_COST {
+        return f(ALL_SLOTS, out);
+    }
+    let threads = rayon::current_num_threads();
+    if threads == 1 {
+        return f(ALL_SLOTS, out);
+    }
+    let mut sample: Vec<u32> = slots.iter().step_by(slots.len() / 512 + 1).copied().collect();
+    sample.sort_unstable();
+    let (mut parts, mut rest, mut start) = (Vec::new(), out, 0);
+    for part in 1..threads {
+        let end = sample[part * sample.len() / threads].max(start);
+        let (rows, after) = rest.split_at_mut((end - start) as usize * k);
+        parts.push((start..end, rows));
+        (rest, start) = (after, end);
+    }
+    parts.push((start..u32::MAX, rest));
+    parts.into_par_iter().for_each(|(slots, rows)| f(slots, rows));
+}
+
+/// The slots of an output that is not cut.
+pub(super) const ALL_SLOTS: Range<u32> = 0..u32::MAX;
+
 /// At least 1; `rows` or more if the work is too little to share.
 fn rows_per_part(rows: usize, cost_per_row: usize) -> usize {
     let cost = cost_per_row.max(1);

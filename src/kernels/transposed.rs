@@ -1,11 +1,18 @@
 //! Transposed CSR matrix times dense rows. Every output row sums its entries in ascending order of
 //! the rows of `a`.
 
+use std::ops::Range;
+
+use super::threads::{ALL_SLOTS, for_each_slot_part};
 use super::vectorized::{Task, each_width, is_far, load, load_mut, prefetch, vectorized};
 use super::{CsrRef, Real};
 
 /// How many entries ahead an output row is asked for.
 const AHEAD: usize = 16;
+
+/// Bytes of a row from which on threads share the output. Finding a thread's entries in each row
+/// costs as much as adding shorter rows.
+const LEAST_SHARED: usize = 128;
 
 /// `out = aᵀ · b`, where the column of entry `e` is row `slots[e]` of `out`.
 pub(crate) fn csr_t_dense<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usize, out: &mut [T]) {
@@ -40,17 +47,27 @@ fn scatter<T: Real>(
     out: &mut [T],
 ) {
     debug_assert_eq!(slots.len(), a.values.len());
-    out.fill(T::zero());
-    each_width!(k, at, C => {
-        let out = &mut *out;
-        vectorized(Scatter::<T, C> { a, slots, b_rows, b, k, at, out });
+    let cost = if k * size_of::<T>() < LEAST_SHARED { 0 } else { 1 + k / 8 };
+    for_each_slot_part(out, k, slots, cost, |part, out| {
+        out.fill(T::zero());
+        let whole = part == ALL_SLOTS;
+        each_width!(k, at, C => {
+            let (part, out) = (part.clone(), &mut *out);
+            if whole {
+                vectorized(Scatter::<T, C, false> { a, slots, part, b_rows, b, k, at, out });
+            } else {
+                vectorized(Scatter::<T, C, true> { a, slots, part, b_rows, b, k, at, out });
+            }
+        });
     });
 }
 
-/// Adds columns `at..at + C` of every product to its output row.
-struct Scatter<'a, T, const C: usize> {
+/// Adds columns `at..at + C` of every product whose slot is in `part` to its row of `out`, which
+/// holds the rows of `part` (all rows unless `PART`).
+struct Scatter<'a, T, const C: usize, const PART: bool> {
     a: CsrRef<'a, T>,
     slots: &'a [u32],
+    part: Range<u32>,
     b_rows: Option<&'a [u32]>,
     b: &'a [T],
     k: usize,
@@ -58,32 +75,47 @@ struct Scatter<'a, T, const C: usize> {
     out: &'a mut [T],
 }
 
-impl<T: Real, const C: usize> Task for Scatter<'_, T, C> {
+impl<T: Real, const C: usize, const PART: bool> Task for Scatter<'_, T, C, PART> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Scatter { a, slots, b_rows, b, k, at, out } = self;
+        let Scatter { a, slots, part, b_rows, b, k, at, out } = self;
         let far = is_far::<T>(out.len());
+        let first = if PART { part.start } else { 0 };
         for n in 0..b_rows.map_or(a.rows(), <[u32]>::len) {
             let row = b_rows.map_or(n, |ids| ids[n] as usize);
             // SAFETY: `b` has a row for each row that is visited, and `at + C <= k`.
-            let y: [T; C] = unsafe { load(b, n * k + at) };
-            for e in a.range(row) {
+            let y: [T; C] = *unsafe { load(b, n * k + at) };
+            let entries = a.range(row);
+            let entries = if PART { within(slots, entries, &part) } else { entries };
+            for e in entries {
                 if far && let Some(&slot) = slots.get(e + AHEAD) {
-                    prefetch::<T, C>(out, slot as usize * k + at);
+                    // A row that another thread writes must stay in its cache.
+                    let own = if !PART || part.contains(&slot) { slot - first } else { 0 };
+                    prefetch::<T, C>(out, own as usize * k + at);
                 }
                 debug_assert!(e < slots.len() && e < a.values.len());
                 // SAFETY: the caller of the kernel promises one slot and one value for each entry.
                 let (slot, value) =
                     unsafe { (*slots.get_unchecked(e), *a.values.get_unchecked(e)) };
                 // SAFETY: the caller of the kernel promises that slots are below the number of
-                // rows of `out`; `at + C <= k`.
-                let sum: &mut [T; C] = unsafe { load_mut(out, slot as usize * k + at) };
-                for (x, y) in sum.iter_mut().zip(y) {
-                    *x = *x + value * y;
+                // rows of the whole output, of which `out` holds `part`; `at + C <= k`.
+                let sum: &mut [T; C] = unsafe { load_mut(out, (slot - first) as usize * k + at) };
+                for l in 0..C {
+                    sum[l] = sum[l] + value * y[l];
                 }
             }
         }
     }
+}
+
+/// The entries of a row whose slots are in `part`. Slots ascend within a row, as columns do.
+#[inline(always)]
+fn within(slots: &[u32], row: Range<usize>, part: &Range<u32>) -> Range<usize> {
+    let ids = &slots[row.clone()];
+    let below = |bound: u32| ids.partition_point(|&slot| slot < bound);
+    let start = if part.start == ALL_SLOTS.start { 0 } else { below(part.start) };
+    let end = if part.end == ALL_SLOTS.end { ids.len() } else { below(part.end) };
+    row.start + start..row.start + end
 }

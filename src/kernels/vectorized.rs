@@ -161,10 +161,10 @@ pub(super) fn prefetch<T, const C: usize>(table: &[T], at: usize) {
 /// # Safety
 /// `at + C <= table.len()`.
 #[inline(always)]
-pub(super) unsafe fn load<T: Copy, const C: usize>(table: &[T], at: usize) -> [T; C] {
+pub(super) unsafe fn load<T, const C: usize>(table: &[T], at: usize) -> &[T; C] {
     debug_assert!(at + C <= table.len());
     // SAFETY: the caller promises that the range is in bounds; an array of T is aligned as T.
-    unsafe { *table.as_ptr().add(at).cast::<[T; C]>() }
+    unsafe { &*table.as_ptr().add(at).cast::<[T; C]>() }
 }
 
 /// `C` elements from `at` on, to be written.

@@ -33,6 +33,10 @@ fn with_scalar(name: &str, op: Binary, scalar: f64, reversed: bool) -> Map {
 macro_rules! operators {
     ($($doc:literal $name:ident, $scalar:ident $(, $reversed:ident)? = $op:ident,
         $l:literal, $r:literal => $value:literal;)*) => {
+        #[expect(
+            clippy::should_implement_trait,
+            reason = "the traits are implemented too, by these very methods"
+        )]
         impl<'t> Var<'t> {$(
             #[doc = concat!($doc, " Shapes broadcast by numpy's rules; sparse operands do not.")]
             ///

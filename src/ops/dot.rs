@@ -10,9 +10,8 @@ use crate::kernels::gather::{gather_compact, gather_rows};
 use crate::kernels::gemm::gemm;
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::{spgemm, spmm, transposed};
-use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, unify_dims};
+use crate::tape::{Out, PartialShape, Scratch, Var, evaluate, unify_dims};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{CsrView, Real, RowSparseView, Stype, Tensor, View};
 
@@ -28,8 +27,8 @@ pub struct Dot {
     dense: bool,
 }
 
-methods! {
-    /// The matrix product. (MXNet: `dot`.)
+impl<'t> Var<'t> {
+    /// The matrix product; a vector is one row on the left, one column on the right. (MXNet: `dot`.)
     ///
     /// | a | b | result |
     /// |---|---|---|
@@ -50,7 +49,11 @@ methods! {
     /// assert_eq!(x.dot(w).value()?.values::<f32>()?, [2.0, 21.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    fn dot(a, b) = Dot::default();
+    #[track_caller]
+    pub fn dot(self, b: Var<'t>) -> Var<'t> {
+        self.dot_with(b, false, false)
+    }
+
     /// The matrix product with operands transposed, or not. csrᵀ · dense and csrᵀ · row_sparse are
     /// row-sparse; csrᵀ · csr and csr · csrᵀ are csr.
     ///
@@ -63,8 +66,18 @@ methods! {
     /// assert_eq!((dw.stype(), dw.values::<f32>()?), (Stype::RowSparse, &[2.0, 10.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    fn dot_with(a, b; transpose_a: bool, transpose_b: bool) =
-        Dot { transpose_a, transpose_b, dense: false };
+    #[track_caller]
+    pub fn dot_with(self, b: Var<'t>, transpose_a: bool, transpose_b: bool) -> Var<'t> {
+        let rank = |v: Var<'t>| v.shape().map_or(2, |s| s.len());
+        let Some(turn) = Vectors::among(rank(self), rank(b)) else {
+            return Var::apply(Dot { transpose_a, transpose_b, dense: false }, &[self, b]);
+        };
+        let a = if turn.a { self.reshape(&[1, -1]) } else { self };
+        let b = if turn.b { b.reshape(&[-1, 1]) } else { b };
+        let y = Var::apply(turn.product(transpose_a, transpose_b), &[a, b]);
+        y.reshape(turn.result())
+    }
+
     /// aᵀ · b with a dense result, also where `a` is csr (`forward_stype="default"` in MXNet).
     ///
     /// ```
@@ -75,7 +88,57 @@ methods! {
     /// assert_eq!(x.dot_transposed_dense(dy).value()?.values::<f32>()?, [0.0, 0.0, 8.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    fn dot_transposed_dense(a, b) = Dot { transpose_a: true, transpose_b: false, dense: true };
+    #[track_caller]
+    pub fn dot_transposed_dense(self, b: Var<'t>) -> Var<'t> {
+        Var::apply(Dot { transpose_a: true, transpose_b: false, dense: true }, &[self, b])
+    }
+}
+
+impl Tensor {
+    /// Unrecorded [`Var::dot`].
+    ///
+    /// # Errors
+    /// What the recorded operator refuses, at once.
+    #[track_caller]
+    pub fn dot(&self, b: &Tensor) -> Result<Tensor> {
+        self.dot_with(b, false, false)
+    }
+
+    /// Unrecorded [`Var::dot_with`].
+    ///
+    /// # Errors
+    /// What the recorded operator refuses, at once.
+    #[track_caller]
+    pub fn dot_with(&self, b: &Tensor, transpose_a: bool, transpose_b: bool) -> Result<Tensor> {
+        let Some(turn) = Vectors::among(self.ndim(), b.ndim()) else {
+            return evaluate(Dot { transpose_a, transpose_b, dense: false }, &[self, b]);
+        };
+        let a = if turn.a { self.reshape(&[1, -1])? } else { self.clone() };
+        let b = if turn.b { b.reshape(&[-1, 1])? } else { b.clone() };
+        evaluate(turn.product(transpose_a, transpose_b), &[&a, &b])?.reshape(turn.result())
+    }
+}
+
+/// Which operands are vectors: one row on the left, one column on the right, gone from the result.
+struct Vectors {
+    a: bool,
+    b: bool,
+}
+
+impl Vectors {
+    fn among(rank_a: usize, rank_b: usize) -> Option<Vectors> {
+        (rank_a == 1 || rank_b == 1).then_some(Vectors { a: rank_a == 1, b: rank_b == 1 })
+    }
+
+    /// A vector is the same transposed.
+    fn product(&self, transpose_a: bool, transpose_b: bool) -> Dot {
+        let (transpose_a, transpose_b) = (transpose_a && !self.a, transpose_b && !self.b);
+        Dot { transpose_a, transpose_b, dense: false }
+    }
+
+    fn result(&self) -> &'static [isize] {
+        if self.a && self.b { &[] } else { &[-1] }
+    }
 }
 
 /// A dense matrix, transposed or not.

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Real, Shape, Tensor, View};
+use crate::tensor::{Shape, Tensor, View};
 
 /// `reshape_like`: the elements of the first operand in the shape of the second, which is not read;
 /// or in a shape given by number.
@@ -46,7 +46,7 @@ methods! {
     fn reshape(x; sizes: &[isize]) = Reshape::To(sizes.into());
 }
 
-fn reshape<T: Real>(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+fn reshape(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     out.alias(0);
     Ok(())
 }
@@ -69,7 +69,7 @@ fn resolve(own: &[usize], sizes: &[isize]) -> Result<Shape> {
     let mut open = sizes.iter().enumerate().filter(|(_, s)| **s == -1).map(|(axis, _)| axis);
     if let Some(axis) = open.next() {
         let rest = crate::tensor::size_of(&shape);
-        if open.next().is_some() || rest == 0 || total % rest != 0 {
+        if open.next().is_some() || rest == 0 || !total.is_multiple_of(rest) {
             return Err(fault());
         }
         shape[axis] = total / rest;
@@ -105,11 +105,11 @@ impl Op for Reshape {
 
     fn cases(&self) -> &'static [Case<Self>] {
         static LIKE: [Case<Reshape>; 3] = [
-            case!([Default, Default] => Default, reshape),
-            case!([Default, Csr] => Default, reshape),
-            case!([Default, RowSparse] => Default, reshape),
+            case!(any [Default, Default] => Default, reshape),
+            case!(any [Default, Csr] => Default, reshape),
+            case!(any [Default, RowSparse] => Default, reshape),
         ];
-        static TO: [Case<Reshape>; 1] = [case!([Default] => Default, reshape)];
+        static TO: [Case<Reshape>; 1] = [case!(any [Default] => Default, reshape)];
         if *self == Reshape::Like { &LIKE } else { &TO }
     }
 

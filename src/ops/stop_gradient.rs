@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Real, Tensor, View};
+use crate::tensor::{Tensor, View};
 
 /// `stop_gradient`: the operand itself, with a zero gradient.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ methods! {
     var fn detach(x) = StopGradient;
 }
 
-fn stop<T: Real>(_: &StopGradient, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+fn stop(_: &StopGradient, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     out.alias(0);
     Ok(())
 }
@@ -59,9 +59,9 @@ impl Op for StopGradient {
 
     fn cases(&self) -> &'static [Case<Self>] {
         static CASES: [Case<StopGradient>; 3] = [
-            case!([Default] => Default, stop),
-            case!([Csr] => Csr, stop),
-            case!([RowSparse] => RowSparse, stop),
+            case!(any [Default] => Default, stop),
+            case!(any [Csr] => Csr, stop),
+            case!(any [RowSparse] => RowSparse, stop),
         ];
         &CASES
     }

@@ -22,6 +22,10 @@ fn function(name: &str, op: Unary) -> Map {
 /// result. The list of all of them, for samples.
 macro_rules! functions {
     ($($doc:literal $name:ident = $op:ident, $at:literal => $value:literal;)*) => {
+        #[expect(
+            clippy::should_implement_trait,
+            reason = "the traits are implemented too, by these very methods"
+        )]
         impl<'t> Var<'t> {$(
             #[doc = $doc]
             ///

@@ -79,7 +79,7 @@ impl Tape {
     /// ```
     ///
     /// # Errors
-    /// As [`Var::backward`].
+    /// As [`Var::backward`]; [`ErrorKind::NotDifferentiable`] for an integer among `xs`.
     #[track_caller]
     pub fn grad<'t>(&'t self, y: Var<'t>, xs: &[Var<'t>]) -> Result<Vec<Var<'t>>> {
         let dy = self.ones_head(y.ok()?, Location::caller())?;
@@ -111,7 +111,13 @@ impl Tape {
     ) -> Result<Vec<Var<'t>>> {
         let mut reaches = vec![false; y.id as usize + 1];
         for x in xs {
-            if let Some(reached) = reaches.get_mut(x.ok()?.id as usize) {
+            let ty = x.ty()?;
+            if !ty.dtype.is_float() {
+                let message = format!("{ty} has no gradient: integers are not differentiable");
+                let error = Error::new(ErrorKind::NotDifferentiable, message);
+                return Err(error.operator("grad").at(at));
+            }
+            if let Some(reached) = reaches.get_mut(x.id as usize) {
                 *reached = true;
             }
         }

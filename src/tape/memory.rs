@@ -193,12 +193,6 @@ impl<'a> Out<'a> {
         self.made = Some(Made::Value(layout, values));
     }
 
-    /// Temporaries come from [`Scratch`]; operands are here for kernels that fill the output by
-    /// operand, such as [`Out::alias`].
-    pub(crate) fn operand(&self, i: usize) -> View<'a> {
-        self.ins[i]
-    }
-
     fn fill<T: Element>(&mut self, layout: Layout, len: usize) -> &mut [T] {
         let values = T::erase(self.pool.take::<T>(len).into());
         let made = self.made.insert(Made::Value(layout, values));

@@ -9,6 +9,7 @@ mod memory;
 pub(crate) mod methods;
 pub(crate) mod op;
 mod parameter;
+mod params_file;
 mod refine;
 mod registry;
 pub(crate) mod structural;
@@ -32,8 +33,8 @@ pub use op::{
     ByDtype, Case, Cotangent, DynOp, Gradient, Grads, Ins, Kernel, Op, OpRef, Read, Sample,
     Surrogate,
 };
+pub(crate) use parameter::Stored;
 pub use parameter::{GradReq, Parameter, Params};
-pub(crate) use parameter::{Stored, StoredLayout};
 pub use refine::PartialShape;
 pub(crate) use refine::unify_dims;
 pub use registry::Registry;
@@ -354,8 +355,9 @@ impl Tape {
         if var.id & POISON != 0 {
             return var;
         }
-        let node = &mut self.recording.borrow_mut().nodes[var.id as usize];
-        if node.op.is_none() {
+        if let node @ Node { op: None, .. } =
+            &mut self.recording.borrow_mut().nodes[var.id as usize]
+        {
             node.grad_stype = Some(stype);
             return var;
         }

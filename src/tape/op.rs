@@ -173,9 +173,17 @@ impl<O> ByDtype<O> {
 }
 
 /// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel
-/// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`.
+/// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`; with `any` before the row,
+/// for every element type, and the kernel has no parameter.
 #[macro_export]
 macro_rules! case {
+    (any [$($in:ident),*] => $out:ident, $kernel:ident) => {
+        $crate::Case {
+            ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
+            out: $crate::Stype::$out,
+            run: $crate::ByDtype::any($kernel),
+        }
+    };
     ([$($in:ident),*] => $out:ident, $kernel:ident) => {
         $crate::Case {
             ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),

@@ -1,13 +1,16 @@
 //! Named tables that outlive tapes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::gather::gather_compact;
+use crate::kernels::merge::{positions, union_rows};
 use crate::tensor::{
     Buffer, DType, DenseView, Element, Layout, RowSparseView, Shape, Slice, Stype, Tensor, Type,
-    Values, View,
+    Values, View, row_len,
 };
 
 /// What happens to a parameter's gradient when [`Gradients`](crate::Gradients) are filled again.
@@ -51,14 +54,15 @@ struct Inner {
 }
 
 /// A parameter's own memory.
+#[derive(Debug)]
 pub(crate) struct Stored {
     shape: Shape,
-    pub(crate) layout: StoredLayout,
-    pub(crate) values: Values,
+    layout: StoredLayout,
+    values: Values,
 }
 
-#[derive(Clone)]
-pub(crate) enum StoredLayout {
+#[derive(Clone, Debug)]
+enum StoredLayout {
     Dense,
     RowSparse(Buffer<u32>),
 }
@@ -73,24 +77,65 @@ impl Stored {
         }
     }
 
-    /// Inserts absent rows as zeros. Costs a copy of the stored rows when there is something to
-    /// insert, a search per id otherwise.
+    pub(crate) fn is_row_sparse(&self) -> bool {
+        matches!(self.layout, StoredLayout::RowSparse(_))
+    }
+
+    /// Bytes of values and row ids.
+    pub(crate) fn bytes(&self) -> usize {
+        let ids = match &self.layout {
+            StoredLayout::Dense => 0,
+            StoredLayout::RowSparse(rows) => size_of_val(&rows[..]),
+        };
+        ids + self.values.len() * self.values.dtype().size()
+    }
+
+    /// A copy as a tensor.
+    pub(crate) fn snapshot(&self) -> Tensor {
+        let layout = match &self.layout {
+            StoredLayout::Dense => Layout::Dense,
+            StoredLayout::RowSparse(rows) => Layout::RowSparse(rows.clone()),
+        };
+        Tensor::from_parts(self.shape.clone(), layout, copied(self.values.as_slice()))
+    }
+
+    /// Zeros, stored where this is.
+    pub(crate) fn zeros_like<T: Element>(&self) -> Stored {
+        // Zeroed pages come from the system untouched: only what is written takes memory.
+        let values = T::erase(vec![T::default(); self.values.len()].into());
+        Stored { shape: self.shape.clone(), layout: self.layout.clone(), values }
+    }
+
+    /// All stored values, to be written.
+    pub(crate) fn values_mut<T: Element>(&mut self) -> &mut [T] {
+        let len = self.values.len();
+        let values = T::unique_slice(&mut self.values);
+        assert_eq!(values.len(), len, "a parameter owns its memory alone");
+        values
+    }
+
+    /// Where rows are stored; absent ones are inserted first, as zeros.
+    pub(crate) fn slots<'r, T: Element>(&mut self, ids: &'r [u32]) -> Cow<'r, [u32]> {
+        self.insert_rows::<T>(ids);
+        match &self.layout {
+            StoredLayout::Dense => Cow::Borrowed(ids),
+            StoredLayout::RowSparse(rows) => Cow::Owned(positions(ids, rows)),
+        }
+    }
+
+    /// Inserts absent rows as zeros, where the storage is row-sparse. Costs a copy of the stored rows
+    /// when there is something to insert, a search otherwise.
     pub(crate) fn insert_rows<T: Element>(&mut self, ids: &[u32]) {
         let StoredLayout::RowSparse(rows) = &self.layout else { return };
-        if ids.iter().all(|id| rows.binary_search(id).is_ok()) {
+        if !positions(ids, rows).contains(&u32::MAX) {
             return;
         }
-        let k = crate::tensor::row_len(&self.shape);
-        let union = crate::kernels::merge::union_rows(&[rows, ids]);
+        let union = union_rows(&[rows, ids]);
+        let slots = positions(&union, rows);
         let old = T::typed_slice(self.values.as_slice()).unwrap_or_default();
+        let k = row_len(&self.shape);
         let mut values = vec![T::default(); union.len() * k];
-        let mut n = 0;
-        for (id, row) in rows.iter().zip(old.chunks_exact(k.max(1))) {
-            while union[n] != *id {
-                n += 1;
-            }
-            values[n * k..(n + 1) * k].copy_from_slice(row);
-        }
+        gather_compact(&slots, old, k, &mut values);
         self.values = T::erase(values.into());
         self.layout = StoredLayout::RowSparse(union.into());
     }
@@ -161,12 +206,7 @@ impl Parameter {
     /// [`ErrorKind::Busy`] while an update runs.
     #[track_caller]
     pub fn bytes(&self) -> Result<usize> {
-        let stored = self.read()?;
-        let ids = match &stored.layout {
-            StoredLayout::Dense => 0,
-            StoredLayout::RowSparse(rows) => size_of_val(&rows[..]),
-        };
-        Ok(ids + stored.values.len() * self.dtype().size())
+        Ok(self.read()?.bytes())
     }
 
     /// How many updates the parameter has seen.
@@ -208,13 +248,7 @@ impl Parameter {
     /// [`ErrorKind::Busy`] while an update runs.
     #[track_caller]
     pub fn snapshot(&self) -> Result<Tensor> {
-        let stored = self.read()?;
-        let layout = match &stored.layout {
-            StoredLayout::Dense => Layout::Dense,
-            StoredLayout::RowSparse(rows) => Layout::RowSparse(rows.clone()),
-        };
-        let values = copied(stored.values.as_slice());
-        Ok(Tensor::from_parts(self.shape().clone(), layout, values))
+        Ok(self.read()?.snapshot())
     }
 
     /// Replaces the values. Counts as an update.
@@ -289,7 +323,7 @@ fn unshared(values: Values) -> Values {
     }
 }
 
-pub(crate) fn copied(slice: Slice<'_>) -> Values {
+fn copied(slice: Slice<'_>) -> Values {
     match slice {
         Slice::F32(s) => Values::F32(s.to_vec().into()),
         Slice::F64(s) => Values::F64(s.to_vec().into()),

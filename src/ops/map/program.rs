@@ -71,7 +71,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub fn support(&self, sparse: u8) -> Support {
+    pub(super) fn support(&self, sparse: u8) -> Support {
         self.supports[sparse as usize]
     }
 }

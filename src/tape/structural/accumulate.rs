@@ -147,7 +147,8 @@ impl Op for Accumulate {
 
     fn samples() -> Vec<Sample<Self>> {
         let x = |rows, skip: usize| {
-            let value = move |i: usize| if i % skip == 0 || i / 4 == 1 { 0.0 } else { i as f64 };
+            let value =
+                move |i: usize| if i.is_multiple_of(skip) || i / 4 == 1 { 0.0 } else { i as f64 };
             Tensor::from_fn([rows, 4], value)
         };
         vec![

@@ -100,7 +100,7 @@ fn onto_rows<T: Real>(_: &Project, ins: &[View], out: &mut Out, _: &mut Scratch)
     Ok(())
 }
 
-fn onto_dense<T: Real>(_: &Project, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+fn onto_dense(_: &Project, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     out.alias(0);
     Ok(())
 }
@@ -116,9 +116,9 @@ impl Op for Project {
 
     fn cases(&self) -> &'static [Case<Self>] {
         static CASES: [Case<Project>; 9] = [
-            case!([Default, Default] => Default, onto_dense),
-            case!([Csr, Default] => Csr, onto_dense),
-            case!([RowSparse, Default] => RowSparse, onto_dense),
+            case!(any [Default, Default] => Default, onto_dense),
+            case!(any [Csr, Default] => Csr, onto_dense),
+            case!(any [RowSparse, Default] => RowSparse, onto_dense),
             case!([Default, Csr] => Csr, onto_csr),
             case!([Csr, Csr] => Csr, onto_csr),
             case!([RowSparse, Csr] => Csr, onto_csr),

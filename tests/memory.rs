@@ -1,0 +1,138 @@
+//! What training allocates, measured by a counting allocator: the tables, and no more than a batch.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use sparsetape::optim::Sgd;
+use sparsetape::random::{Popularity, Random};
+use sparsetape::{
+    DType, Fallback, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
+};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+/// One test measures at a time.
+static MEASURING: Mutex<()> = Mutex::new(());
+
+fn count(size: usize) {
+    let live = LIVE.fetch_add(size, Relaxed) + size;
+    PEAK.fetch_max(live, Relaxed);
+    LARGEST.fetch_max(size, Relaxed);
+}
+
+// SAFETY: all calls go to the system allocator unchanged; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Peak and largest single allocation of `work`, in bytes beyond what was live before.
+fn measure(work: impl FnOnce()) -> (usize, usize) {
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    LARGEST.store(0, Relaxed);
+    work();
+    (PEAK.load(Relaxed) - before, LARGEST.load(Relaxed))
+}
+
+struct Job {
+    weight: Parameter,
+    bias: Parameter,
+    params: Params,
+    sgd: Sgd,
+    tape: Tape,
+    gradients: Gradients,
+}
+
+impl Job {
+    fn new(features: usize) -> Job {
+        let zeros = |shape: &[usize]| Tensor::zeros(Stype::Default, shape, DType::F32).unwrap();
+        let weight = Parameter::new("weight", zeros(&[features, 1])).unwrap();
+        let bias = Parameter::new("bias", zeros(&[1])).unwrap();
+        let params = Params::new([&weight, &bias]).unwrap();
+        let sgd = Sgd::new(0.1).momentum(0.9).weight_decay(1e-4);
+        let tape = Tape::new();
+        tape.set_fallback(Fallback::Deny);
+        Job { weight, bias, params, sgd, tape, gradients: Gradients::default() }
+    }
+
+    fn step(&mut self, x: &Tensor, labels: &Tensor) {
+        self.tape.clear();
+        let tape = &self.tape;
+        let (w, b) = (tape.parameter(&self.weight), tape.parameter(&self.bias));
+        let logits = tape.constant(x.clone()).dot(w) + b;
+        let labels = tape.constant(labels.clone());
+        let loss = logits.sigmoid_cross_entropy(labels, LossReduction::Mean);
+        loss.backward_into(&mut self.gradients).unwrap();
+        self.sgd.step(&self.params, &self.gradients).unwrap();
+    }
+}
+
+fn batches(features: usize, count: usize) -> Vec<(Tensor, Tensor)> {
+    let batch = |seed| {
+        let mut random = Random::new(seed);
+        let popularity = Popularity::ScatteredPowerLaw(1.1);
+        let x = random.csr_rows::<f32>([256, features], 40, popularity).unwrap();
+        (x, Tensor::full([256, 1], 1.0f32).unwrap())
+    };
+    (0..count as u64).map(batch).collect()
+}
+
+#[test]
+fn training_takes_table_and_momentum_and_no_step_allocates_a_table() {
+    let _alone = MEASURING.lock().unwrap();
+    const FEATURES: usize = 10_000_000;
+    let table = FEATURES * size_of::<f32>();
+    let batches = batches(FEATURES, 8);
+    let train = |job: &mut Job| batches.iter().for_each(|(x, y)| job.step(x, y));
+    let mut kept = None;
+    let (peak, _) = measure(|| train(kept.insert(Job::new(FEATURES))));
+    assert!(peak <= 2 * table + (64 << 20), "peak {peak} bytes");
+    let job = kept.as_mut().unwrap();
+    assert!(job.sgd.bytes() >= table, "the momentum is part of it");
+    let (_, largest) = measure(|| train(job));
+    assert!(largest < table / 10, "a step allocated {largest} bytes at once");
+}
+
+#[test]
+fn a_repeated_step_allocates_little() {
+    let _alone = MEASURING.lock().unwrap();
+    let batches = batches(100_000, 1);
+    let mut job = Job::new(100_000);
+    let (x, labels) = &batches[0];
+    (0..3).for_each(|_| job.step(x, labels));
+    let (peak, largest) = measure(|| (0..10).for_each(|_| job.step(x, labels)));
+    // Values come from recycled memory: what remains are nodes, handles and ids of one step.
+    assert!(largest < 64 << 10, "{largest} bytes at once");
+    assert!(peak < 256 << 10, "peak {peak} bytes");
+}

@@ -1,0 +1,344 @@
+//! Laws of the tape: errors wait for the exits and name the user's line, gradients stay sparse,
+//! parameters are read in place and never stale.
+
+use sparsetape::optim::{Sgd, clip_global_norm};
+use sparsetape::{
+    ErrorKind, Fallback, GradReq, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
+    assert_close,
+};
+
+fn csr() -> Tensor {
+    Tensor::csr([3, 6], vec![0, 2, 2, 3], vec![1, 4, 4], vec![1.0f64, 2.0, 3.0]).unwrap()
+}
+
+fn full(shape: &[usize], x: f64) -> Tensor {
+    Tensor::full(shape, x).unwrap()
+}
+
+fn parameter(name: &str, value: Tensor) -> Parameter {
+    Parameter::new(name, value).unwrap()
+}
+
+#[test]
+fn a_poisoned_variable_returns_its_first_error_at_every_exit() {
+    let tape = Tape::new();
+    let (x, w) = (tape.constant(csr()), tape.variable(full(&[5, 1], 1.0)));
+    let line = line!() + 1;
+    let bad = x.dot(w);
+    let later = (bad + 1.0).exp().sum();
+    let errors = [
+        later.value().unwrap_err(),
+        later.item::<f64>().unwrap_err(),
+        later.shape().unwrap_err(),
+        later.backward().unwrap_err(),
+        tape.grad(later, &[w]).unwrap_err(),
+        later.backward_with(&Tensor::scalar(1.0)).unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), error.operator_name()), (ErrorKind::Shape, Some("dot")));
+        assert_eq!(error.operand_types(), ["csr f64 (3, 6)", "default f64 (5, 1)"]);
+        let at = error.location().unwrap();
+        assert!((at.file(), at.line()) == (file!(), line), "{error}");
+    }
+}
+
+#[test]
+fn variables_of_two_tapes_do_not_mix() {
+    let (one, two) = (Tape::new(), Tape::new());
+    let (a, b) = (one.constant(full(&[2], 1.0)), two.constant(full(&[2], 1.0)));
+    assert_eq!((a + b).value().unwrap_err().kind(), ErrorKind::State);
+}
+
+#[test]
+fn a_fallback_is_a_visible_cast_and_denied_at_the_users_line() {
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::Allow);
+    let x = tape.variable(csr());
+    let y = x.exp();
+    assert_eq!(y.stype().unwrap(), Stype::Default);
+    assert!(format!("{tape:?}").contains("= cast_storage(%0): default"));
+    let gradients = y.sum().backward().unwrap();
+    assert_eq!(gradients.wrt(x).unwrap().indices(), csr().indices());
+
+    tape.set_fallback(Fallback::Deny);
+    let line = line!() + 1;
+    let error = x.exp().value().unwrap_err();
+    assert_eq!((error.kind(), error.location().unwrap().line()), (ErrorKind::Fallback, line));
+    assert!(error.message().contains("18 elements"), "{error}");
+}
+
+#[test]
+fn errors_of_the_backward_pass_point_at_the_forward_line() {
+    let tape = Tape::new();
+    let x = tape.variable(full(&[2], 1.5));
+    let line = line!() + 1;
+    let y = x.digamma();
+    let error = y.sum().backward().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.operator_name()),
+        (ErrorKind::NotDifferentiable, Some("digamma"))
+    );
+    assert_eq!(error.location().unwrap().line(), line);
+}
+
+#[test]
+fn non_finite_values_are_reported_where_they_first_appear() {
+    let tape = Tape::new();
+    tape.detect_non_finite(true);
+    let x = tape.variable(Tensor::dense([2], vec![0.0f64, 1.0]).unwrap());
+    let line = line!() + 1;
+    let bad = x.log();
+    let error = (bad * 2.0).sum().value().unwrap_err();
+    assert_eq!((error.kind(), error.operator_name()), (ErrorKind::NonFinite, Some("log")));
+    assert_eq!(error.location().unwrap().line(), line);
+    // In the backward pass: the square root is fine at 0, its slope is not.
+    let line = line!() + 1;
+    let root = x.sqrt();
+    let error = root.sum().backward().unwrap_err();
+    assert_eq!((error.kind(), error.location().unwrap().line()), (ErrorKind::NonFinite, line));
+}
+
+#[test]
+fn the_gradient_of_a_weight_holds_exactly_the_columns_of_the_batch() {
+    let rows: Vec<u32> = vec![1, 4];
+    let dense = full(&[6, 2], 0.5);
+    let stored = Tensor::row_sparse([6, 2], vec![4, 5], vec![1.0f64; 4]).unwrap();
+    for weight in [dense, stored] {
+        let w = parameter("w", weight);
+        let tape = Tape::new();
+        tape.set_fallback(Fallback::Deny);
+        let loss = tape.constant(csr()).dot(tape.parameter(&w)).square().sum();
+        let gradients = loss.backward().unwrap();
+        let dw = gradients.of(&w).unwrap();
+        assert_eq!((dw.stype(), dw.rows()), (Stype::RowSparse, Some(&rows[..])));
+    }
+}
+
+#[test]
+fn fan_out_merges_row_sparse_gradients() {
+    let w = parameter("w", full(&[6, 1], 0.5));
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::Deny);
+    let var = tape.parameter(&w);
+    let other = Tensor::csr([1, 6], vec![0, 2], vec![0, 4], vec![1.0f64, 5.0]).unwrap();
+    let ids = tape.constant(Tensor::dense([1], vec![2i64]).unwrap());
+    let loss = tape.constant(csr()).dot(var).sum()
+        + tape.constant(other).dot(var).sum()
+        + var.take(ids).sum();
+    let gradients = loss.backward().unwrap();
+    let dw = gradients.of(&w).unwrap();
+    assert_eq!(dw.rows(), Some(&[0, 1, 2, 4][..]));
+    assert_eq!(dw.values::<f64>().unwrap(), [1.0, 1.0, 1.0, 10.0]);
+}
+
+#[test]
+fn head_cotangents_take_any_storage_type() {
+    let x = Tensor::dense([2, 2], vec![1.0f64, 2.0, 3.0, 4.0]).unwrap();
+    let head = Tensor::dense([2, 2], vec![0.0f64, 0.0, 5.0, 0.0]).unwrap();
+    for stype in Stype::ALL {
+        let tape = Tape::new();
+        let v = tape.variable(x.clone());
+        let gradients = (v * v).backward_with(&head.cast_storage(stype).unwrap()).unwrap();
+        let want = Tensor::dense([2, 2], vec![0.0f64, 0.0, 30.0, 0.0]).unwrap();
+        assert_close(
+            &gradients.wrt(v).unwrap().cast_storage(Stype::Default).unwrap(),
+            &want,
+            0.0,
+            0.0,
+        );
+    }
+    let tape = Tape::new();
+    let v = tape.variable(x);
+    let error = v.backward().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Shape);
+    assert!(error.message().contains("needs a single number"), "{error}");
+    let error = v.backward_with(&full(&[2, 3], 1.0)).unwrap_err();
+    assert!(error.to_string().contains("default f64 (2, 3)"), "{error}");
+}
+
+#[test]
+fn grad_req_writes_adds_or_leaves_out() {
+    let w = parameter("w", full(&[6, 1], 0.5));
+    let mut gradients = Gradients::default();
+    let run = |gradients: &mut Gradients| {
+        let tape = Tape::new();
+        let loss = tape.constant(csr()).dot(tape.parameter(&w)).sum();
+        loss.backward_into(gradients)
+    };
+    run(&mut gradients).unwrap();
+    run(&mut gradients).unwrap();
+    assert_eq!(gradients.of(&w).unwrap().values::<f64>().unwrap(), [1.0, 5.0]);
+    w.set_grad_req(GradReq::Add);
+    run(&mut gradients).unwrap();
+    let sum = gradients.of(&w).unwrap();
+    assert_eq!((sum.stype(), sum.values::<f64>().unwrap()), (Stype::RowSparse, &[2.0, 10.0][..]));
+    w.set_grad_req(GradReq::Null);
+    run(&mut gradients).unwrap();
+    assert!(gradients.of(&w).is_none());
+}
+
+#[test]
+fn a_leaf_may_ask_for_its_gradients_storage_type() {
+    let w = parameter("w", full(&[6, 1], 0.5));
+    for stype in [Stype::Default, Stype::RowSparse, Stype::Csr] {
+        w.set_grad_stype(Some(stype));
+        let tape = Tape::new();
+        let gradients = tape.constant(csr()).dot(tape.parameter(&w)).sum().backward().unwrap();
+        assert_eq!(gradients.of(&w).unwrap().stype(), stype);
+    }
+    let tape = Tape::new();
+    let product = tape.variable(csr()) * 2.0;
+    assert!(product.with_grad_stype(Stype::Default).value().is_err());
+}
+
+#[test]
+fn a_parameter_is_not_read_after_an_update_it_did_not_record() {
+    let w = parameter("w", full(&[6, 1], 0.5));
+    let params = Params::new([&w]).unwrap();
+    let tape = Tape::new();
+    let var = tape.parameter(&w);
+    let y = tape.constant(csr()).dot(var);
+    let loss = y.square().sum();
+    let before = loss.item::<f64>().unwrap();
+    let gradients = loss.backward().unwrap();
+    Sgd::new(0.1).step(&params, &gradients).unwrap();
+    // Computed values stay readable; gradients that need no old weights too; new reads do not.
+    assert_eq!(loss.item::<f64>().unwrap(), before);
+    assert!(loss.backward().is_ok());
+    let error = tape.constant(csr()).dot(var).value().unwrap_err();
+    assert_eq!((error.kind(), error.operator_name()), (ErrorKind::Stale, Some("dot")));
+    assert!(tape.constant(csr()).dot(tape.parameter(&w)).value().is_ok());
+}
+
+#[test]
+fn a_parameters_memory_is_its_own() {
+    let shared = full(&[4], 1.0);
+    let w = parameter("w", shared.clone());
+    let params = Params::new([&w]).unwrap();
+    let snapshot = w.snapshot().unwrap();
+    let tape = Tape::new();
+    let gradients = tape.parameter(&w).sum().backward().unwrap();
+    Sgd::new(1.0).step(&params, &gradients).unwrap();
+    for unchanged in [shared, snapshot] {
+        assert_eq!(unchanged.values::<f64>().unwrap(), [1.0; 4]);
+    }
+    assert_eq!(w.snapshot().unwrap().values::<f64>().unwrap(), [0.0; 4]);
+    let error = tape.parameter(&w).value().unwrap_err();
+    assert!(error.message().contains("snapshot"), "{error}");
+}
+
+#[test]
+fn parameters_and_their_gradients_must_fit() {
+    let error = Parameter::new("x", csr()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stype);
+    let w = parameter("w", full(&[4], 1.0));
+    let error = w.set(full(&[5], 1.0)).unwrap_err();
+    assert!(error.to_string().contains("default f64 (4,)"), "{error}");
+    let other = parameter("w", full(&[4], 1.0));
+    assert!(Params::new([&w, &other]).is_err());
+    assert_eq!(Params::new([&w, &w]).unwrap().len(), 1);
+    let mut gradients = Gradients::default();
+    gradients.set(&w, full(&[5], 1.0));
+    let error = Sgd::new(0.1).step(&Params::new([&w]).unwrap(), &gradients).unwrap_err();
+    assert!(error.to_string().contains("its gradient default f64 (5,)"), "{error}");
+    assert!(Sgd::new(f64::NAN).step(&Params::new([&w]).unwrap(), &Gradients::default()).is_err());
+}
+
+#[test]
+fn clear_forgets_values_and_gradients_of_the_recording() {
+    let mut tape = Tape::new();
+    let gradients = {
+        let x = tape.variable(full(&[2], 3.0));
+        x.square().sum().backward().unwrap()
+    };
+    tape.clear();
+    assert!(tape.is_empty());
+    let x = tape.variable(full(&[2], 3.0));
+    assert!(gradients.wrt(x).is_none(), "a gradient of another recording");
+}
+
+#[test]
+fn no_grad_and_integers_have_no_gradient() {
+    let tape = Tape::new();
+    let x = tape.variable(full(&[2], 3.0));
+    let constant = tape.no_grad(|| x.square());
+    assert!(constant.sum().backward().unwrap().wrt(x).is_none());
+    let ids = tape.variable(Tensor::dense([1], vec![1i64]).unwrap());
+    let loss = x.take(ids).sum();
+    let gradients = loss.backward().unwrap();
+    assert!(gradients.wrt(ids).is_none());
+    assert_eq!(gradients.wrt(x).unwrap().rows(), Some(&[1][..]));
+    let error = tape.grad(loss, &[ids]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotDifferentiable);
+}
+
+#[test]
+fn second_order_gradients_of_a_sparse_model_stay_sparse() {
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::Deny);
+    let w = tape.variable(full(&[6, 1], 0.5));
+    let y = tape.constant(csr()).dot(w);
+    let loss = (y * y * y).sum();
+    let first = tape.grad(loss, &[w]).unwrap()[0];
+    let second = tape.grad(first.square().sum(), &[w]).unwrap()[0];
+    for gradient in [first, second] {
+        let value = gradient.value().unwrap();
+        assert_eq!((value.stype(), value.rows()), (Stype::RowSparse, Some(&[1, 4][..])));
+    }
+}
+
+#[test]
+fn clipping_by_global_norm_keeps_storage_types() {
+    let (w, b) = (parameter("w", full(&[6, 1], 0.5)), parameter("b", full(&[1], 0.0)));
+    let params = Params::new([&w, &b]).unwrap();
+    let tape = Tape::new();
+    let logits = tape.constant(csr()).dot(tape.parameter(&w)) + tape.parameter(&b);
+    let mut gradients = logits.sum().backward().unwrap();
+    // dw = (1, 5) at rows 1 and 4, db = 3.
+    let norm = clip_global_norm(&params, &mut gradients, 1.0).unwrap();
+    assert!((norm - 35f64.sqrt()).abs() < 1e-14);
+    let dw = gradients.of(&w).unwrap();
+    assert_eq!((dw.stype(), dw.rows()), (Stype::RowSparse, Some(&[1, 4][..])));
+    assert!((dw.values::<f64>().unwrap()[1] - 5.0 / norm).abs() < 1e-15);
+}
+
+#[test]
+fn labels_and_ids_out_of_range_name_their_row() {
+    let tape = Tape::new();
+    let logits = tape.variable(full(&[2, 3], 0.0));
+    let labels = tape.constant(Tensor::dense([2], vec![0i64, 3]).unwrap());
+    let loss = logits.softmax_cross_entropy(labels, LossReduction::Mean);
+    let error = loss.value().unwrap_err();
+    assert!(error.to_string().contains("id 3 in row 1"), "{error}");
+}
+
+#[test]
+fn parameters_survive_a_file_and_damaged_files_are_errors() {
+    let dir = std::env::temp_dir().join(format!("sparsetape-tape-test-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("model.safetensors");
+    let dense = parameter("dense", full(&[2, 3], 1.5));
+    let rows = Tensor::row_sparse([9, 2], vec![2, 8], vec![1.0f32, f32::NAN, -0.0, 4.0]).unwrap();
+    let sparse = parameter("rows", rows);
+    let params = Params::new([&dense, &sparse]).unwrap();
+    params.save(&path, &[("note".to_owned(), "text".to_owned())].into()).unwrap();
+    let (loaded, notes) = Params::load(&path).unwrap();
+    assert_eq!(notes["note"], "text");
+    for parameter in &params {
+        let twin = loaded.get(parameter.name()).unwrap();
+        assert!(twin.snapshot().unwrap().same_bits(&parameter.snapshot().unwrap()));
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in 0..bytes.len() {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        assert!(Params::load(&path).is_err(), "cut at {cut}");
+    }
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x20;
+        std::fs::write(&path, &damaged).unwrap();
+        // Damage to values or names loads; whatever else is an error, never a panic.
+        let _ = Params::load(&path);
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
