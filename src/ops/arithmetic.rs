@@ -7,7 +7,7 @@ use super::map::expr::Expr;
 use super::map::{Map, Named};
 use crate::error::{ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
-use crate::tape::op::{OpRef, Sample};
+use crate::tape::op::Sample;
 use crate::tape::{Var, evaluate};
 use crate::tensor::Tensor;
 
