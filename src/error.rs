@@ -102,7 +102,6 @@ impl Error {
     }
 
     /// The same error without a source line, for faults that are in a file rather than in code.
-    #[cfg(feature = "data")]
     pub(crate) fn nowhere(self) -> Self {
         self.with(|e| e.location = None)
     }

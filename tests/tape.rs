@@ -342,3 +342,63 @@ fn parameters_survive_a_file_and_damaged_files_are_errors() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn gradients_are_finite_where_a_rule_would_divide_zero_by_zero() {
+    let zero = || full(&[2], 0.0);
+    let tape = Tape::new();
+    tape.detect_non_finite(true);
+    let (x, y) = (tape.variable(zero()), tape.variable(zero()));
+    let value = x.hypot(y) + x.power_scalar(0.0) + x.power_scalar(2.0) + x.modulo(y);
+    let first = tape.grad(value.sum(), &[x, y]).unwrap();
+    for gradient in &first {
+        assert_eq!(gradient.value().unwrap().values::<f64>().unwrap(), [0.0, 0.0]);
+    }
+    // The second derivative of x² is 2, at 0 too.
+    let square = tape.grad(x.power_scalar(2.0).sum(), &[x]).unwrap()[0];
+    let second = tape.grad(square.sum(), &[x]).unwrap()[0];
+    assert_eq!(second.value().unwrap().values::<f64>().unwrap(), [2.0, 2.0]);
+}
+
+#[test]
+fn sparsity_is_proved_for_the_scalars_as_they_round() {
+    let x = csr().cast(sparsetape::DType::F32);
+    // 1e-60 is 0 in f32, and 0 = 0 holds for absent entries.
+    for y in [x.equal_scalar(1e-60), x.power_scalar(1e-60), x.greater_equal_scalar(1e-60)] {
+        assert_eq!(y.unwrap().stype(), Stype::Default);
+    }
+    assert_eq!(x.mul_scalar(2.0).unwrap().stype(), Stype::Csr);
+}
+
+#[test]
+fn a_table_that_broadcasting_leaves_alone_keeps_its_row_sparse_gradient() {
+    let (w, scale) = (parameter("w", full(&[6, 2], 0.5)), parameter("s", full(&[2], 2.0)));
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::Deny);
+    let scaled = tape.parameter(&w) * tape.parameter(&scale);
+    let gradients = tape.constant(csr()).dot(scaled).sum().backward().unwrap();
+    assert_eq!(gradients.of(&w).unwrap().rows(), Some(&[1, 4][..]));
+    assert_eq!(gradients.of(&scale).unwrap().values::<f64>().unwrap(), [3.0, 3.0]);
+}
+
+#[test]
+fn rows_that_nothing_addressed_get_no_gradient() {
+    // √ has an infinite slope at absent rows, which a product addresses all the same.
+    let w = parameter("w", Tensor::row_sparse([6, 1], vec![4], vec![4.0f64]).unwrap());
+    let tape = Tape::new();
+    tape.detect_non_finite(true);
+    let gradients = tape.constant(csr()).dot(tape.parameter(&w).sqrt()).sum().backward().unwrap();
+    let dw = gradients.of(&w).unwrap();
+    assert_eq!((dw.rows(), dw.values::<f64>().unwrap()), (Some(&[4][..]), &[1.25][..]));
+}
+
+#[test]
+fn gradients_are_refused_for_constants_and_other_tapes() {
+    let (one, two) = (Tape::new(), Tape::new());
+    let (a, b) = (one.variable(full(&[2], 1.0)), two.variable(full(&[2], 1.0)));
+    let constant = one.constant(full(&[2], 1.0));
+    let y = (a * constant).sum();
+    assert_eq!(one.grad(y, &[constant]).unwrap_err().kind(), ErrorKind::NotDifferentiable);
+    assert_eq!(one.grad(y, &[b]).unwrap_err().kind(), ErrorKind::State);
+    assert_eq!(two.grad(y, &[b]).unwrap_err().kind(), ErrorKind::State);
+}

@@ -3,11 +3,14 @@
 use std::ops;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
+
 use super::map::expr::Expr;
+use super::map::program::Program;
 use super::map::{Map, Named};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
-use crate::tape::op::Sample;
+use crate::tape::op::{OpRef, Sample};
 use crate::tape::{Var, evaluate};
 use crate::tensor::Tensor;
 
@@ -19,13 +22,17 @@ fn operator(name: &str, op: Binary) -> Named {
     Named::new(name, expr)
 }
 
-/// `x op s`, or `s op x`.
-fn with_scalar(name: &str, op: Binary, scalar: f64, reversed: bool) -> Map {
+/// `x op s`, or `s op x`. The scalar is not part of the program: each is compiled once.
+fn with_scalar(op: Binary, scalar: f64, reversed: bool) -> Map {
+    Map::new(SCALAR_PROGRAMS[&(op, reversed)], &[scalar], 0)
+}
+
+fn scalar_program(name: &str, op: Binary, reversed: bool) -> &'static Program {
     let expr = Expr::build(1, |b| {
         let (x, s) = (b.input(0), b.scalar(0));
         if reversed { b.binary(op, s, x) } else { b.binary(op, x, s) }
     });
-    Map::named(name, expr, &[scalar], false)
+    Program::intern(name.to_owned(), expr, None)
 }
 
 /// Methods of [`Var`] and [`Tensor`] for two operands and for a number on either side:
@@ -47,8 +54,7 @@ macro_rules! operators {
                 "# Ok::<(), sparsetape::Error>(())\n```")]
             #[track_caller]
             pub fn $name(self, other: Var<'t>) -> Var<'t> {
-                let shapes = [self.shape().ok(), other.shape().ok()];
-                Var::apply(named(Binary::$op).for_shapes(&shapes), &[self, other])
+                Var::apply(for_variables(named(Binary::$op), self, other), &[self, other])
             }
 
             #[doc = concat!("[`Var::", stringify!($name), "`] with the same number everywhere. The \
@@ -61,7 +67,7 @@ macro_rules! operators {
                 "# Ok::<(), sparsetape::Error>(())\n```")]
             #[track_caller]
             pub fn $scalar(self, scalar: f64) -> Var<'t> {
-                Var::apply(with_scalar(stringify!($scalar), Binary::$op, scalar, false), &[self])
+                Var::apply(with_scalar(Binary::$op, scalar, false), &[self])
             }
 
             $(
@@ -74,7 +80,7 @@ macro_rules! operators {
                 "# Ok::<(), sparsetape::Error>(())\n```")]
             #[track_caller]
             pub fn $reversed(self, scalar: f64) -> Var<'t> {
-                Var::apply(with_scalar(stringify!($reversed), Binary::$op, scalar, true), &[self])
+                Var::apply(with_scalar(Binary::$op, scalar, true), &[self])
             }
             )?
         )*}
@@ -86,8 +92,8 @@ macro_rules! operators {
             /// What the recorded operator refuses, at once.
             #[track_caller]
             pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
-                let shapes = [Some(self.shape().clone()), Some(other.shape().clone())];
-                evaluate(named(Binary::$op).for_shapes(&shapes), &[self, other])
+                let shapes = [Some(&self.shape()[..]), Some(&other.shape()[..])];
+                evaluate(OpRef::from_static(named(Binary::$op).for_shapes(shapes)), &[self, other])
             }
 
             #[doc = concat!("Unrecorded [`Var::", stringify!($scalar), "`].")]
@@ -96,7 +102,7 @@ macro_rules! operators {
             /// What the recorded operator refuses, at once.
             #[track_caller]
             pub fn $scalar(&self, scalar: f64) -> Result<Tensor> {
-                evaluate(with_scalar(stringify!($scalar), Binary::$op, scalar, false), &[self])
+                evaluate(with_scalar(Binary::$op, scalar, false), &[self])
             }
 
             $(
@@ -106,7 +112,7 @@ macro_rules! operators {
             /// What the recorded operator refuses, at once.
             #[track_caller]
             pub fn $reversed(&self, scalar: f64) -> Result<Tensor> {
-                evaluate(with_scalar(stringify!($reversed), Binary::$op, scalar, true), &[self])
+                evaluate(with_scalar(Binary::$op, scalar, true), &[self])
             }
             )?
         )*}
@@ -115,8 +121,14 @@ macro_rules! operators {
             vec![$((Binary::$op, operator(stringify!($name), Binary::$op))),*]
         });
 
-        /// Names of the forms with a number.
-        const SCALAR_FORMS: &[(Binary, &str)] = &[$((Binary::$op, stringify!($scalar))),*];
+        /// The forms with a number, on the right or (true) on the left.
+        static SCALAR_PROGRAMS: LazyLock<FxHashMap<(Binary, bool), &'static Program>> =
+            LazyLock::new(|| {
+                let right = [$((stringify!($scalar), Binary::$op, false)),*];
+                let left = [$($((stringify!($reversed), Binary::$op, true),)?)*];
+                let all = right.into_iter().chain(left);
+                all.map(|(name, op, left)| ((op, left), scalar_program(name, op, left))).collect()
+            });
     };
 }
 
@@ -138,6 +150,12 @@ operators! {
     "1 where l ≤ r, else 0. (MXNet: `lesser_equal`.)" lesser_equal, lesser_equal_scalar = Le, "2.5", "2.0" => "0.0";
 }
 
+/// The operator for the shapes of two variables.
+pub(super) fn for_variables(named: &'static Named, l: Var<'_>, r: Var<'_>) -> OpRef {
+    let (l, r) = (l.shape().ok(), r.shape().ok());
+    OpRef::from_static(named.for_shapes([l.as_deref(), r.as_deref()]))
+}
+
 fn named(op: Binary) -> &'static Named {
     static BY_PRIMITIVE: LazyLock<Vec<&'static Named>> = LazyLock::new(|| {
         let mut table: Vec<&'static Named> = Vec::new();
@@ -150,15 +168,24 @@ fn named(op: Binary) -> &'static Named {
     BY_PRIMITIVE[op as usize]
 }
 
-fn clip(lo: f64, hi: f64) -> Map {
-    // select(x < lo, lo, select(x > hi, hi, x)): the gradient passes at both bounds.
+/// select(x < lo, lo, select(x > hi, hi, x)): the gradient passes at both bounds.
+static CLIP: LazyLock<&'static Program> = LazyLock::new(|| {
     let expr = Expr::build(1, |b| {
         let (x, lo, hi) = (b.input(0), b.scalar(0), b.scalar(1));
         let (below, above) = (b.binary(Binary::Lt, x, lo), b.binary(Binary::Gt, x, hi));
         let capped = b.select(above, hi, x);
         b.select(below, lo, capped)
     });
-    Map::named("clip", expr, &[lo, hi], false)
+    Program::intern("clip".to_owned(), expr, None)
+});
+
+#[track_caller]
+fn clip(lo: f64, hi: f64) -> Result<Map> {
+    if lo <= hi {
+        return Ok(Map::new(*CLIP, &[lo, hi], 0));
+    }
+    let message = format!("the bounds are {lo} and {hi}: the first must not be above the second");
+    Err(Error::new(ErrorKind::Value, message).operator("clip"))
 }
 
 impl<'t> Var<'t> {
@@ -174,7 +201,10 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn clip(self, lo: f64, hi: f64) -> Var<'t> {
-        Var::apply(clip(lo, hi), &[self])
+        match clip(lo, hi) {
+            Ok(map) => Var::apply(map, &[self]),
+            Err(error) => self.poisoned(error),
+        }
     }
 }
 
@@ -185,7 +215,7 @@ impl Tensor {
     /// What the recorded operator refuses, at once.
     #[track_caller]
     pub fn clip(&self, lo: f64, hi: f64) -> Result<Tensor> {
-        evaluate(clip(lo, hi), &[self])
+        evaluate(clip(lo, hi)?, &[self])
     }
 }
 
@@ -252,55 +282,51 @@ pub(super) fn samples() -> Vec<Sample<Map>> {
             if positive { value(i, 0.4).abs() + 0.5 } else { value(i, 0.4) + 2.5 }
         })
     };
+    let with = |named: &Named, l: Tensor, r: Tensor| {
+        let map = named.for_shapes([Some(&l.shape()[..]), Some(&r.shape()[..])]);
+        Sample::good(map.clone(), [l, r])
+    };
     let mut samples = Vec::new();
     for (op, named) in OPERATORS.iter() {
         let positive = *op == Binary::Pow;
-        let broadcasting =
-            |l: Tensor, r: Tensor| Sample::good(named.broadcasting().clone(), [l, r]);
-        samples.push(Sample::good(
-            named.equal().clone(),
-            [
-                if positive { full(&[3, 4], true) } else { matrix(3, 0.0, false) },
-                full(&[3, 4], true),
-            ],
-        ));
+        let left = if positive { full(&[3, 4], true) } else { matrix(3, 0.0, false) };
+        samples.push(with(named, left, full(&[3, 4], true)));
+        // Not finite, or with a slope that jumps, at (0, 0).
         if !matches!(op, Binary::Div | Binary::Pow | Binary::Mod | Binary::Hypot) {
-            samples.push(Sample::good(
-                named.equal().clone(),
-                [matrix(3, 0.0, false), matrix(2, 5.0, false)],
-            ));
+            samples.push(with(named, matrix(3, 0.0, false), matrix(2, 5.0, false)));
         }
-        samples.push(broadcasting(full(&[3, 4], positive), full(&[4], positive)));
-        samples.push(broadcasting(full(&[2, 1, 3], positive), full(&[4, 1], positive)));
-        samples.push(broadcasting(full(&[3, 4], positive), full(&[], positive)));
-    }
-    for (op, name) in SCALAR_FORMS {
-        for scalar in [1.5, 0.0] {
-            if scalar == 0.0
-                && matches!(op, Binary::Div | Binary::Pow | Binary::Mod | Binary::Hypot)
-            {
-                continue;
-            }
-            let x = if *op == Binary::Pow { full(&[3, 4], true) } else { matrix(3, 0.3, false) };
-            samples.push(Sample::good(with_scalar(name, *op, scalar, false), [x]));
+        for (l, r) in [(&[3, 4][..], &[4][..]), (&[2, 1, 3], &[4, 1]), (&[3, 4], &[])] {
+            samples.push(with(named, full(l, positive), full(r, positive)));
         }
-        let x = full(&[3, 4], true);
-        samples.push(Sample::good(with_scalar(&format!("r{name}"), *op, 1.7, true), [x]));
     }
+    let mut forms: Vec<_> = SCALAR_PROGRAMS.keys().copied().collect();
+    forms.sort_by_key(|(op, left)| (*op as usize, *left));
+    for (op, left) in forms {
+        samples.push(Sample::good(with_scalar(op, 1.7, left), [full(&[3, 4], true)]));
+        if !left && op != Binary::Pow {
+            samples.push(Sample::good(with_scalar(op, 1.5, false), [matrix(3, 0.3, false)]));
+        }
+        if !left && !matches!(op, Binary::Div | Binary::Mod | Binary::Hypot) {
+            samples.push(Sample::good(with_scalar(op, 0.0, false), [matrix(3, 0.3, false)]));
+        }
+    }
+    samples.push(Sample::good(with_scalar(Binary::Pow, 2.0, false), [matrix(3, 0.3, false)]));
     for (lo, hi) in [(-1.0, 1.1), (0.5, 1.5), (0.0, f64::INFINITY)] {
-        samples.push(Sample::good(clip(lo, hi), [matrix(3, 0.3, false)]));
+        let map = Map::new(*CLIP, &[lo, hi], 0);
+        samples.push(Sample::good(map, [matrix(3, 0.3, false)]));
     }
-    let (equal, broadcasting) = (OPERATORS[0].1.equal(), OPERATORS[0].1.broadcasting());
-    let wide = || Tensor::from_fn([3, 5], |i| i as f64);
+    let add = named(Binary::Add);
+    let (equal, stretched) = (add.equal(), add.for_shapes([None, None]));
+    let (wide, vector) =
+        (|| Tensor::from_fn([3, 5], |i| i as f64), Tensor::from_fn([4], |i| i as f64));
     let narrow = Tensor::from_fn([3, 4], |i| i as f32);
     let pair = || matrix(3, 0.0, false);
-    samples.push(Sample::bad(equal.clone(), [pair(), wide()], ErrorKind::Shape, "differ"));
-    samples.push(Sample::bad(
-        broadcasting.clone(),
-        [pair(), wide()],
-        ErrorKind::Shape,
-        "do not broadcast",
-    ));
-    samples.push(Sample::bad(equal.clone(), [pair(), narrow], ErrorKind::DType, "use `cast`"));
+    let mut bad = |map: &Map, r, kind, text| {
+        samples.push(Sample::bad(map.clone(), [pair(), r], kind, text));
+    };
+    bad(equal, wide(), ErrorKind::Shape, "differ");
+    bad(equal, vector, ErrorKind::Shape, "differ");
+    bad(stretched, wide(), ErrorKind::Shape, "do not broadcast");
+    bad(equal, narrow, ErrorKind::DType, "use `cast`");
     samples
 }

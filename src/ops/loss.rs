@@ -6,7 +6,7 @@ use super::map::expr::Expr;
 use super::map::{Map, Named};
 use crate::kernels::elementwise::{Binary, Unary};
 use crate::tape::Var;
-use crate::tape::op::Sample;
+use crate::tape::op::{OpRef, Sample};
 use crate::tensor::{DType, Tensor};
 
 /// What becomes of the losses of the rows.
@@ -92,8 +92,8 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn sigmoid_cross_entropy(self, labels: Var<'t>, reduction: LossReduction) -> Var<'t> {
-        let shapes = [self.shape().ok(), labels.shape().ok()];
-        reduction.of(Var::apply(SIGMOID_CROSS_ENTROPY.for_shapes(&shapes), &[self, labels]))
+        let losses = OpRef::from_static(SIGMOID_CROSS_ENTROPY.equal());
+        reduction.of(Var::apply(losses, &[self, labels]))
     }
 
     /// Half the squared difference. (MXNet: the loss of `LinearRegressionOutput`.)
@@ -108,8 +108,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn l2_loss(self, labels: Var<'t>, reduction: LossReduction) -> Var<'t> {
-        let shapes = [self.shape().ok(), labels.shape().ok()];
-        reduction.of(Var::apply(L2.for_shapes(&shapes), &[self, labels]))
+        reduction.of(Var::apply(OpRef::from_static(L2.equal()), &[self, labels]))
     }
 }
 

@@ -71,9 +71,8 @@ impl Op for RowsOf {
         if i == 0 { Read::RowsOf(1) } else { Read::Pattern }
     }
 
-    fn vjp<'t>(&self, _: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        // The result does not depend on other rows, whatever a later product addresses.
-        grads.give(0, || dy.project_like(y));
+    fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || dy);
         grads.zero(1);
     }
 

@@ -115,7 +115,11 @@ impl Op for SampledDot {
     }
 
     fn reads(&self, i: usize) -> Read {
-        if i == 0 { Read::Pattern } else { Read::All }
+        match i {
+            0 => Read::Pattern,
+            2 if !self.transpose_r => Read::RowsOf(0),
+            _ => Read::All,
+        }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

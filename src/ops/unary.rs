@@ -15,7 +15,7 @@ fn function(name: &str, op: Unary) -> Map {
         let x = b.input(0);
         b.unary(op, x)
     });
-    Map::named(name, expr, &[], false)
+    Map::named(name, expr)
 }
 
 /// Methods of [`Var`] and [`Tensor`]: documentation, name, primitive, and an example's argument and

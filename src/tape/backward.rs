@@ -5,9 +5,9 @@ use std::panic::Location;
 use smallvec::SmallVec;
 
 use super::gradients::Gradients;
-use super::op::{Cotangent, Grads, OpRef};
+use super::op::{Cotangent, Grads, OpRef, Read};
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
-use super::var::Var;
+use super::var::{Var, two_tapes};
 use super::{Scope, Tape, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Stype, Tensor, Type};
@@ -79,11 +79,14 @@ impl Tape {
     /// ```
     ///
     /// # Errors
-    /// As [`Var::backward`]; [`ErrorKind::NotDifferentiable`] for an integer among `xs`.
+    /// As [`Var::backward`]; [`ErrorKind::NotDifferentiable`] for an integer, a constant or a value
+    /// recorded under [`Tape::no_grad`] among `xs`; [`ErrorKind::State`] for another tape's variable.
     #[track_caller]
     pub fn grad<'t>(&'t self, y: Var<'t>, xs: &[Var<'t>]) -> Result<Vec<Var<'t>>> {
-        let dy = self.ones_head(y.ok()?, Location::caller())?;
-        self.grad_recorded(y, dy, xs, Location::caller())
+        let at = Location::caller();
+        self.check_own(&[y], at)?;
+        let dy = self.ones_head(y.ok()?, at)?;
+        self.grad_recorded(y, dy, xs, at)
     }
 
     /// [`Tape::grad`] of `Σ dy · y` for a recorded head cotangent of any storage type.
@@ -97,9 +100,11 @@ impl Tape {
         dy: Var<'t>,
         xs: &[Var<'t>],
     ) -> Result<Vec<Var<'t>>> {
-        check_head(&y.ty()?, &dy.ty()?)?;
-        let dy = self.in_cotangent_space(dy, y, Location::caller())?;
-        self.grad_recorded(y, dy, xs, Location::caller())
+        let at = Location::caller();
+        self.check_own(&[y, dy], at)?;
+        check_head(&y.ty()?, &dy.ty()?, at)?;
+        let dy = self.in_cotangent_space(dy, y, Addressed::Beyond, at)?;
+        self.grad_recorded(y, dy, xs, at)
     }
 
     fn grad_recorded<'t>(
@@ -109,14 +114,10 @@ impl Tape {
         xs: &[Var<'t>],
         at: &'static Location<'static>,
     ) -> Result<Vec<Var<'t>>> {
+        self.check_own(xs, at)?;
         let mut reaches = vec![false; y.id as usize + 1];
         for x in xs {
-            let ty = x.ty()?;
-            if !ty.dtype.is_float() {
-                let message = format!("{ty} has no gradient: integers are not differentiable");
-                let error = Error::new(ErrorKind::NotDifferentiable, message);
-                return Err(error.operator("grad").at(at));
-            }
+            self.check_wants_gradient(x.ok()?, at)?;
             if let Some(reached) = reaches.get_mut(x.id as usize) {
                 *reached = true;
             }
@@ -133,7 +134,10 @@ impl Tape {
         let cotangents = self.sweep(y, dy, |id| reaches[id as usize])?;
         let one = |x: &Var<'t>| match cotangents.get(x.id as usize).copied().flatten() {
             Some(id) => self.in_grad_stype(x.id, Var { tape: self, id }, at).ok(),
-            None => self.apply(ZerosLike.into(), &[*x], at).ok(),
+            None => {
+                let zeros = self.apply(ZerosLike.into(), &[*x], at);
+                self.in_grad_stype(x.id, zeros.ok()?, at).ok()
+            }
         };
         xs.iter().map(one).collect()
     }
@@ -151,8 +155,8 @@ impl Tape {
             let dy = match dy {
                 None => self.ones_head(y, at)?,
                 Some(dy) => {
-                    check_head(&y.ty()?, &dy.ty())?;
-                    self.in_cotangent_space(self.constant(dy.clone()), y, at)?
+                    check_head(&y.ty()?, &dy.ty(), at)?;
+                    self.in_cotangent_space(self.constant(dy.clone()), y, Addressed::Beyond, at)?
                 }
             };
             let needs = |id: u32| self.recording.borrow().nodes[id as usize].needs_grad;
@@ -196,9 +200,11 @@ impl Tape {
                 continue;
             }
             let var = |id: u32| Var { tape: self, id };
+            // What addressed other rows than a computed value has says nothing about its operands.
+            let dy = self.in_cotangent_space(var(dy), var(id), Addressed::None, at)?;
             let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&i| var(i)).collect();
             let mut grads = Grads::new(want);
-            op.vjp(&x, var(id), var(dy), &mut grads);
+            op.vjp(&x, var(id), dy, &mut grads);
             for (i, x) in x.iter().enumerate().filter(|(i, _)| grads.want[*i]) {
                 let Some(dx) = self.answer(&op, i, *x, grads.answers[i], at)? else { continue };
                 let slot = &mut cotangents[x.id as usize];
@@ -249,20 +255,51 @@ impl Tape {
             let message = format!("the backward rule gives operand {i} a cotangent of type {from}");
             return Err(fault(ErrorKind::State, message));
         }
-        self.in_cotangent_space(dx, x, at).map(Some)
+        let addressed = match op.reads(i) {
+            Read::RowsOf(_) => Addressed::Beyond,
+            _ => Addressed::None,
+        };
+        self.in_cotangent_space(dx, x, addressed, at).map(Some)
     }
 
-    /// A cotangent of `x`, restricted to what a cotangent of its storage type may hold.
+    fn check_own(&self, vars: &[Var<'_>], at: &'static Location<'static>) -> Result<()> {
+        match vars.iter().all(|v| std::ptr::eq(v.tape, self)) {
+            true => Ok(()),
+            false => Err(two_tapes().operator("grad").at(at)),
+        }
+    }
+
+    fn check_wants_gradient(&self, x: Var<'_>, at: &'static Location<'static>) -> Result<()> {
+        let node = &self.recording.borrow().nodes[x.id as usize];
+        let why = match &node.value {
+            _ if !node.ty.dtype.is_float() => "integers are not differentiable",
+            _ if node.needs_grad => return Ok(()),
+            Value::Parameter(..) => {
+                "the parameter's `grad_req` is `Null`, or it is under `no_grad`"
+            }
+            Value::Tensor(_) => {
+                "it is a constant, or recorded under `no_grad`; `variable` wants one"
+            }
+        };
+        let error = Error::new(ErrorKind::NotDifferentiable, format!("no gradient: {why}"));
+        Err(error.operator("grad").operands([&node.ty]).at(at))
+    }
+
+    /// A cotangent of `x`, restricted to what a cotangent of its storage type may hold: for csr what
+    /// `x` stores, for row-sparse its rows, or any rows where an operand addressed them.
     fn in_cotangent_space<'t>(
         &'t self,
         dx: Var<'t>,
         x: Var<'t>,
+        addressed: Addressed,
         at: &'static Location<'static>,
     ) -> Result<Var<'t>> {
         let outside = match self.type_of(x).stype {
             Stype::Default => false,
             Stype::Csr => true,
-            Stype::RowSparse => self.type_of(dx).stype != Stype::RowSparse,
+            Stype::RowSparse => {
+                addressed == Addressed::None || self.type_of(dx).stype != Stype::RowSparse
+            }
         };
         if outside { self.apply(Project.into(), &[dx, x], at).ok() } else { Ok(dx) }
     }
@@ -310,10 +347,19 @@ impl Tape {
     }
 }
 
-fn check_head(y: &Type, dy: &Type) -> Result<()> {
+/// Which rows the cotangent of a row-sparse value may hold.
+#[derive(Clone, Copy, PartialEq)]
+enum Addressed {
+    /// Those that the value stores.
+    None,
+    /// Also those that an operator addressed: columns of a csr operand, ids of a look-up.
+    Beyond,
+}
+
+fn check_head(y: &Type, dy: &Type, at: &'static Location<'static>) -> Result<()> {
     let fault = |kind| {
         let message = format!("the head cotangent is {dy}, the result {y}");
-        Err(Error::new(kind, message).operator("backward"))
+        Err(Error::new(kind, message).operator("backward").at(at))
     };
     match () {
         _ if y.shape != dy.shape => fault(ErrorKind::Shape),

@@ -11,6 +11,7 @@ use super::op::{DynOp, OpRef};
 use super::refine::PartialShape;
 use super::structural::CastStorage;
 use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::construct::dense_len_of;
 use crate::tensor::{DType, Shape, Stype, Tensor, Type, View};
 
 /// Operand types and the like, usually few.
@@ -29,6 +30,10 @@ pub(crate) struct Plan {
 /// Infers the result's type and picks the table row: the one that takes the operands as they are,
 /// else the first of those that are reached by making the fewest operands dense.
 pub(crate) fn plan(op: &dyn DynOp, ins: &[Type]) -> Result<Plan> {
+    if !op.takes(ins.len()) {
+        let message = format!("does not take {} operands", ins.len());
+        return Err(Error::new(ErrorKind::Shape, message));
+    }
     let mut shapes: Few<PartialShape> =
         ins.iter().map(|t| PartialShape::from(&t.shape[..])).collect();
     let mut out = PartialShape::unknown();
@@ -80,6 +85,9 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Runs the planned row on operands that have its storage types.
     pub fn run(&mut self, op: &dyn DynOp, plan: &Plan, ins: &[View<'_>]) -> Result<Made> {
+        if plan.stype == Stype::Default {
+            dense_len_of(&plan.shape, plan.dtype)?;
+        }
         let ty = (&plan.shape, plan.stype, plan.dtype);
         let mut out = Out::new(ty, ins, &mut self.pool);
         op.run(plan.row, plan.dtype, ins, &mut out, &mut self.scratch)?;
@@ -94,7 +102,9 @@ pub(crate) fn explain(
     ins: &[Type],
     at: &'static Location<'static>,
 ) -> Error {
-    error.operator(op.label()).operands(ins).at(at)
+    let named = error.operator_name().is_some();
+    let error = error.operator(op.label()).at(at);
+    if named { error } else { error.operands(ins) }
 }
 
 thread_local! {
@@ -126,8 +136,11 @@ fn evaluate_at(
         owned[i] = evaluate_at(&dense, &[&owned[i].clone()], &types[i..=i], at)?;
     }
     let views: Few<View<'_>> = owned.iter().map(Tensor::view).collect();
-    let made = UNRECORDED.with_borrow_mut(|workspace| workspace.run(op, &plan, &views))?;
-    Ok(match made {
+    // Taken, not borrowed: a kernel may wait for other threads' work, and run some meanwhile.
+    let mut workspace = UNRECORDED.take();
+    let made = workspace.run(op, &plan, &views);
+    UNRECORDED.set(workspace);
+    Ok(match made? {
         Made::Value(layout, values) => Tensor::from_parts(plan.shape, layout, values),
         Made::Alias(i) => owned[i].in_shape(plan.shape),
     })

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{
-    Buffer, DType, Element, Layout, Pattern, Shape, Stype, Tensor, Values, View, row_len,
+    Buffer, DType, Element, Layout, Pattern, Shape, Stype, Tensor, Values, View, row_len, size_of,
 };
 
-/// Values waiting to be used again: per element type, by ascending length.
+/// Values waiting to be used again: per element type, by ascending capacity.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     waiting: [Vec<Values>; 3],
@@ -28,8 +28,8 @@ impl Pool {
     /// `len` elements with unspecified contents.
     fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
         let waiting = &mut self.waiting[class(T::DTYPE)];
-        let at = waiting.partition_point(|v| v.len() < len);
-        let fits = waiting.get(at).is_some_and(|v| v.len() / 4 <= len.max(64));
+        let at = waiting.partition_point(|v| v.capacity() < len);
+        let fits = waiting.get(at).is_some_and(|v| v.capacity() / 4 <= len.max(64));
         let recycled = (fits && len > 0).then(|| T::into_buffer(waiting.remove(at))).flatten();
         let mut vec = recycled.and_then(|b| b.try_into_vec().ok()).unwrap_or_default();
         vec.resize(len, T::default());
@@ -44,8 +44,8 @@ impl Pool {
             Values::F64(b) => b.try_into_vec().map(|v| Values::F64(v.into())).ok(),
             Values::I64(b) => b.try_into_vec().map(|v| Values::I64(v.into())).ok(),
         };
-        let Some(values) = unshared.filter(|v| !v.is_empty()) else { return };
-        let at = waiting.partition_point(|v| v.len() < values.len());
+        let Some(values) = unshared.filter(|v| v.capacity() > 0) else { return };
+        let at = waiting.partition_point(|v| v.capacity() < values.capacity());
         waiting.insert(at, values);
         if waiting.len() > WAITING {
             waiting.remove(0);
@@ -202,20 +202,39 @@ impl<'a> Out<'a> {
         }
     }
 
+    /// Operand `i`, if its values are those of a result of this shape.
+    fn aliased(&self, i: usize) -> Result<View<'a>> {
+        let fault = |why| Err(Error::new(ErrorKind::State, why));
+        let Some(&view) = self.ins.get(i) else {
+            return fault(format!("the kernel aliases operand {i}, which there is not"));
+        };
+        let fits = match view {
+            View::Dense(v) => size_of(v.shape) == self.shape.size(),
+            View::Csr(v) => v.shape == &self.shape[..],
+            View::RowSparse(v) => {
+                v.shape.first() == self.shape.first() && row_len(v.shape) == row_len(self.shape)
+            }
+        };
+        match fits {
+            true => Ok(view),
+            false => fault(format!("operand {i}, {}, aliased in shape {}", view.ty(), self.shape)),
+        }
+    }
+
     /// What the kernel made, after checking that it is what the row promises.
-    pub(crate) fn finish(self) -> Result<Made> {
+    pub(crate) fn finish(mut self) -> Result<Made> {
         let made = self
             .made
+            .take()
             .ok_or_else(|| Error::new(ErrorKind::State, "the kernel returned without a result"))?;
-        let stype = match &made {
-            Made::Value(Layout::Dense, _) => Stype::Default,
-            Made::Value(Layout::Csr(_), _) => Stype::Csr,
-            Made::Value(Layout::RowSparse(_), _) => Stype::RowSparse,
-            Made::Alias(i) => self.ins[*i].stype(),
-        };
-        let dtype = match &made {
-            Made::Value(_, values) => values.dtype(),
-            Made::Alias(i) => self.ins[*i].dtype(),
+        let (stype, dtype) = match &made {
+            Made::Alias(i) => {
+                let view = self.aliased(*i)?;
+                (view.stype(), view.dtype())
+            }
+            Made::Value(Layout::Dense, values) => (Stype::Default, values.dtype()),
+            Made::Value(Layout::Csr(_), values) => (Stype::Csr, values.dtype()),
+            Made::Value(Layout::RowSparse(_), values) => (Stype::RowSparse, values.dtype()),
         };
         if (stype, dtype) != (self.stype, self.dtype) {
             let (s, d) = (self.stype, self.dtype);

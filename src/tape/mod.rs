@@ -296,8 +296,10 @@ impl Tape {
             ins[i] = self.apply(cast, &[Var { tape: self, id: ins[i] }], at).ok()?.id;
         }
         let value = self.run(op, &plan, ins)?;
-        if self.detect_non_finite.get() {
-            check_finite(&value)?;
+        if self.detect_non_finite.get()
+            && let Some(found) = non_finite(&value)
+        {
+            return Err(self.blame(found, ins));
         }
         let recording = self.recording.borrow();
         let upstream = |&id: &u32| recording.nodes[id as usize].needs_grad;
@@ -324,6 +326,17 @@ impl Tape {
                 }
             },
         })
+    }
+
+    /// The error for a result that is not finite: the fault may be a leaf's.
+    fn blame(&self, found: String, ins: &[u32]) -> Error {
+        let recording = self.recording.borrow();
+        let leaf = ins.iter().map(|&id| &recording.nodes[id as usize]).find_map(|node| {
+            let why = node.op.is_none().then(|| non_finite(&node.value)).flatten()?;
+            Some(format!("; in an operand already, recorded at {}, {why}", node.at))
+        });
+        let message = format!("in the result, {found}{}", leaf.unwrap_or_default());
+        Error::new(ErrorKind::NonFinite, message)
     }
 
     fn value_of(&self, var: Var<'_>) -> Result<Tensor> {
@@ -408,7 +421,12 @@ fn lock_parameters<'a>(op: &OpRef, nodes: &[&'a Node]) -> Result<Guards<'a>> {
         if guards.iter().all(|(key, _)| *key != parameter.key()) {
             guards.push((parameter.key(), parameter.read()?));
         }
-        if op.reads(i) != Read::Shape && parameter.updates() != *recorded {
+        let reads = match op.reads(i) {
+            Read::Shape => false,
+            Read::Pattern => node.ty.stype != Stype::Default,
+            Read::RowsOf(_) | Read::All => true,
+        };
+        if reads && parameter.updates() != *recorded {
             let message = format!(
                 "parameter {:?} was updated after it was recorded at {}; record it again",
                 parameter.name(),
@@ -420,17 +438,23 @@ fn lock_parameters<'a>(op: &OpRef, nodes: &[&'a Node]) -> Result<Guards<'a>> {
     Ok(guards)
 }
 
-fn check_finite(value: &Value) -> Result<()> {
-    let Value::Tensor(tensor) = value else { return Ok(()) };
-    let bad = match tensor.view().values() {
-        Slice::F32(s) => s.iter().position(|x| !x.is_finite()),
-        Slice::F64(s) => s.iter().position(|x| !x.is_finite()),
-        Slice::I64(_) => None,
+/// The first stored value that is NaN or infinite, in words.
+fn non_finite(value: &Value) -> Option<String> {
+    let first = |slice: Slice<'_>| {
+        let at = match slice {
+            Slice::F32(s) => s.iter().position(|x| !x.is_finite()),
+            Slice::F64(s) => s.iter().position(|x| !x.is_finite()),
+            Slice::I64(_) => None,
+        };
+        at.map(|i| format!("stored value {i} is {}", slice.get_f64(i)))
     };
-    let Some(i) = bad else { return Ok(()) };
-    let x = tensor.view().values().get_f64(i);
-    let message = format!("stored value {i} of the result is {x}");
-    Err(Error::new(ErrorKind::NonFinite, message))
+    match value {
+        Value::Tensor(tensor) => first(tensor.view().values()),
+        Value::Parameter(parameter, _) => {
+            let stored = parameter.read().ok()?;
+            first(stored.view(parameter.shape()).values())
+        }
+    }
 }
 
 /// Sets a cell for as long as the scope lives.

@@ -307,6 +307,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()>;
     /// See [`Op::dtype`].
     fn dtype(&self, ins: &[DType]) -> Result<DType>;
+    /// Whether any row takes `n` operands.
+    fn takes(&self, n: usize) -> bool;
     /// The index and result type of the row for these storage types.
     fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)>;
     /// All rows that take `n` operands, as storage types in and out.
@@ -343,6 +345,10 @@ impl<O: Op> DynOp for O {
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
         Op::dtype(self, ins)
+    }
+
+    fn takes(&self, n: usize) -> bool {
+        self.cases().iter().any(|case| case.ins.takes(n))
     }
 
     fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)> {

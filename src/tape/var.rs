@@ -44,6 +44,11 @@ impl<'t> Var<'t> {
         operands[0].tape.apply(op.into(), operands, Location::caller())
     }
 
+    /// A variable of this tape that carries the error, or the earlier one of this variable.
+    pub(crate) fn poisoned(self, error: Error) -> Var<'t> {
+        self.tape.poison_of(self).map_or_else(|| self.tape.poison(error), |_| self)
+    }
+
     /// The tape that this variable is on.
     pub fn tape(self) -> &'t Tape {
         self.tape

@@ -35,10 +35,14 @@ impl<T: 'static> Buffer<T> {
     /// ```
     /// use std::sync::Arc;
     /// use sparsetape::Buffer;
-    /// let buffer = Buffer::foreign(Arc::new([1.0f32, 2.0]));
+    /// // SAFETY: an array lends the same slice each time.
+    /// let buffer = unsafe { Buffer::foreign(Arc::new([1.0f32, 2.0])) };
     /// assert_eq!(&buffer[..], &[1.0, 2.0]);
     /// ```
-    pub fn foreign(owner: Arc<dyn AsRef<[T]> + Send + Sync>) -> Self {
+    ///
+    /// # Safety
+    /// `as_ref` must lend the same elements each time: ids are checked once, and kernels rely on it.
+    pub unsafe fn foreign(owner: Arc<dyn AsRef<[T]> + Send + Sync>) -> Self {
         let range = 0..(*owner).as_ref().len();
         Buffer { owner: Owner::Foreign(owner), range }
     }
@@ -60,6 +64,14 @@ impl<T: 'static> Buffer<T> {
         T: Clone,
     {
         self.try_into_vec().unwrap_or_else(|shared| shared.to_vec())
+    }
+
+    /// Elements that the owner could hold, if it is a `Vec`.
+    pub(crate) fn capacity(&self) -> usize {
+        match &self.owner {
+            Owner::Vec(vec) => vec.capacity(),
+            Owner::Foreign(_) => 0,
+        }
     }
 
     /// The elements, to be written, if this is the only handle to a whole `Vec`.

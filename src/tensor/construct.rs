@@ -153,7 +153,7 @@ impl Tensor {
     pub fn zeros(stype: Stype, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
         let shape = shape.into();
         let (layout, stored) = match stype {
-            Stype::Default => (Layout::Dense, zeros_len(&shape, dtype)?),
+            Stype::Default => (Layout::Dense, dense_len_of(&shape, dtype)?),
             Stype::Csr => {
                 let pattern = empty_pattern(&shape)?;
                 (Layout::Csr(Arc::new(pattern)), 0)
@@ -234,8 +234,9 @@ fn empty_pattern(shape: &Shape) -> Result<Pattern> {
     Ok(Pattern::new(cols, vec![0; rows + 1].into(), Buffer::default()))
 }
 
+/// Elements of a dense tensor of this type, if there is memory for them.
 #[track_caller]
-fn zeros_len(shape: &Shape, dtype: DType) -> Result<usize> {
+pub(crate) fn dense_len_of(shape: &Shape, dtype: DType) -> Result<usize> {
     match dtype {
         DType::F32 => dense_len::<f32>(shape),
         DType::F64 => dense_len::<f64>(shape),

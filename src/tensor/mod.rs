@@ -3,7 +3,7 @@
 pub(crate) mod approx;
 mod buffer;
 pub(crate) mod cast;
-mod construct;
+pub(crate) mod construct;
 mod display;
 pub(crate) mod dtype;
 mod ndarray;

@@ -146,6 +146,9 @@ impl Pattern {
 
     /// Whether both have the same stored entries (cheap when they share memory).
     pub fn same_entries(&self, other: &Pattern) -> bool {
+        if std::ptr::eq(self, other) {
+            return true;
+        }
         let start = |p: &Pattern| p.indices.as_ptr();
         self.cols == other.cols
             && self.rows() == other.rows()

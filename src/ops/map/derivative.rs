@@ -216,6 +216,21 @@ fn over_root(b: &mut Builder, dy: Id, a: Id, constant: f64, sign: f64) -> Id {
     b.div(dy, root)
 }
 
+/// `dy · a / √(..)`, and 0 where the root is: there the slope has no limit, and 0 is between all.
+fn over_norm(b: &mut Builder, a: Id, norm: Id, dy: Id) -> Id {
+    let norm = or_one(b, norm);
+    let slope = b.div(a, norm);
+    b.mul(dy, slope)
+}
+
+/// 1 in place of 0, so that what is masked is finite at every order: a `select` after the fact would
+/// leave 0·∞ to the next order.
+fn or_one(b: &mut Builder, a: Id) -> Id {
+    let (zero, one) = (b.constant(0.0), b.constant(1.0));
+    let is_zero = b.binary(Binary::Eq, a, zero);
+    b.select(is_zero, one, a)
+}
+
 type Operands = (Id, Id, Id, Id);
 
 /// `dy · dy/dl` for `y = op(l, r)`.
@@ -223,7 +238,12 @@ fn left(b: &mut Builder, op: Binary, (l, r, y, dy): Operands) -> Option<Id> {
     let (zero, one, two) = (b.constant(0.0), b.constant(1.0), b.constant(2.0));
     let term = match op {
         Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge | Binary::Eq | Binary::Ne => return None,
-        Binary::Add | Binary::Sub | Binary::Mod => dy,
+        Binary::Add | Binary::Sub => dy,
+        // x mod 0 is the constant 0.
+        Binary::Mod => {
+            let nothing = b.binary(Binary::Eq, r, zero);
+            b.select(nothing, zero, dy)
+        }
         Binary::Mul => b.mul(dy, r),
         Binary::Div => b.div(dy, r),
         Binary::Max => {
@@ -234,16 +254,15 @@ fn left(b: &mut Builder, op: Binary, (l, r, y, dy): Operands) -> Option<Id> {
             let takes = b.binary(Binary::Le, l, r);
             b.select(takes, dy, zero)
         }
+        // r·lʳ⁻¹, and for the constant l⁰ 0·l, which is no 0·∞ at l = 0.
         Binary::Pow => {
-            let lower = b.sub(r, one);
-            let power = b.binary(Binary::Pow, l, lower);
+            let (lower, constant) = (b.sub(r, one), b.binary(Binary::Eq, r, zero));
+            let exponent = b.select(constant, one, lower);
+            let power = b.binary(Binary::Pow, l, exponent);
             let slope = b.mul(r, power);
             b.mul(dy, slope)
         }
-        Binary::Hypot => {
-            let slope = b.div(l, y);
-            b.mul(dy, slope)
-        }
+        Binary::Hypot => over_norm(b, l, y, dy),
         // (1 − l²)·r
         Binary::TanhGrad => {
             let (twice, scaled) = (b.mul(two, l), b.mul(dy, r));
@@ -282,23 +301,22 @@ fn right(b: &mut Builder, op: Binary, (l, r, y, dy): Operands) -> Option<Id> {
             let other = b.binary(Binary::Le, l, r);
             b.select(other, zero, dy)
         }
-        // 0^r is constant in r for r > 0, where y·ln 0 would be 0·∞.
+        // y·ln l, and for the constant 0ʳ y·ln 1, which is no 0·∞.
         Binary::Pow => {
-            let (log, at_zero) = (b.unary(Unary::Ln, l), b.binary(Binary::Eq, l, zero));
+            let base = or_one(b, l);
+            let log = b.unary(Unary::Ln, base);
             let slope = b.mul(y, log);
-            let term = b.mul(dy, slope);
-            b.select(at_zero, zero, term)
-        }
-        Binary::Hypot => {
-            let slope = b.div(r, y);
             b.mul(dy, slope)
         }
-        // l − ⌊l/r⌋·r
+        Binary::Hypot => over_norm(b, r, y, dy),
+        // l − ⌊l/r⌋·r, and 0 for r = 0. The floor is (l − y)/r, a whole number but for rounding.
         Binary::Mod => {
-            let quotient = b.div(l, r);
-            let floor = b.unary(Unary::Floor, quotient);
+            let (whole, divisor) = (b.sub(l, y), or_one(b, r));
+            let quotient = b.div(whole, divisor);
+            let floor = b.unary(Unary::Round, quotient);
             let scaled = b.mul(dy, floor);
-            b.neg(scaled)
+            let (term, nothing) = (b.neg(scaled), b.binary(Binary::Eq, r, zero));
+            b.select(nothing, zero, term)
         }
         Binary::TanhGrad => b.binary(Binary::TanhGrad, l, dy),
         Binary::SigmoidGrad => b.binary(Binary::SigmoidGrad, l, dy),

@@ -56,8 +56,8 @@ pub(crate) struct Expr {
     pub(super) nodes: Vec<Node>,
 }
 
-/// Storage rows grow with 2^inputs.
-pub(super) const MAX_INPUTS: u8 = 6;
+/// Each order of differentiation adds up to two inputs.
+pub(super) const MAX_INPUTS: u8 = 32;
 
 /// What a file holds, before it is checked.
 #[derive(Deserialize)]

@@ -21,64 +21,66 @@ use smallvec::SmallVec;
 use self::expr::Expr;
 use self::program::{Program, Rows, Rule};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::op::{Case, Grads, Op, OpRef, Sample};
+use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{PartialShape, Var};
+use crate::tensor::Shape;
 use crate::tensor::shape::broadcast;
-use crate::tensor::{Shape, Stype};
 
-/// An element-wise operator: an expression, the scalars in it, and whether shapes broadcast.
+/// An element-wise operator: an expression, the scalars in it, and which operands broadcast.
 #[derive(Clone, Debug)]
 pub struct Map {
     program: &'static Program,
     scalars: SmallVec<[f64; 2]>,
-    /// Whether operands broadcast by numpy's rules, or all have one shape.
-    broadcast: bool,
+    /// A bit for each operand that numpy's broadcasting stretches; the others have the result's shape.
+    /// Their cotangents need no sum, so that a sparse one stays sparse.
+    stretched: u32,
     rows: &'static Rows,
 }
 
 impl PartialEq for Map {
     fn eq(&self, other: &Self) -> bool {
-        (self.program, &self.scalars, self.broadcast)
-            == (other.program, &other.scalars, other.broadcast)
+        (self.program, &self.scalars, self.stretched)
+            == (other.program, &other.scalars, other.stretched)
     }
 }
 
 impl Map {
-    pub(crate) fn new(program: &'static Program, scalars: &[f64], broadcast: bool) -> Map {
+    pub(crate) fn new(program: &'static Program, scalars: &[f64], stretched: u32) -> Map {
         let rows = program.rows(scalars);
-        Map { program, scalars: scalars.into(), broadcast, rows }
+        Map { program, scalars: scalars.into(), stretched, rows }
     }
 
-    pub(crate) fn named(name: &str, expr: Expr, scalars: &[f64], broadcast: bool) -> Map {
-        Map::new(Program::intern(name.to_owned(), expr, None), scalars, broadcast)
+    /// An operator without scalars whose operands have one shape.
+    pub(crate) fn named(name: &str, expr: Expr) -> Map {
+        Map::new(Program::intern(name.to_owned(), expr, None), &[], 0)
     }
 }
 
-/// An operator without scalars, built once: for equal shapes and for broadcasting.
-pub(crate) struct Named {
-    equal: Map,
-    broadcasting: Map,
-}
+/// An operator of two operands without scalars, built once for each way of broadcasting.
+pub(crate) struct Named([Map; 4]);
 
 impl Named {
     pub fn new(name: &str, expr: Expr) -> Named {
-        let equal = Map::named(name, expr, &[], false);
-        let broadcasting = Map { broadcast: true, ..equal.clone() };
-        Named { equal, broadcasting }
+        let equal = Map::named(name, expr);
+        Named([0, 1, 2, 3].map(|stretched| Map { stretched, ..equal.clone() }))
     }
 
+    /// For operands of one shape.
     pub fn equal(&self) -> &Map {
-        &self.equal
+        &self.0[0]
     }
 
-    pub fn broadcasting(&self) -> &Map {
-        &self.broadcasting
-    }
-
-    /// The operator for operands of these shapes; where one is unknown they may broadcast.
-    pub fn for_shapes(&'static self, shapes: &[Option<Shape>]) -> OpRef {
-        let equal = shapes.windows(2).all(|w| w[0].is_some() && w[0] == w[1]);
-        OpRef::from_static(if equal { &self.equal } else { &self.broadcasting })
+    /// For operands of these shapes; where one is unknown both may broadcast.
+    pub fn for_shapes(&self, [l, r]: [Option<&[usize]>; 2]) -> &Map {
+        let stretched = match (l, r) {
+            (Some(l), Some(r)) => {
+                let result = broadcast(l, r);
+                let stretches = |own: &[usize]| result.as_ref().is_none_or(|all| all[..] != *own);
+                usize::from(stretches(l)) + 2 * usize::from(stretches(r))
+            }
+            _ => 3,
+        };
+        &self.0[stretched]
     }
 }
 
@@ -89,7 +91,7 @@ struct Stored<'a> {
     expr: Cow<'a, Expr>,
     cotangent: Option<u8>,
     scalars: SmallVec<[Number; 2]>,
-    broadcast: bool,
+    stretched: u32,
 }
 
 /// JSON has no infinities and no NaN: they are written out.
@@ -123,7 +125,7 @@ impl Serialize for Map {
             expr: Cow::Borrowed(&program.expr),
             cotangent: program.cotangent,
             scalars: self.scalars.iter().map(|&x| x.into()).collect(),
-            broadcast: self.broadcast,
+            stretched: self.stretched,
         }
         .serialize(serializer)
     }
@@ -142,7 +144,7 @@ impl<'de> Deserialize<'de> for Map {
             return Err(D::Error::custom("the cotangent is not among the inputs"));
         }
         let program = Program::intern(stored.label.into_owned(), expr, stored.cotangent);
-        Ok(Map::new(program, &scalars, stored.broadcast))
+        Ok(Map::new(program, &scalars, stored.stretched))
     }
 }
 
@@ -158,7 +160,7 @@ impl Op for Map {
             let message = format!("takes {} operands, got {}", self.program.expr.inputs, ins.len());
             return Err(Error::new(ErrorKind::Shape, message));
         }
-        if !self.broadcast {
+        if self.stretched == 0 {
             // Twice, so that what the last one knows reaches the first.
             ins.iter_mut().try_for_each(|shape| shape.unify(out))?;
             return ins.iter_mut().try_for_each(|shape| shape.unify(out));
@@ -170,6 +172,15 @@ impl Op for Map {
                 let message = format!("shapes {result} and {shape} do not broadcast");
                 Error::new(ErrorKind::Shape, message)
             })?;
+        }
+        for (i, shape) in ins.iter().enumerate().filter(|(i, _)| self.stretched & 1 << i == 0) {
+            if shape.known().is_some_and(|own| own != result) {
+                let message = format!(
+                    "operand {i} was recorded with the result's shape; now {shape} stretches to \
+                     {result}"
+                );
+                return Err(Error::new(ErrorKind::Shape, message));
+            }
         }
         out.set(&result)
     }
@@ -188,12 +199,14 @@ impl Op for Map {
             match self.program.rule(i) {
                 Rule::Zero => grads.zero(i),
                 Rule::None(why) => grads.not_differentiable(i, why),
-                Rule::Operand(k) => grads.give(i, || self.reduced(operand(*k), *x)),
+                Rule::Operand(k) => grads.give(i, || self.reduced(i, operand(*k), *x)),
                 Rule::Map(program, operands) => grads.give(i, || {
-                    let map = Map::new(program, &self.scalars, self.broadcast);
+                    let bit = |(at, &k): (usize, &u8)| (self.stretched >> k & 1) << at;
+                    let stretched = operands.iter().enumerate().map(bit).sum();
+                    let map = Map::new(program, &self.scalars, stretched);
                     let operands: SmallVec<[Var<'t>; 6]> =
                         operands.iter().map(|&k| operand(k)).collect();
-                    self.reduced(Var::apply(map, &operands), *x)
+                    self.reduced(i, Var::apply(map, &operands), *x)
                 }),
             }
         }
@@ -209,12 +222,8 @@ impl Op for Map {
 }
 
 impl Map {
-    /// The cotangent of a dense operand that was broadcast, summed down to it.
-    fn reduced<'t>(&self, dx: Var<'t>, x: Var<'t>) -> Var<'t> {
-        if self.broadcast && x.stype().is_ok_and(|s| s == Stype::Default) {
-            dx.sum_like(x)
-        } else {
-            dx
-        }
+    /// The cotangent of operand `i`, summed down to it if it was stretched.
+    fn reduced<'t>(&self, i: usize, dx: Var<'t>, x: Var<'t>) -> Var<'t> {
+        if self.stretched & 1 << i != 0 { dx.sum_like(x) } else { dx }
     }
 }

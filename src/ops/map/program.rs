@@ -25,7 +25,16 @@ pub(crate) struct Program {
     pub code: Vec<Instr>,
     pub registers: usize,
     backward: Vec<OnceLock<Rule>>,
-    rows: Mutex<Vec<&'static Rows>>,
+    rows: Mutex<KnownRows>,
+    /// The table, where there are no scalars.
+    fixed: OnceLock<&'static Rows>,
+}
+
+/// The tables proved so far, and the scalars that the last one was proved for.
+#[derive(Default)]
+struct KnownRows {
+    tables: Vec<&'static Rows>,
+    last: Option<(SmallVec<[u64; 2]>, &'static Rows)>,
 }
 
 /// The backward rule of one operand.
@@ -93,6 +102,7 @@ impl Program {
                 registers,
                 backward,
                 rows: Mutex::default(),
+                fixed: OnceLock::new(),
             }))
         })
     }
@@ -133,39 +143,59 @@ impl Program {
 
     /// The table for these scalars.
     pub fn rows(&self, scalars: &[f64]) -> &'static Rows {
-        let prove = |sparse| support(&self.expr, scalars, sparse, self.cotangent);
-        let masks = 1..1u8 << self.expr.inputs;
-        let everywhere = std::iter::once(Support::Everywhere);
-        let supports: Vec<Support> = everywhere.chain(masks.map(prove)).collect();
+        if scalars.is_empty() {
+            return self.fixed.get_or_init(|| self.prove(scalars, &mut Vec::new()));
+        }
+        let bits: SmallVec<[u64; 2]> = scalars.iter().map(|x| x.to_bits()).collect();
         let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rows) = known.iter().find(|rows| rows.supports == supports) {
+        match &known.last {
+            Some((last, rows)) if *last == bits => rows,
+            _ => {
+                let rows = self.prove(scalars, &mut known.tables);
+                known.last = Some((bits, rows));
+                rows
+            }
+        }
+    }
+
+    fn prove(&self, scalars: &[f64], tables: &mut Vec<&'static Rows>) -> &'static Rows {
+        let prove = |sparse| support(&self.expr, scalars, sparse, self.cotangent);
+        let masks = 1..1 << self.expr.inputs.min(MAX_SPARSE);
+        let everywhere = std::iter::once(Support::Everywhere);
+        let supports: Vec<Support> = match self.expr.inputs {
+            0..=MAX_SPARSE => everywhere.chain(masks.map(prove)).collect(),
+            _ => Vec::new(),
+        };
+        if let Some(rows) = tables.iter().find(|rows| rows.supports == supports) {
             return rows;
         }
-        let cases = cases(self.expr.inputs, &supports);
+        let cases = cases(self.expr.inputs as usize, &supports);
         let rows = Box::leak(Box::new(Rows { cases, supports }));
-        known.push(rows);
+        tables.push(rows);
         rows
     }
 }
 
+/// Up to so many operands there are rows for sparse ones: their number grows with 2^operands.
+const MAX_SPARSE: u8 = 6;
+
 /// All rows: dense operands; then, for csr and for row-sparse, every choice of sparse operands that
 /// is proved sparse, or that has a dense operand to make the result dense.
-fn cases(inputs: u8, supports: &[Support]) -> Vec<Case<Map>> {
+fn cases(n: usize, supports: &[Support]) -> Vec<Case<Map>> {
     let row = |ins: Vec<Stype>, out| Case {
         ins: Ins::Fixed(Vec::leak(ins)),
         out,
         run: ByDtype::floats(kernel::run::<f32>, kernel::run::<f64>),
     };
-    let n = inputs as usize;
-    let all = (1u8 << inputs) - 1;
     let mut cases = vec![row(vec![Stype::Default; n], Stype::Default)];
-    let mut masks: Vec<u8> = (1..=all).collect();
+    let mut masks: Vec<usize> = (1..supports.len()).collect();
     // Fewest dense operands first: ties between fallbacks go to the first row.
     masks.sort_by_key(|mask| std::cmp::Reverse(mask.count_ones()));
     for sparse in [Stype::Csr, Stype::RowSparse] {
         for &mask in &masks {
-            let out = match supports[mask as usize] {
-                Support::Everywhere if mask == all => continue,
+            let all = mask.count_ones() as usize == n;
+            let out = match supports[mask] {
+                Support::Everywhere if all => continue,
                 Support::Everywhere => Stype::Default,
                 _ => sparse,
             };

@@ -7,6 +7,7 @@
 
 use super::expr::{Expr, Node};
 use crate::kernels::elementwise::{Arg, Binary, Unary, binary, unary};
+use crate::tensor::{DType, Element, Real};
 
 /// What is known of a value.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +53,10 @@ pub(super) fn support(expr: &Expr, scalars: &[f64], sparse: u8, cotangent: Optio
 /// Whether the result is 0 wherever the operands `absent` are: the others finite and non-zero if
 /// dense, finite if sparse and `stored`.
 fn is_zero(expr: &Expr, scalars: &[f64], absent: u8, stored: u8) -> bool {
-    // Signs as a bit each; only those of absent operands matter.
-    (0..=absent).filter(|signs| signs & !absent == 0).all(|signs| {
+    // Signs as a bit each; only those of absent operands matter. Scalars round differently in f32.
+    let signs = (0..=absent).filter(|signs| signs & !absent == 0);
+    let mut tries = signs.flat_map(|signs| [(signs, DType::F32), (signs, DType::F64)]);
+    tries.all(|(signs, dtype)| {
         let input = |i: u8| match 1u8 << i {
             bit if absent & bit == 0 => {
                 if stored & bit == 0 {
@@ -65,21 +68,21 @@ fn is_zero(expr: &Expr, scalars: &[f64], absent: u8, stored: u8) -> bool {
             bit if signs & bit == 0 => Exactly(0.0),
             _ => Exactly(-0.0),
         };
-        matches!(evaluate(expr, scalars, input), Zero)
-            || matches!(evaluate(expr, scalars, input), Exactly(x) if x == 0.0)
+        is_zero_known(evaluate(expr, scalars, dtype, input))
     })
 }
 
-fn evaluate(expr: &Expr, scalars: &[f64], input: impl Fn(u8) -> Known) -> Known {
+fn evaluate(expr: &Expr, scalars: &[f64], dtype: DType, input: impl Fn(u8) -> Known) -> Known {
+    let rounded = |x: f64| Exactly(if dtype == DType::F32 { f64::from(x as f32) } else { x });
     let mut known: Vec<Known> = Vec::with_capacity(expr.nodes.len());
     for node in &expr.nodes {
         let at = |id: u16| known[id as usize];
         let value = match *node {
             Node::Input(i) => input(i),
-            Node::Scalar(i) => Exactly(scalars[i as usize]),
-            Node::Constant(bits) => Exactly(f64::from_bits(bits)),
-            Node::Unary(op, a) => of_unary(op, at(a)),
-            Node::Binary(op, l, r) => of_binary(op, at(l), at(r)),
+            Node::Scalar(i) => rounded(scalars[i as usize]),
+            Node::Constant(bits) => rounded(f64::from_bits(bits)),
+            Node::Unary(op, a) => of_unary(op, at(a), dtype),
+            Node::Binary(op, l, r) => of_binary(op, at(l), at(r), dtype),
             Node::Select(c, yes, no) => match at(c) {
                 Exactly(c) if c != 0.0 => at(yes),
                 Exactly(_) | Zero => at(no),
@@ -92,23 +95,30 @@ fn evaluate(expr: &Expr, scalars: &[f64], input: impl Fn(u8) -> Known) -> Known 
     known.last().copied().unwrap_or(Any)
 }
 
-fn scalar_unary(op: Unary, x: f64) -> f64 {
-    let mut y = [0.0];
-    unary(op, &[x], &mut y);
-    y[0]
+fn scalar_unary(op: Unary, x: f64, dtype: DType) -> f64 {
+    fn compute<T: Real>(op: Unary, x: f64) -> f64 {
+        let mut y = [T::zero()];
+        unary(op, &[<T as Element>::from_f64(x)], &mut y);
+        y[0].to_f64()
+    }
+    if dtype == DType::F32 { compute::<f32>(op, x) } else { compute::<f64>(op, x) }
 }
 
-fn scalar_binary(op: Binary, l: f64, r: f64) -> f64 {
-    let mut y = [0.0];
-    binary(op, Arg::Splat(l), Arg::Splat(r), &mut y);
-    y[0]
+fn scalar_binary(op: Binary, l: f64, r: f64, dtype: DType) -> f64 {
+    fn compute<T: Real>(op: Binary, l: f64, r: f64) -> f64 {
+        let mut y = [T::zero()];
+        let arg = |x: f64| Arg::Splat(<T as Element>::from_f64(x));
+        binary(op, arg(l), arg(r), &mut y);
+        y[0].to_f64()
+    }
+    if dtype == DType::F32 { compute::<f32>(op, l, r) } else { compute::<f64>(op, l, r) }
 }
 
-fn of_unary(op: Unary, a: Known) -> Known {
+fn of_unary(op: Unary, a: Known, dtype: DType) -> Known {
     match (op, a) {
-        (_, Exactly(x)) => Exactly(scalar_unary(op, x)),
+        (_, Exactly(x)) => Exactly(scalar_unary(op, x, dtype)),
         (_, Zero) => {
-            let (plus, minus) = (scalar_unary(op, 0.0), scalar_unary(op, -0.0));
+            let (plus, minus) = (scalar_unary(op, 0.0, dtype), scalar_unary(op, -0.0, dtype));
             either(Exactly(plus), Exactly(minus))
         }
         (Unary::Neg | Unary::Abs, known) => known,
@@ -137,9 +147,9 @@ fn is_finite_non_zero(a: Known) -> bool {
     matches!(a, FiniteNonZero) || matches!(a, Exactly(x) if x.is_finite() && x != 0.0)
 }
 
-fn of_binary(op: Binary, l: Known, r: Known) -> Known {
+fn of_binary(op: Binary, l: Known, r: Known, dtype: DType) -> Known {
     if let (Exactly(l), Exactly(r)) = (l, r) {
-        return Exactly(scalar_binary(op, l, r));
+        return Exactly(scalar_binary(op, l, r, dtype));
     }
     let zeros = is_zero_known(l) && is_zero_known(r);
     let one_zero = is_zero_known(l) || is_zero_known(r);
@@ -158,7 +168,7 @@ fn of_binary(op: Binary, l: Known, r: Known) -> Known {
         Binary::Add | Binary::Sub if is_zero_known(r) => l,
         Binary::Max | Binary::Min if is_finite(l) && is_finite(r) => Finite,
         Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge | Binary::Eq | Binary::Ne if zeros => {
-            Exactly(scalar_binary(op, 0.0, 0.0))
+            Exactly(scalar_binary(op, 0.0, 0.0, dtype))
         }
         Binary::Lt | Binary::Le | Binary::Gt | Binary::Ge | Binary::Eq | Binary::Ne => Finite,
         _ => Any,

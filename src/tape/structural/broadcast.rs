@@ -11,7 +11,7 @@ use crate::kernels::reduce::{sum, sum_axis};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{CsrView, Real, RowSparseView, Shape, Stype, Tensor, View, size_of};
+use crate::tensor::{CsrView, Real, RowSparseView, Shape, Tensor, View, size_of};
 
 /// Which axes a reduction runs over, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -402,13 +402,8 @@ impl Op for BroadcastLike {
         if i == 0 { Read::All } else { Read::Pattern }
     }
 
-    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        grads.give(0, || {
-            // A later product may address rows that the result does not have.
-            let by_rows = y.stype().is_ok_and(|s| s == Stype::RowSparse);
-            let dy = if by_rows { dy.project_like(y) } else { dy };
-            Var::apply(SumLike(self.0.clone()), &[dy, x[0]])
-        });
+    fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || Var::apply(SumLike(self.0.clone()), &[dy, x[0]]));
         grads.zero(1);
     }
 
