@@ -3,12 +3,13 @@
 use ndarray::{ArrayD, Axis, IxDyn};
 use serde::{Deserialize, Serialize};
 
+use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::methods::methods;
-use crate::tape::op::{ByDtype, Case, Grads, Ins, Op, Read, Sample};
+use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::structural::{Axes, BroadcastLike, Reduction};
 use crate::tape::{Out, PartialShape, Scratch, Var, unify_dims};
-use crate::tensor::{DType, Real, Stype, Tensor, View};
+use crate::tensor::{DType, Real, Tensor, View};
 
 /// `pick`: from each row of a matrix, the element that an id names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,16 +87,6 @@ fn dtype(ins: &[DType]) -> Result<DType> {
     }
 }
 
-macro_rules! row {
-    ($kernel:ident) => {
-        Case {
-            ins: Ins::Fixed(&[Stype::Default, Stype::Default]),
-            out: Stype::Default,
-            run: ByDtype::floats($kernel::<f32>, $kernel::<f64>),
-        }
-    };
-}
-
 impl Op for Pick {
     const NAME: &'static str = "pick";
 
@@ -109,7 +100,7 @@ impl Op for Pick {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<Pick>; 1] = [row!(pick)];
+        static CASES: [Case<Pick>; 1] = [case!([Default, Default] => Default, pick)];
         &CASES
     }
 
@@ -152,7 +143,7 @@ impl Op for OneHotLike {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<OneHotLike>; 1] = [row!(one_hot)];
+        static CASES: [Case<OneHotLike>; 1] = [case!([Default, Default] => Default, one_hot)];
         &CASES
     }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Shape, Tensor, View};
+use crate::tensor::{Real, Shape, Tensor, View, row_len};
 
 /// `reshape_like`: the elements of the first operand in the shape of the second, which is not read;
 /// or in a shape given by number.
@@ -34,7 +34,8 @@ methods! {
     /// ```
     fn reshape_like(x, like) = Reshape::Like;
     /// The same elements in another shape; −1 (once) stands for what remains, 0 keeps the size of
-    /// that axis. Nothing is copied. (MXNet: `reshape` with −1 and 0.)
+    /// that axis. Nothing is copied, but rows of a row-sparse value whose first axis changes. (MXNet:
+    /// `reshape` with −1 and 0.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -48,6 +49,41 @@ methods! {
 
 fn reshape(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     out.alias(0);
+    Ok(())
+}
+
+/// The rows of the new shape that hold a stored element; where the first axis stays, the same ones.
+fn reshape_rows<T: Real>(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (v, shape) = (ins[0].row_sparse()?, out.shape());
+    let (own, new) = (row_len(v.shape), row_len(shape));
+    if v.shape.first() == shape.first() && own == new {
+        out.alias(0);
+        return Ok(());
+    }
+    if shape.is_empty() {
+        let message = "a row-sparse value keeps at least one axis; cast it to dense first";
+        return Err(Error::new(ErrorKind::Shape, message));
+    }
+    let held = v.values.typed::<T>()?;
+    let mut rows: Vec<u32> = Vec::new();
+    for &r in v.rows.iter().filter(|_| own > 0) {
+        let first = r as usize * own;
+        let touched = first / new..=(first + own - 1) / new;
+        let again = rows.last().is_some_and(|&last| last as usize == *touched.start());
+        rows.extend(touched.skip(usize::from(again)).map(|row| row as u32));
+    }
+    let values = out.rows::<T>(rows.clone())?;
+    values.fill(T::zero());
+    let mut at = 0;
+    for (&r, row) in v.rows.iter().zip(held.chunks_exact(own.max(1))) {
+        for (j, &x) in row.iter().enumerate() {
+            let flat = r as usize * own + j;
+            while rows[at] as usize != flat / new {
+                at += 1;
+            }
+            values[at * new + flat % new] = x;
+        }
+    }
     Ok(())
 }
 
@@ -104,12 +140,18 @@ impl Op for Reshape {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static LIKE: [Case<Reshape>; 3] = [
+        static LIKE: [Case<Reshape>; 6] = [
             case!(any [Default, Default] => Default, reshape),
             case!(any [Default, Csr] => Default, reshape),
             case!(any [Default, RowSparse] => Default, reshape),
+            case!([RowSparse, Default] => RowSparse, reshape_rows),
+            case!([RowSparse, Csr] => RowSparse, reshape_rows),
+            case!([RowSparse, RowSparse] => RowSparse, reshape_rows),
         ];
-        static TO: [Case<Reshape>; 1] = [case!(any [Default] => Default, reshape)];
+        static TO: [Case<Reshape>; 2] = [
+            case!(any [Default] => Default, reshape),
+            case!([RowSparse] => RowSparse, reshape_rows),
+        ];
         if *self == Reshape::Like { &LIKE } else { &TO }
     }
 
@@ -139,6 +181,8 @@ impl Op for Reshape {
             Sample::good(Reshape::Like, [x(), Tensor::from_fn([2, 6], |i| i as f64)]),
             Sample::good(to(&[-1]), [x()]),
             Sample::good(to(&[0, 2, -1]), [x()]),
+            Sample::good(Reshape::Like, [x(), Tensor::from_fn([3, 2, 2], |i| i as f64)]),
+            Sample::good(Reshape::Like, [x(), Tensor::from_fn([3, 4], |i| i as f64)]),
             Sample::good(to(&[]), [Tensor::from_fn([1, 1], |_| 2.0)]),
             Sample::bad(to(&[5, -1]), [x()], ErrorKind::Shape, "12 elements do not fit"),
             Sample::bad(to(&[-1, -1]), [x()], ErrorKind::Shape, "do not fit"),

@@ -3,14 +3,15 @@
 use ndarray::{ArrayD, Axis, IxDyn};
 use serde::{Deserialize, Serialize};
 
+use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
 use crate::kernels::gather::{gather_compact, gather_rows, scatter_add_compact};
 use crate::kernels::merge::positions;
 use crate::tape::methods::methods;
-use crate::tape::op::{ByDtype, Case, Grads, Ins, Op, Read, Sample};
+use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{DType, Real, Shape, Stype, Tensor, View, row_len};
+use crate::tensor::{DType, Real, Shape, Tensor, View, row_len};
 
 /// `take`: the rows of a table that ids name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -85,13 +86,16 @@ fn take<T: Real>(_: &Take, ins: &[View], out: &mut Out, _: &mut Scratch) -> Resu
 
 fn take_grad<T: Real>(_: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (dy, shape) = (ins[0].typed::<T>()?, out.shape());
-    let (distinct, slots) = compact(&rows(ins[1].typed()?, shape[0])?, shape[0]);
+    let mut ids = rows(ins[1].typed()?, shape[0])?;
+    if let View::RowSparse(v) = ins[0] {
+        // The ids of the rows that the cotangent stores.
+        let each = row_len(ins[1].shape());
+        let stored = v.rows.iter().flat_map(|&r| &ids[r as usize * each..][..each]);
+        ids = stored.copied().collect();
+    }
+    let (distinct, slots) = compact(&ids, shape[0]);
     scatter_add_compact(&slots, dy, row_len(shape), out.rows(distinct)?);
     Ok(())
-}
-
-const fn case<O>(ins: &'static [Stype], out: Stype, run: ByDtype<O>) -> Case<O> {
-    Case { ins: Ins::Fixed(ins), out, run }
 }
 
 fn float_and_ids(x: DType, ids: DType) -> Result<DType> {
@@ -124,10 +128,10 @@ impl Op for Take {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        use Stype::{Default, RowSparse};
-        const RUN: ByDtype<Take> = ByDtype::floats(take::<f32>, take::<f64>);
-        static CASES: [Case<Take>; 2] =
-            [case(&[Default, Default], Default, RUN), case(&[RowSparse, Default], Default, RUN)];
+        static CASES: [Case<Take>; 2] = [
+            case!([Default, Default] => Default, take),
+            case!([RowSparse, Default] => Default, take),
+        ];
         &CASES
     }
 
@@ -180,11 +184,11 @@ impl Op for TakeGrad {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        use Stype::{Default, RowSparse};
-        const RUN: ByDtype<TakeGrad> = ByDtype::floats(take_grad::<f32>, take_grad::<f64>);
-        static CASES: [Case<TakeGrad>; 2] = [
-            case(&[Default, Default, Default], RowSparse, RUN),
-            case(&[Default, Default, RowSparse], RowSparse, RUN),
+        static CASES: [Case<TakeGrad>; 4] = [
+            case!([Default, Default, Default] => RowSparse, take_grad),
+            case!([Default, Default, RowSparse] => RowSparse, take_grad),
+            case!([RowSparse, Default, Default] => RowSparse, take_grad),
+            case!([RowSparse, Default, RowSparse] => RowSparse, take_grad),
         ];
         &CASES
     }
@@ -216,6 +220,14 @@ impl Op for TakeGrad {
         let dy = |n: usize| Tensor::from_fn([n, 2], |i| i as f64 - 3.5);
         vec![
             Sample::good(TakeGrad, [dy(5), ids(), table()]),
+            Sample::good(
+                TakeGrad,
+                [
+                    Tensor::from_fn([2, 2, 2], |i| if i < 4 { 0.0 } else { i as f64 }),
+                    Tensor::from_fn([2, 2], |i| i as i64),
+                    table(),
+                ],
+            ),
             Sample::bad(TakeGrad, [dy(4), ids(), table()], ErrorKind::Shape, "differ"),
         ]
     }

@@ -1,9 +1,8 @@
 //! Clipping by the norm of all gradients together.
 
-use crate::error::Result;
-use crate::kernels::reduce::sum;
+use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Gradients, Params};
-use crate::tensor::Slice;
+use crate::tensor::{Element, Slice, Tensor};
 
 /// Scales the parameters' gradients so that their norm, √Σ g² over all of them, is at most
 /// `max_norm`; returns the norm before. Gradients keep their storage types: rows of a row-sparse
@@ -22,18 +21,19 @@ use crate::tensor::Slice;
 /// ```
 ///
 /// # Errors
-/// [`ErrorKind::DType`](crate::ErrorKind::DType) for an integer gradient that [`Gradients::set`] put
-/// there.
+/// [`ErrorKind::Value`] unless `max_norm` is positive; [`ErrorKind::NonFinite`] if the norm is
+/// infinite or NaN, which no scaling mends.
+#[track_caller]
 pub fn clip_global_norm(params: &Params, gradients: &mut Gradients, max_norm: f64) -> Result<f64> {
-    let squares = params.iter().filter_map(|p| gradients.of(p)).map(|g| {
-        let squares: Vec<f64> = match g.view().values() {
-            Slice::F32(v) => v.iter().map(|&x| f64::from(x) * f64::from(x)).collect(),
-            Slice::F64(v) => v.iter().map(|&x| x * x).collect(),
-            Slice::I64(_) => Vec::new(),
-        };
-        sum(&squares)
-    });
+    let fault = |kind, message| Err(Error::new(kind, message).operator("clip_global_norm"));
+    if max_norm.is_nan() || max_norm <= 0.0 {
+        return fault(ErrorKind::Value, format!("the greatest norm is {max_norm}"));
+    }
+    let squares = params.iter().filter_map(|p| gradients.of(p)).map(sum_of_squares);
     let norm = squares.sum::<f64>().sqrt();
+    if !norm.is_finite() {
+        return fault(ErrorKind::NonFinite, format!("the norm of the gradients is {norm}"));
+    }
     if norm > max_norm {
         for parameter in params {
             if let Some(clipped) = gradients.of(parameter).map(|g| g.mul_scalar(max_norm / norm)) {
@@ -42,4 +42,17 @@ pub fn clip_global_norm(params: &Params, gradients: &mut Gradients, max_norm: f6
         }
     }
     Ok(norm)
+}
+
+/// In f64, in chunks: nothing of the gradient's size is allocated.
+fn sum_of_squares(gradient: &Tensor) -> f64 {
+    fn of<T: Element>(values: &[T]) -> f64 {
+        let chunk = |part: &[T]| part.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>();
+        values.chunks(1024).map(chunk).sum()
+    }
+    match gradient.view().values() {
+        Slice::F32(v) => of(v),
+        Slice::F64(v) => of(v),
+        Slice::I64(v) => of(v),
+    }
 }

@@ -84,7 +84,8 @@ impl Sgd {
 
     /// Clips every rescaled gradient value to `[−bound, bound]`; a negative bound does not clip.
     pub fn clip_gradient(mut self, bound: f64) -> Self {
-        self.clip_gradient = (bound >= 0.0).then_some(bound);
+        // NaN stays, to be refused by the step.
+        self.clip_gradient = (bound.is_nan() || bound >= 0.0).then_some(bound);
         self
     }
 
@@ -120,17 +121,18 @@ impl Sgd {
     /// # Errors
     /// [`ErrorKind::Shape`] or [`ErrorKind::DType`] for a gradient that does not fit its parameter,
     /// [`ErrorKind::Busy`] while a parameter is read elsewhere, [`ErrorKind::Value`] for a
-    /// hyper-parameter that is not finite. Parameters before the one at fault have moved.
+    /// hyper-parameter that is not finite. Gradients that do not fit are found before anything moves.
     #[track_caller]
     pub fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
         self.check_hyper_parameters()?;
-        for parameter in params {
-            if let Some(gradient) = gradients.of(parameter) {
-                check_fits(parameter, gradient)?;
-                match parameter.dtype() {
-                    DType::F32 => self.update::<f32>(parameter, gradient)?,
-                    _ => self.update::<f64>(parameter, gradient)?,
-                }
+        let moving = || params.iter().filter_map(|p| Some((p, gradients.of(p)?)));
+        for (parameter, gradient) in moving() {
+            check_fits(parameter, gradient)?;
+        }
+        for (parameter, gradient) in moving() {
+            match parameter.dtype() {
+                DType::F32 => self.update::<f32>(parameter, gradient)?,
+                _ => self.update::<f64>(parameter, gradient)?,
             }
         }
         Ok(())
@@ -143,6 +145,7 @@ impl Sgd {
             ("momentum", self.momentum),
             ("weight decay", self.weight_decay),
             ("gradient rescaling", self.rescale_grad),
+            ("clipping bound", self.clip_gradient.filter(|x| x.is_nan()).unwrap_or(0.0)),
         ];
         match named.iter().find(|(_, x)| !x.is_finite()) {
             None => Ok(()),
@@ -167,13 +170,13 @@ impl Sgd {
         let g = gradient.values::<T>()?;
         let mut weight = parameter.write()?;
         let mut momentum = self.momentum_for::<T>(parameter, &weight);
+        if let Some(momentum) = &mut momentum {
+            momentum.match_rows::<T>(&mut weight);
+        }
         match gradient.rows() {
             None => {
-                let all =
-                    weight.is_row_sparse().then(|| (0..parameter.shape()[0] as u32).collect());
-                for stored in [Some(&mut *weight), momentum.as_deref_mut()].into_iter().flatten() {
-                    all.iter().for_each(|rows: &Vec<u32>| stored.insert_rows::<T>(rows));
-                }
+                weight.insert_all_rows::<T>();
+                momentum.iter_mut().for_each(|m| m.insert_all_rows::<T>());
                 step.dense(weight.values_mut(), momentum.map(Stored::values_mut), Some(g));
             }
             Some(rows) => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
@@ -77,10 +78,6 @@ impl Stored {
         }
     }
 
-    pub(crate) fn is_row_sparse(&self) -> bool {
-        matches!(self.layout, StoredLayout::RowSparse(_))
-    }
-
     /// Bytes of values and row ids.
     pub(crate) fn bytes(&self) -> usize {
         let ids = match &self.layout {
@@ -112,6 +109,33 @@ impl Stored {
         let values = T::unique_slice(&mut self.values);
         assert_eq!(values.len(), len, "a parameter owns its memory alone");
         values
+    }
+
+    /// Makes both store the same rows, where the storage is row-sparse: one of them may have been
+    /// replaced or used elsewhere.
+    pub(crate) fn match_rows<T: Element>(&mut self, other: &mut Stored) {
+        let (StoredLayout::RowSparse(own), StoredLayout::RowSparse(others)) =
+            (self.layout.clone(), other.layout.clone())
+        else {
+            return;
+        };
+        if own.is(&others) {
+            return;
+        }
+        if own != others {
+            self.insert_rows::<T>(&others);
+            other.insert_rows::<T>(&own);
+        }
+        // Shared from here on, so that the next comparison is of addresses.
+        self.layout = other.layout.clone();
+    }
+
+    /// Inserts all absent rows as zeros, where the storage is row-sparse.
+    pub(crate) fn insert_all_rows<T: Element>(&mut self) {
+        if let StoredLayout::RowSparse(_) = self.layout {
+            let all: Vec<u32> = (0..self.shape[0]).map(|row| row as u32).collect();
+            self.insert_rows::<T>(&all);
+        }
     }
 
     /// Where rows are stored; absent ones are inserted first, as zeros.
@@ -149,9 +173,10 @@ impl Parameter {
     /// integers.
     #[track_caller]
     pub fn new(name: impl Into<String>, value: Tensor) -> Result<Parameter> {
-        let (name, ty) = (name.into(), value.ty());
+        let (name, ty, at) = (name.into(), value.ty(), Location::caller());
         let refuse = |kind, why: &str| {
-            Err(Error::new(kind, why).operator(format!("parameter {name:?}")).operands([&ty]))
+            let error = Error::new(kind, why).at(at);
+            Err(error.operator(format!("parameter {name:?}")).operands([&ty]))
         };
         if ty.stype == Stype::Csr {
             return refuse(ErrorKind::Stype, "a parameter is dense or row-sparse");
@@ -258,10 +283,10 @@ impl Parameter {
     /// [`ErrorKind::Busy`] while the parameter is read.
     #[track_caller]
     pub fn set(&self, value: Tensor) -> Result<()> {
-        let (ty, name) = (value.ty(), self.name());
+        let (ty, name, at) = (value.ty(), self.name(), Location::caller());
         let refuse = |kind, ty: &Type| {
             let message = format!("parameter {name:?} is {}, got {ty}", self.ty());
-            Err(Error::new(kind, message).operator("set"))
+            Err(Error::new(kind, message).operator("set").at(at))
         };
         match self.ty() {
             own if own.shape != ty.shape => return refuse(ErrorKind::Shape, &ty),
@@ -360,7 +385,9 @@ impl Params {
     #[track_caller]
     pub fn new<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> Result<Params> {
         let mut params = Params::default();
-        parameters.into_iter().try_for_each(|p| params.push(p))?;
+        for parameter in parameters {
+            params.push(parameter)?;
+        }
         Ok(params)
     }
 
@@ -407,7 +434,11 @@ impl Params {
     /// [`ErrorKind::Busy`] while an update runs.
     #[track_caller]
     pub fn bytes(&self) -> Result<usize> {
-        self.iter().map(Parameter::bytes).sum()
+        let mut bytes = 0;
+        for parameter in self {
+            bytes += parameter.bytes()?;
+        }
+        Ok(bytes)
     }
 }
 

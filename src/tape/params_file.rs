@@ -51,7 +51,8 @@ impl Params {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] naming the path, [`ErrorKind::Busy`] while a parameter is updated.
+    /// [`ErrorKind::Io`] naming the path, [`ErrorKind::Busy`] while a parameter is updated,
+    /// [`ErrorKind::State`] if a parameter is named as a row-sparse one's `.rows` or `.values`.
     #[track_caller]
     pub fn save(&self, path: impl AsRef<Path>, notes: &BTreeMap<String, String>) -> Result<()> {
         let path = path.as_ref();
@@ -66,10 +67,19 @@ impl Params {
         let mut metadata: HashMap<String, String> =
             notes.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         metadata.insert(KEY.to_owned(), index);
-        let locked = self.iter().map(Parameter::read).collect::<Result<Vec<_>>>()?;
-        let mut members = Vec::new();
+        let mut locked = Vec::new();
+        for parameter in self {
+            locked.push(parameter.read()?);
+        }
+        let mut members: Vec<(String, Member<'_>)> = Vec::new();
         for (parameter, stored) in self.iter().zip(&locked) {
             members.extend(members_of(parameter.name(), stored.view(parameter.shape())));
+        }
+        let mut names: Vec<&str> = members.iter().map(|(name, _)| &name[..]).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let message = format!("two tensors would be named {:?}; rename a parameter", pair[0]);
+            return Err(Error::new(ErrorKind::State, message).operator("save"));
         }
         write_atomically(path, |unfinished| {
             safetensors::serialize_to_file(members, Some(metadata), unfinished)
@@ -85,7 +95,8 @@ impl Params {
     pub fn load(path: impl AsRef<Path>) -> Result<(Params, BTreeMap<String, String>)> {
         let path = path.as_ref();
         let bytes = fs::read(path).map_err(|e| {
-            Error::new(ErrorKind::Io, format!("cannot read {}", path.display())).caused_by(e)
+            let message = format!("cannot read {}", path.display());
+            Error::new(ErrorKind::Io, message).nowhere().caused_by(e)
         })?;
         let fault = |e: SafeTensorError| damaged(path, "not a safetensors file").caused_by(e);
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(fault)?;
@@ -102,36 +113,52 @@ impl Params {
         let mut params = Params::default();
         for entry in index.params {
             let name = entry.name.clone();
-            let value = read_member(&tensors, entry)
-                .map_err(|e| damaged(path, &format!("parameter {name:?}")).caused_by(e))?;
-            params.push(&Parameter::new(name, value)?)?;
+            let fault =
+                |e: Error| damaged(path, &format!("parameter {name:?}")).caused_by(e.nowhere());
+            let value = read_member(&tensors, entry).map_err(fault)?;
+            let parameter = Parameter::new(&name, value).map_err(fault)?;
+            params.push(&parameter).map_err(fault)?;
         }
         Ok((params, notes))
     }
 }
 
-#[track_caller]
 fn damaged(path: &Path, why: &str) -> Error {
-    Error::new(ErrorKind::Parse, format!("{}: {why}", path.display()))
+    Error::new(ErrorKind::Parse, format!("{}: {why}", path.display())).nowhere()
 }
 
 /// Writes a file under another name, syncs it and renames it: readers see all of it or nothing.
-#[track_caller]
 fn write_atomically(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<(), SafeTensorError>,
 ) -> Result<()> {
-    let fault = |why: &str| Error::new(ErrorKind::Io, format!("{}: {why}", path.display()));
-    let unfinished = path.with_extension("unfinished");
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.unfinished", std::process::id()));
+    let unfinished = Path::new(&unfinished);
+    let result = write_and_rename(unfinished, path, write);
+    if result.is_err() {
+        // Nothing to clean up if it was never made; the first error is the one to tell.
+        let _ = fs::remove_file(unfinished);
+    }
+    result
+}
+
+fn write_and_rename(
+    unfinished: &Path,
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), SafeTensorError>,
+) -> Result<()> {
+    let fault =
+        |why: &str| Error::new(ErrorKind::Io, format!("{}: {why}", path.display())).nowhere();
     // A file made here has the usual mode; the writer's own would be private to the user.
-    let mode = File::create(&unfinished)
+    let mode = File::create(unfinished)
         .and_then(|file| file.metadata())
         .map_err(|e| fault("cannot create it").caused_by(e))?
         .permissions();
-    write(&unfinished).map_err(|e| fault("cannot write it").caused_by(e))?;
-    fs::set_permissions(&unfinished, mode)
-        .and_then(|()| File::open(&unfinished)?.sync_all())
-        .and_then(|()| fs::rename(&unfinished, path))
+    write(unfinished).map_err(|e| fault("cannot write it").caused_by(e))?;
+    fs::set_permissions(unfinished, mode)
+        .and_then(|()| File::open(unfinished)?.sync_all())
+        .and_then(|()| fs::rename(unfinished, path))
         .map_err(|e| fault("cannot finish it").caused_by(e))
 }
 

@@ -66,6 +66,11 @@ impl<T: 'static> Buffer<T> {
         self.try_into_vec().unwrap_or_else(|shared| shared.to_vec())
     }
 
+    /// Whether both are the same elements in memory.
+    pub(crate) fn is(&self, other: &Buffer<T>) -> bool {
+        std::ptr::eq(&**self, &**other)
+    }
+
     /// Elements that the owner could hold, if it is a `Vec`.
     pub(crate) fn capacity(&self) -> usize {
         match &self.owner {

@@ -7,11 +7,14 @@ use smallvec::SmallVec;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::broadcast::{Broadcast, aligned, contiguous};
+use crate::kernels::convert::scatter_rows;
+use crate::kernels::gather::gather_compact;
+use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::reduce::{sum, sum_axis};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{CsrView, Real, RowSparseView, Shape, Tensor, View, size_of};
+use crate::tensor::{Buffer, CsrView, Real, RowSparseView, Shape, Tensor, View, row_len, size_of};
 
 /// Which axes a reduction runs over, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -256,6 +259,47 @@ fn reduce_rows<T: Real>(
     scratch.give(block);
 }
 
+/// A row-sparse operand: rows that it does not store stay absent, unless one row repeats for all.
+fn broadcast_rows<T: Real>(
+    op: &BroadcastLike,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (v, large) = (ins[0].row_sparse()?, ins[1].shape());
+    let strides = op.0.strides(v.shape, large)?;
+    let (k, held) = (row_len(v.shape), v.values.typed::<T>()?);
+    let count = op.0.count::<T>(v.shape, large).unwrap_or(T::one());
+    let stays = v.shape[0] == large[0] && (strides[0] == k || large[0] == 1);
+    let rows: Buffer<u32> = match ins[1] {
+        View::RowSparse(like) if stays => intersect_rows(&[v.rows, like.rows]).into(),
+        View::RowSparse(like) => like.rows.clone(),
+        _ if stays => v.rows.clone(),
+        _ => (0..large[0]).map(|row| row as u32).collect::<Vec<_>>().into(),
+    };
+    // The operand's own elements, dense: as many as it would have, where its rows mix.
+    let (small, row_stride) = if stays {
+        let mut small = scratch.take::<T>(rows.len() * k);
+        gather_compact(&positions(&rows, v.rows), held, k, &mut small);
+        (small, k)
+    } else {
+        let mut small = scratch.take::<T>(size_of(v.shape));
+        small.fill(T::zero());
+        scatter_rows(v.rows, held, k, &mut small);
+        (small, strides[0])
+    };
+    let inner = Broadcast::new(&large[1..], &strides[1..]);
+    let wide = row_len(large);
+    let repeated = out.rows::<T>(rows.clone())?;
+    for (n, (to, &r)) in repeated.chunks_exact_mut(wide.max(1)).zip(rows.iter()).enumerate() {
+        let row = if stays { n } else { r as usize };
+        inner.fill(&small[row * row_stride..], 0, to);
+        to.iter_mut().for_each(|x| *x = *x / count);
+    }
+    scratch.give(small);
+    Ok(())
+}
+
 fn broadcast_like<T: Real>(
     op: &BroadcastLike,
     ins: &[View],
@@ -289,7 +333,7 @@ fn broadcast_like<T: Real>(
             repeated
         }
         View::RowSparse(like) => {
-            let k = crate::tensor::row_len(like.shape);
+            let k = row_len(like.shape);
             let repeated = out.rows::<T>(like.rows.clone())?;
             for (to, &r) in repeated.chunks_exact_mut(k.max(1)).zip(like.rows.iter()) {
                 steps.fill(values, r as usize * k, to);
@@ -390,10 +434,12 @@ impl Op for BroadcastLike {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<BroadcastLike>; 3] = [
+        static CASES: [Case<BroadcastLike>; 5] = [
             case!([Default, Default] => Default, broadcast_like),
             case!([Default, Csr] => Csr, broadcast_like),
             case!([Default, RowSparse] => RowSparse, broadcast_like),
+            case!([RowSparse, Default] => RowSparse, broadcast_rows),
+            case!([RowSparse, RowSparse] => RowSparse, broadcast_rows),
         ];
         &CASES
     }

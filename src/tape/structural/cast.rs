@@ -3,9 +3,10 @@
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
+use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::tape::methods::methods;
-use crate::tape::op::{ByDtype, Case, Gradient, Grads, Ins, Op, Sample};
+use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::cast::{cast_view, cast_view_dtype};
 use crate::tensor::{DType, Stype, Tensor, View};
@@ -23,18 +24,23 @@ impl CastStorage {
     }
 }
 
-const fn row(ins: &'static [Stype], out: Stype) -> Case<CastStorage> {
-    Case { ins: Ins::Fixed(ins), out, run: ByDtype::any(cast_storage) }
-}
-
-static CASES: [[Case<CastStorage>; 3]; 3] = {
-    use Stype::{Csr, Default, RowSparse};
+static CASES: [[Case<CastStorage>; 3]; 3] = [
     [
-        [row(&[Default], Default), row(&[Csr], Default), row(&[RowSparse], Default)],
-        [row(&[Default], Csr), row(&[Csr], Csr), row(&[RowSparse], Csr)],
-        [row(&[Default], RowSparse), row(&[Csr], RowSparse), row(&[RowSparse], RowSparse)],
-    ]
-};
+        case!(any [Default] => Default, cast_storage),
+        case!(any [Csr] => Default, cast_storage),
+        case!(any [RowSparse] => Default, cast_storage),
+    ],
+    [
+        case!(any [Default] => Csr, cast_storage),
+        case!(any [Csr] => Csr, cast_storage),
+        case!(any [RowSparse] => Csr, cast_storage),
+    ],
+    [
+        case!(any [Default] => RowSparse, cast_storage),
+        case!(any [Csr] => RowSparse, cast_storage),
+        case!(any [RowSparse] => RowSparse, cast_storage),
+    ],
+];
 
 fn cast_storage(op: &CastStorage, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     if ins[0].stype() == op.stype {
@@ -158,12 +164,11 @@ impl Op for Cast {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        use Stype::{Csr, Default, RowSparse};
-        const fn row(ins: &'static [Stype], out: Stype) -> Case<Cast> {
-            Case { ins: Ins::Fixed(ins), out, run: ByDtype::any(cast) }
-        }
-        static CASES: [Case<Cast>; 3] =
-            [row(&[Default], Default), row(&[Csr], Csr), row(&[RowSparse], RowSparse)];
+        static CASES: [Case<Cast>; 3] = [
+            case!(any [Default] => Default, cast),
+            case!(any [Csr] => Csr, cast),
+            case!(any [RowSparse] => RowSparse, cast),
+        ];
         &CASES
     }
 

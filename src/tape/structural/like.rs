@@ -14,7 +14,7 @@ use crate::tensor::{Buffer, Real, Tensor, View};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OnesLike;
 
-/// `zeros_like`: 0 wherever the operand stores a value; a row-sparse result has no rows.
+/// `zeros_like`: zeros in the operand's shape and storage; a sparse result stores nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ZerosLike;
 
@@ -29,8 +29,7 @@ methods! {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn ones_like(x) = OnesLike;
-    /// Zeros of the same shape and storage: on a csr operand's pattern, without rows for a row-sparse
-    /// one. (MXNet: `zeros_like`.)
+    /// Zeros of the same shape and storage; a sparse result stores nothing. (MXNet: `zeros_like`.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -57,8 +56,12 @@ fn ones<T: Real>(_: &OnesLike, ins: &[View], out: &mut Out, _: &mut Scratch) -> 
 
 fn zeros<T: Real>(_: &ZerosLike, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     match ins[0] {
+        View::Dense(_) => fill(ins[0], out, T::zero()),
+        View::Csr(v) => {
+            out.set_csr::<T>((vec![0; v.pattern.rows() + 1], Vec::new(), Vec::new()));
+            Ok(())
+        }
         View::RowSparse(_) => out.rows::<T>(Buffer::default()).map(|_| ()),
-        x => fill(x, out, T::zero()),
     }
 }
 
