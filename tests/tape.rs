@@ -402,3 +402,106 @@ fn gradients_are_refused_for_constants_and_other_tapes() {
     assert_eq!(one.grad(y, &[b]).unwrap_err().kind(), ErrorKind::State);
     assert_eq!(two.grad(y, &[b]).unwrap_err().kind(), ErrorKind::State);
 }
+
+#[test]
+fn a_vector_weight_gets_a_row_sparse_gradient_too() {
+    for weight in [full(&[6], 0.5), Tensor::row_sparse([6], vec![4], vec![2.0f64]).unwrap()] {
+        let w = parameter("w", weight);
+        let tape = Tape::new();
+        tape.set_fallback(Fallback::Deny);
+        let y = tape.constant(csr()).dot(tape.parameter(&w));
+        assert_eq!(y.shape().unwrap()[..], [3]);
+        let gradients = y.sum().backward().unwrap();
+        let dw = gradients.of(&w).unwrap();
+        assert_eq!((dw.stype(), &dw.shape()[..]), (Stype::RowSparse, &[6][..]));
+        assert_eq!((dw.rows(), dw.values::<f64>().unwrap()), (Some(&[1, 4][..]), &[1.0, 5.0][..]));
+    }
+}
+
+#[test]
+fn momentum_follows_a_row_sparse_weight_that_was_replaced() {
+    let rows = |rows: Vec<u32>| {
+        let values = vec![1.0f64; rows.len()];
+        Tensor::row_sparse([10, 1], rows, values).unwrap()
+    };
+    let w = parameter("w", rows(vec![1, 2]));
+    let params = Params::new([&w]).unwrap();
+    let mut sgd = Sgd::new(1.0).momentum(0.5);
+    let mut gradients = Gradients::default();
+    gradients.set(&w, rows(vec![1]));
+    sgd.step(&params, &gradients).unwrap();
+    w.set(rows(vec![5, 9])).unwrap();
+    gradients.set(&w, rows(vec![5]));
+    sgd.step(&params, &gradients).unwrap();
+    let weight = w.snapshot().unwrap();
+    let momentum = sgd.momentum_of(&w).unwrap();
+    assert_eq!(weight.rows(), momentum.rows());
+    let at = |x: &Tensor, row: u32| {
+        let n = x.rows().unwrap().binary_search(&row).unwrap();
+        x.values::<f64>().unwrap()[n]
+    };
+    assert_eq!([5, 9].map(|row| at(&weight, row)), [0.0, 1.0]);
+    assert_eq!([1, 5].map(|row| at(&momentum, row)), [-1.0, -1.0]);
+}
+
+#[test]
+fn a_lazy_step_moves_the_rows_of_the_gradient_and_a_standard_one_all() {
+    for lazy in [true, false] {
+        let w = parameter("w", full(&[4, 1], 1.0));
+        let mut gradients = Gradients::default();
+        // Row 2 is touched, though its gradient is 0.
+        gradients.set(&w, Tensor::row_sparse([4, 1], vec![1, 2], vec![1.0f64, 0.0]).unwrap());
+        let mut sgd = Sgd::new(0.5).weight_decay(0.1).lazy_update(lazy);
+        sgd.step(&Params::new([&w]).unwrap(), &gradients).unwrap();
+        let decayed = 1.0 - 0.5 * 0.1;
+        let untouched = if lazy { 1.0 } else { decayed };
+        let want = [untouched, 1.0 - 0.5 * 1.1, decayed, untouched];
+        assert_close(
+            &w.snapshot().unwrap(),
+            &Tensor::dense([4, 1], want.to_vec()).unwrap(),
+            1e-15,
+            0.0,
+        );
+    }
+}
+
+#[test]
+fn a_warning_goes_to_stderr_when_nobody_listens() {
+    const CHILD: &str = "SPARSETAPE_TEST_WARNS";
+    if std::env::var_os(CHILD).is_some() {
+        let tape = Tape::new();
+        let x = tape.constant(csr());
+        for _ in 0..3 {
+            x.exp();
+        }
+        return;
+    }
+    let itself = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(itself)
+        .args(["--exact", "a_warning_goes_to_stderr_when_nobody_listens", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&run.stderr);
+    let warnings: Vec<&str> = text.lines().filter(|l| l.starts_with("sparsetape: ")).collect();
+    let [warning] = warnings[..] else { panic!("once per line, got {text}") };
+    for part in ["exp(csr f64 (3, 6))", "18 elements", file!(), "Fallback::Allow"] {
+        assert!(warning.contains(part), "{warning}");
+    }
+}
+
+#[test]
+fn unrecorded_operators_are_the_recorded_ones() {
+    let (x, w) = (csr(), full(&[6, 2], 0.5));
+    let labels = Tensor::dense([3], vec![0i64, 1, 0]).unwrap();
+    let tape = Tape::new();
+    let logits = tape.constant(x.clone()).dot(tape.constant(w.clone()));
+    let loss = logits.softmax_cross_entropy(tape.constant(labels.clone()), LossReduction::Sum);
+    let plain = x.dot(&w).unwrap();
+    assert!(plain.same_bits(&logits.value().unwrap()));
+    let plain_loss = plain.softmax_cross_entropy(&labels, LossReduction::Sum).unwrap();
+    assert!(plain_loss.same_bits(&loss.value().unwrap()));
+    let line = line!() + 1;
+    let error = x.dot(&labels).unwrap_err();
+    assert_eq!(error.location().unwrap().line(), line, "{error}");
+}

@@ -11,7 +11,7 @@ use crate::kernels::gemm::gemm;
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::{spgemm, spmm, transposed};
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, evaluate, unify_dims};
+use crate::tape::{Out, PartialShape, Scratch, Var, compose, unify_dims};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{CsrView, Real, RowSparseView, Stype, Tensor, View};
 
@@ -25,6 +25,13 @@ pub struct Dot {
     /// For csrᵀ · dense: a dense result instead of a row-sparse one.
     #[serde(default)]
     dense: bool,
+}
+
+impl Dot {
+    /// The product with its operands transposed, or not.
+    pub fn new(transpose_a: bool, transpose_b: bool) -> Self {
+        Dot { transpose_a, transpose_b, dense: false }
+    }
 }
 
 impl<'t> Var<'t> {
@@ -110,12 +117,16 @@ impl Tensor {
     /// What the recorded operator refuses, at once.
     #[track_caller]
     pub fn dot_with(&self, b: &Tensor, transpose_a: bool, transpose_b: bool) -> Result<Tensor> {
-        let Some(turn) = Vectors::among(self.ndim(), b.ndim()) else {
-            return evaluate(Dot { transpose_a, transpose_b, dense: false }, &[self, b]);
-        };
-        let a = if turn.a { self.reshape(&[1, -1])? } else { self.clone() };
-        let b = if turn.b { b.reshape(&[-1, 1])? } else { b.clone() };
-        evaluate(turn.product(transpose_a, transpose_b), &[&a, &b])?.reshape(turn.result())
+        compose([self, b], |[a, b]| a.dot_with(b, transpose_a, transpose_b))
+    }
+
+    /// Unrecorded [`Var::dot_transposed_dense`].
+    ///
+    /// # Errors
+    /// What the recorded operator refuses, at once.
+    #[track_caller]
+    pub fn dot_transposed_dense(&self, b: &Tensor) -> Result<Tensor> {
+        compose([self, b], |[a, b]| a.dot_transposed_dense(b))
     }
 }
 

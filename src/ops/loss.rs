@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use super::map::expr::Expr;
 use super::map::{Map, Named};
+use crate::error::Result;
 use crate::kernels::elementwise::{Binary, Unary};
-use crate::tape::Var;
 use crate::tape::op::{OpRef, Sample};
+use crate::tape::{Var, compose};
 use crate::tensor::{DType, Tensor};
 
 /// What becomes of the losses of the rows.
@@ -109,6 +110,43 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn l2_loss(self, labels: Var<'t>, reduction: LossReduction) -> Var<'t> {
         reduction.of(Var::apply(OpRef::from_static(L2.equal()), &[self, labels]))
+    }
+}
+
+impl Tensor {
+    /// Unrecorded [`Var::softmax_cross_entropy`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn softmax_cross_entropy(
+        &self,
+        labels: &Tensor,
+        reduction: LossReduction,
+    ) -> Result<Tensor> {
+        compose([self, labels], |[x, labels]| x.softmax_cross_entropy(labels, reduction))
+    }
+
+    /// Unrecorded [`Var::sigmoid_cross_entropy`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn sigmoid_cross_entropy(
+        &self,
+        labels: &Tensor,
+        reduction: LossReduction,
+    ) -> Result<Tensor> {
+        compose([self, labels], |[x, labels]| x.sigmoid_cross_entropy(labels, reduction))
+    }
+
+    /// Unrecorded [`Var::l2_loss`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn l2_loss(&self, labels: &Tensor, reduction: LossReduction) -> Result<Tensor> {
+        compose([self, labels], |[x, labels]| x.l2_loss(labels, reduction))
     }
 }
 

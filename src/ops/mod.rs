@@ -41,7 +41,8 @@ pub use stop_gradient::StopGradient;
 pub use take::{Take, TakeGrad};
 
 pub use crate::tape::structural::{
-    Accumulate, BroadcastLike, Cast, CastStorage, OnesLike, Project, SumLike, ZerosLike,
+    Accumulate, Axes, BroadcastLike, Cast, CastStorage, OnesLike, Project, Reduction, SumLike,
+    ZerosLike,
 };
 
 use crate::tape::Registry;

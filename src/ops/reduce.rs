@@ -17,6 +17,13 @@ use crate::tensor::{Real, Tensor, View};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sum(Reduction);
 
+impl Sum {
+    /// The sum or mean that the reduction names.
+    pub fn new(reduction: Reduction) -> Self {
+        Sum(reduction)
+    }
+}
+
 fn over(axes: &[isize], keepdims: bool, mean: bool) -> Sum {
     Sum(Reduction { axes: Axes::List(axes.into()), keepdims, mean })
 }

@@ -8,7 +8,7 @@ use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::kernels::sampled::{RowsRef, sampled_dot};
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, unify_dims};
+use crate::tape::{Out, PartialShape, Scratch, Var, compose, unify_dims};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{Real, Tensor, View};
 
@@ -47,6 +47,17 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn sampled_dot(self, l: Var<'t>, r: Var<'t>) -> Var<'t> {
         SampledDot::of(self, (l, false), (r, false))
+    }
+}
+
+impl Tensor {
+    /// Unrecorded [`Var::sampled_dot`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn sampled_dot(&self, l: &Tensor, r: &Tensor) -> Result<Tensor> {
+        compose([self, l, r], |[like, l, r]| like.sampled_dot(l, r))
     }
 }
 

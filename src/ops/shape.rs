@@ -156,7 +156,7 @@ impl Op for Reshape {
     }
 
     fn reads(&self, i: usize) -> Read {
-        if i == 0 { Read::All } else { Read::Shape }
+        if i == 0 { Read::View } else { Read::Shape }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -8,7 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::kernels::row_softmax::log_softmax_rows;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, compose};
 use crate::tensor::{Real, Tensor, View};
 
 /// `log_softmax` over the last axis: x − ln Σ eˣ, shifted by the maximum.
@@ -42,6 +42,17 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn softmax(self) -> Var<'t> {
         self.log_softmax().exp()
+    }
+}
+
+impl Tensor {
+    /// Unrecorded [`Var::softmax`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn softmax(&self) -> Result<Tensor> {
+        compose([self], |[x]| x.softmax())
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::case;
 use crate::error::Result;
 use crate::tape::methods::methods;
-use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
+use crate::tape::op::{Case, Gradient, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::{Tensor, View};
 
@@ -64,6 +64,10 @@ impl Op for StopGradient {
             case!(any [RowSparse] => RowSparse, stop),
         ];
         &CASES
+    }
+
+    fn reads(&self, _: usize) -> Read {
+        Read::View
     }
 
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, _: Var<'t>, grads: &mut Grads<'t>) {

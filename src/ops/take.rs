@@ -10,7 +10,7 @@ use crate::kernels::gather::{gather_compact, gather_rows, scatter_add_compact};
 use crate::kernels::merge::positions;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, compose};
 use crate::tensor::{DType, Real, Shape, Tensor, View, row_len};
 
 /// `take`: the rows of a table that ids name.
@@ -54,6 +54,17 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn embedding(self, table: Var<'t>) -> Var<'t> {
         table.take(self)
+    }
+}
+
+impl Tensor {
+    /// Unrecorded [`Var::embedding`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn embedding(&self, table: &Tensor) -> Result<Tensor> {
+        compose([self, table], |[ids, table]| ids.embedding(table))
     }
 }
 

@@ -200,8 +200,10 @@ impl Tape {
                 continue;
             }
             let var = |id: u32| Var { tape: self, id };
-            // What addressed other rows than a computed value has says nothing about its operands.
-            let dy = self.in_cotangent_space(var(dy), var(id), Addressed::None, at)?;
+            // What addressed other rows than a computed value has says nothing about its operands,
+            // unless it is a view of one.
+            let dy =
+                self.in_cotangent_space(var(dy), var(id), Addressed::through(op.reads(0)), at)?;
             let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&i| var(i)).collect();
             let mut grads = Grads::new(want);
             op.vjp(&x, var(id), dy, &mut grads);
@@ -257,7 +259,7 @@ impl Tape {
         }
         let addressed = match op.reads(i) {
             Read::RowsOf(_) => Addressed::Beyond,
-            _ => Addressed::None,
+            read => Addressed::through(read),
         };
         self.in_cotangent_space(dx, x, addressed, at).map(Some)
     }
@@ -354,6 +356,13 @@ enum Addressed {
     None,
     /// Also those that an operator addressed: columns of a csr operand, ids of a look-up.
     Beyond,
+}
+
+impl Addressed {
+    /// Rows pass through views.
+    fn through(read: Read) -> Self {
+        if read == Read::View { Addressed::Beyond } else { Addressed::None }
+    }
 }
 
 fn check_head(y: &Type, dy: &Type, at: &'static Location<'static>) -> Result<()> {

@@ -10,6 +10,7 @@ use super::memory::{Made, Out, Pool, Scratch};
 use super::op::{DynOp, OpRef};
 use super::refine::PartialShape;
 use super::structural::CastStorage;
+use super::{Tape, Var};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::construct::dense_len_of;
 use crate::tensor::{DType, Shape, Stype, Tensor, Type, View};
@@ -111,7 +112,8 @@ thread_local! {
     static UNRECORDED: RefCell<Workspace> = RefCell::default();
 }
 
-/// Runs an operator on plain tensors, unrecorded. Storage fallbacks warn.
+/// Runs an operator on plain tensors, unrecorded. Storage fallbacks warn, unless
+/// [`Fallback::during`] says otherwise.
 ///
 /// # Errors
 /// What the operator refuses, located at the caller.
@@ -120,6 +122,18 @@ pub fn evaluate(op: impl Into<OpRef>, operands: &[&Tensor]) -> Result<Tensor> {
     let (op, at) = (op.into(), Location::caller());
     let types: Few<Type> = operands.iter().map(|t| t.ty()).collect();
     evaluate_at(&*op, operands, &types, at).map_err(|e| explain(e, &*op, &types, at))
+}
+
+/// Runs a composition of operators on plain tensors, unrecorded.
+#[track_caller]
+pub(crate) fn compose<const N: usize>(
+    operands: [&Tensor; N],
+    work: impl for<'t> FnOnce([Var<'t>; N]) -> Var<'t>,
+) -> Result<Tensor> {
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::unrecorded());
+    let leaves = operands.map(|x| tape.constant(x.clone()));
+    tape.at_line(Location::caller(), || work(leaves)).value()
 }
 
 fn evaluate_at(
@@ -131,7 +145,7 @@ fn evaluate_at(
     let plan = plan(op, types)?;
     let mut owned: Few<Tensor> = operands.iter().map(|&t| t.clone()).collect();
     for &i in &plan.densify {
-        fallback::report(Fallback::Warn, op, types, i, at)?;
+        fallback::report(Fallback::unrecorded(), op, types, i, at)?;
         let dense = CastStorage::to(Stype::Default);
         owned[i] = evaluate_at(&dense, &[&owned[i].clone()], &types[i..=i], at)?;
     }

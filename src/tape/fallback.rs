@@ -1,9 +1,11 @@
 //! What happens when an operand must be made dense.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use super::Scope;
 use super::op::DynOp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Type;
@@ -32,6 +34,34 @@ pub enum Fallback {
     Warn,
     /// Return an error.
     Deny,
+}
+
+thread_local! {
+    static UNRECORDED: Cell<Fallback> = const { Cell::new(Fallback::Warn) };
+}
+
+impl Fallback {
+    /// Runs `work` with this policy for operators on plain [`Tensor`](crate::Tensor)s on this thread;
+    /// a tape has its own ([`Tape::set_fallback`](crate::Tape::set_fallback)).
+    ///
+    /// ```
+    /// use sparsetape::{ErrorKind, Fallback, Tensor};
+    /// let x = Tensor::csr([1, 2], vec![0, 1], vec![0], vec![3.0f32])?;
+    /// let error = Fallback::Deny.during(|| x.exp()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Fallback);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn during<R>(self, work: impl FnOnce() -> R) -> R {
+        UNRECORDED.with(|policy| {
+            let _scope = Scope::enter(policy, self);
+            work()
+        })
+    }
+
+    /// The policy for operators on plain tensors.
+    pub(super) fn unrecorded() -> Fallback {
+        UNRECORDED.get()
+    }
 }
 
 /// Applies the policy to one operand that is about to be made dense.

@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+pub(crate) use execute::compose;
 pub use execute::evaluate;
 use execute::{Few, Plan, Workspace, explain, plan};
 pub use fallback::Fallback;
@@ -237,6 +238,12 @@ impl Tape {
         record()
     }
 
+    /// Runs `record` with its operators located at this line.
+    fn at_line<R>(&self, at: &'static Location<'static>, record: impl FnOnce() -> R) -> R {
+        let _line = Scope::enter(&self.at, Some(at));
+        record()
+    }
+
     fn push(&self, node: Node) -> Var<'_> {
         let mut recording = self.recording.borrow_mut();
         let id = recording.nodes.len() as u32;
@@ -422,7 +429,7 @@ fn lock_parameters<'a>(op: &OpRef, nodes: &[&'a Node]) -> Result<Guards<'a>> {
             guards.push((parameter.key(), parameter.read()?));
         }
         let reads = match op.reads(i) {
-            Read::Shape => false,
+            Read::Shape | Read::View => false,
             Read::Pattern => node.ty.stype != Stype::Default,
             Read::RowsOf(_) | Read::All => true,
         };

@@ -198,6 +198,8 @@ macro_rules! case {
 pub enum Read {
     /// Nothing but the shape.
     Shape,
+    /// Nothing: the result is the operand itself, perhaps in another shape.
+    View,
     /// The pattern or the row ids, not the values.
     Pattern,
     /// The rows at the distinct columns (or ids) that the given operand holds.
