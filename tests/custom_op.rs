@@ -92,7 +92,7 @@ impl Op for ScaleRows {
     /// Written with recorded operators, so it can be differentiated again.
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         let (matrix, s) = (x[0], x[1]);
-        grads.give(0, || Var::apply(self.clone(), &[dy, s]));
+        grads.give(0, || dy.tape().apply(self.clone(), &[dy, s]));
         grads.give(1, || match self.inverse {
             false => (dy * matrix).sum_axes(&[-1], false),
             true => ((dy * y).sum_axes(&[-1], false) / s).neg(),
@@ -142,7 +142,7 @@ fn records_like_a_built_in_operator() {
     let x = Tensor::csr([2, 3], vec![0, 1, 2], vec![2, 0], vec![3.0f64, 5.0]).unwrap();
     let x = tape.variable(x);
     let s = tape.variable(Tensor::dense([2], vec![2.0f64, 10.0]).unwrap());
-    let y = Var::apply(ScaleRows { inverse: false }, &[x, s]);
+    let y = tape.apply(ScaleRows { inverse: false }, &[x, s]);
     let gradients = y.sum().backward().unwrap();
     let dx = gradients.wrt(x).unwrap();
     assert_eq!((dx.stype(), dx.values::<f64>().unwrap()), (Stype::Csr, &[2.0, 10.0][..]));

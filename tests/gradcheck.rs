@@ -113,7 +113,7 @@ fn message<T: std::fmt::Debug>(result: Result<T>) -> String {
 
 #[test]
 fn a_right_rule_passes() {
-    let report = gradcheck(&[dense([3, 2], 1)], |_, x| Var::apply(Cube::<0>, x)).unwrap();
+    let report = gradcheck(&[dense([3, 2], 1)], |tape, x| tape.apply(Cube::<0>, x)).unwrap();
     // First order; then second order in the input and in the head.
     assert_eq!((report.compared, report.kinks.len()), (18, 0));
     check_op::<Cube<0>>().unwrap();
@@ -122,7 +122,7 @@ fn a_right_rule_passes() {
 #[test]
 fn a_wrong_rule_is_named_by_input_entry_and_values() {
     let inputs = [dense([2], 1), Tensor::dense([1, 2], vec![0.5f64, 2.0]).unwrap()];
-    let wrong = message(gradcheck(&inputs, |_, x| x[0] + Var::apply(Cube::<1>, &[x[1]])));
+    let wrong = message(gradcheck(&inputs, |tape, x| x[0] + tape.apply(Cube::<1>, &[x[1]])));
     assert!(wrong.contains("order 1, input 1, entry (0, 1): backward"), "{wrong}");
     assert!(!wrong.contains("input 0"), "{wrong}");
     assert!(wrong.contains(file!()), "the caller's line: {wrong}");
@@ -131,7 +131,7 @@ fn a_wrong_rule_is_named_by_input_entry_and_values() {
 
 #[test]
 fn a_silent_zero_is_found() {
-    let zero = message(gradcheck(&[dense([2], 1)], |_, x| Var::apply(Cube::<2>, x)));
+    let zero = message(gradcheck(&[dense([2], 1)], |tape, x| tape.apply(Cube::<2>, x)));
     assert!(zero.contains("backward 0.0, differences"), "{zero}");
     message(check_op::<Cube<2>>());
     // Also where the gradient is lost on the way.
@@ -142,8 +142,8 @@ fn a_silent_zero_is_found() {
 fn second_order_finds_a_detached_rule() {
     let x = [dense([2, 2], 1)];
 
-    GradCheck::new().order(1).run(&x, |_, x| Var::apply(Cube::<3>, x)).unwrap();
-    let detached = message(gradcheck(&x, |_, x| Var::apply(Cube::<3>, x)));
+    GradCheck::new().order(1).run(&x, |tape, x| tape.apply(Cube::<3>, x)).unwrap();
+    let detached = message(gradcheck(&x, |tape, x| tape.apply(Cube::<3>, x)));
     assert!(detached.contains("order 2, input 0"), "{detached}");
     message(check_op::<Cube<3>>());
 }

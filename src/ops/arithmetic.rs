@@ -10,7 +10,8 @@ use super::map::program::Program;
 use super::map::{Map, Named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
-use crate::tape::op::{OpRef, Sample};
+use crate::tape::OpRef;
+use crate::tape::op::Sample;
 use crate::tape::{Var, evaluate};
 use crate::tensor::Tensor;
 

@@ -6,7 +6,8 @@ use super::map::expr::Expr;
 use super::map::{Map, Named};
 use crate::error::Result;
 use crate::kernels::elementwise::{Binary, Unary};
-use crate::tape::op::{OpRef, Sample};
+use crate::tape::OpRef;
+use crate::tape::op::Sample;
 use crate::tape::{Var, compose};
 use crate::tensor::{DType, Tensor};
 

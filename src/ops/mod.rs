@@ -12,7 +12,14 @@
 //!    method of [`Var`](crate::Var) and [`Tensor`](crate::Tensor).
 //!
 //! An element-wise operator needs less: an expression over primitives is all of it; see `unary.rs`
-//! and `arithmetic.rs`.
+//! and `arithmetic.rs`. `tests/custom_op.rs` holds a complete operator from outside the crate.
+//!
+//! # Storage types
+//!
+//! For each operator, the storage types that its kernels take, and what comes out. Where no row takes
+//! the operands, those that must be are cast to dense, under a [`Fallback`](crate::Fallback) policy.
+//!
+#![doc = include_str!("../../tests/golden/storage_tables.md")]
 
 mod arithmetic;
 mod dot;

@@ -6,7 +6,8 @@ use super::map::Map;
 use super::map::expr::Expr;
 use crate::error::{ErrorKind, Result};
 use crate::kernels::elementwise::Unary;
-use crate::tape::op::{OpRef, Sample};
+use crate::tape::OpRef;
+use crate::tape::op::Sample;
 use crate::tape::{Var, evaluate};
 use crate::tensor::Tensor;
 

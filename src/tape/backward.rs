@@ -4,8 +4,9 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use super::dyn_op::OpRef;
 use super::gradients::Gradients;
-use super::op::{Cotangent, Grads, OpRef, Read};
+use super::op::{Cotangent, Grads, Read};
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
 use super::{Scope, Tape, Value};
@@ -135,7 +136,7 @@ impl Tape {
         let one = |x: &Var<'t>| match cotangents.get(x.id as usize).copied().flatten() {
             Some(id) => self.in_grad_stype(x.id, Var { tape: self, id }, at).ok(),
             None => {
-                let zeros = self.apply(ZerosLike.into(), &[*x], at);
+                let zeros = self.apply_at(ZerosLike.into(), &[*x], at);
                 self.in_grad_stype(x.id, zeros.ok()?, at).ok()
             }
         };
@@ -176,7 +177,7 @@ impl Tape {
             );
             return Err(Error::new(ErrorKind::Shape, message).operator("backward").at(at));
         }
-        self.apply(OnesLike.into(), &[y], at).ok()
+        self.apply_at(OnesLike.into(), &[y], at).ok()
     }
 
     /// Cotangents by node id, for the nodes that `wanted` names, down from `y`.
@@ -212,7 +213,7 @@ impl Tape {
                 let slot = &mut cotangents[x.id as usize];
                 *slot = Some(match *slot {
                     None => dx.id,
-                    Some(sum) => self.apply(Accumulate.into(), &[var(sum), dx], at).ok()?.id,
+                    Some(sum) => self.apply_at(Accumulate.into(), &[var(sum), dx], at).ok()?.id,
                 });
             }
         }
@@ -303,7 +304,7 @@ impl Tape {
                 addressed == Addressed::None || self.type_of(dx).stype != Stype::RowSparse
             }
         };
-        if outside { self.apply(Project.into(), &[dx, x], at).ok() } else { Ok(dx) }
+        if outside { self.apply_at(Project.into(), &[dx, x], at).ok() } else { Ok(dx) }
     }
 
     fn in_grad_stype<'t>(
@@ -315,7 +316,7 @@ impl Tape {
         let asked = self.recording.borrow().nodes[leaf as usize].grad_stype;
         match asked {
             Some(stype) if stype != self.type_of(dx).stype => {
-                self.apply(CastStorage::to(stype).into(), &[dx], at)
+                self.apply_at(CastStorage::to(stype).into(), &[dx], at)
             }
             _ => dx,
         }

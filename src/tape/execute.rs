@@ -5,9 +5,9 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
+use super::dyn_op::{DynOp, OpRef};
 use super::fallback::{self, Fallback};
 use super::memory::{Made, Out, Pool, Scratch};
-use super::op::{DynOp, OpRef};
 use super::refine::PartialShape;
 use super::structural::CastStorage;
 use super::{Tape, Var};

@@ -6,7 +6,7 @@ use std::panic::Location;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::Scope;
-use super::op::DynOp;
+use super::dyn_op::DynOp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Type;
 

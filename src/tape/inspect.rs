@@ -4,7 +4,8 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
-use super::op::{Cotangent, Grads, OpRef};
+use super::dyn_op::OpRef;
+use super::op::{Cotangent, Grads};
 use super::{Tape, Var};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Type;

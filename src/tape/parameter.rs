@@ -1,18 +1,13 @@
 //! Named tables that outlive tapes.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
+use super::stored::{Stored, StoredLayout, unshared};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::gather::gather_compact;
-use crate::kernels::merge::{positions, union_rows};
-use crate::tensor::{
-    Buffer, DType, DenseView, Element, Layout, RowSparseView, Shape, Slice, Stype, Tensor, Type,
-    Values, View, row_len,
-};
+use crate::tensor::{DType, Layout, Shape, Stype, Tensor, Type};
 
 /// What happens to a parameter's gradient when [`Gradients`](crate::Gradients) are filled again.
 /// (MXNet: `grad_req`.)
@@ -52,117 +47,6 @@ struct Inner {
     updates: AtomicU64,
     grad_req: AtomicU8,
     grad_stype: AtomicU8,
-}
-
-/// A parameter's own memory.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    shape: Shape,
-    layout: StoredLayout,
-    values: Values,
-}
-
-#[derive(Clone, Debug)]
-enum StoredLayout {
-    Dense,
-    RowSparse(Buffer<u32>),
-}
-
-impl Stored {
-    /// A view in another shape with the same rows (or, dense, the same size).
-    pub(crate) fn view<'a>(&'a self, shape: &'a [usize]) -> View<'a> {
-        let values = self.values.as_slice();
-        match &self.layout {
-            StoredLayout::Dense => View::Dense(DenseView { shape, values }),
-            StoredLayout::RowSparse(rows) => View::RowSparse(RowSparseView { shape, rows, values }),
-        }
-    }
-
-    /// Bytes of values and row ids.
-    pub(crate) fn bytes(&self) -> usize {
-        let ids = match &self.layout {
-            StoredLayout::Dense => 0,
-            StoredLayout::RowSparse(rows) => size_of_val(&rows[..]),
-        };
-        ids + self.values.len() * self.values.dtype().size()
-    }
-
-    /// A copy as a tensor.
-    pub(crate) fn snapshot(&self) -> Tensor {
-        let layout = match &self.layout {
-            StoredLayout::Dense => Layout::Dense,
-            StoredLayout::RowSparse(rows) => Layout::RowSparse(rows.clone()),
-        };
-        Tensor::from_parts(self.shape.clone(), layout, copied(self.values.as_slice()))
-    }
-
-    /// Zeros, stored where this is.
-    pub(crate) fn zeros_like<T: Element>(&self) -> Stored {
-        // Zeroed pages come from the system untouched: only what is written takes memory.
-        let values = T::erase(vec![T::default(); self.values.len()].into());
-        Stored { shape: self.shape.clone(), layout: self.layout.clone(), values }
-    }
-
-    /// All stored values, to be written.
-    pub(crate) fn values_mut<T: Element>(&mut self) -> &mut [T] {
-        let len = self.values.len();
-        let values = T::unique_slice(&mut self.values);
-        assert_eq!(values.len(), len, "a parameter owns its memory alone");
-        values
-    }
-
-    /// Makes both store the same rows, where the storage is row-sparse: one of them may have been
-    /// replaced or used elsewhere.
-    pub(crate) fn match_rows<T: Element>(&mut self, other: &mut Stored) {
-        let (StoredLayout::RowSparse(own), StoredLayout::RowSparse(others)) =
-            (self.layout.clone(), other.layout.clone())
-        else {
-            return;
-        };
-        if own.is(&others) {
-            return;
-        }
-        if own != others {
-            self.insert_rows::<T>(&others);
-            other.insert_rows::<T>(&own);
-        }
-        // Shared from here on, so that the next comparison is of addresses.
-        self.layout = other.layout.clone();
-    }
-
-    /// Inserts all absent rows as zeros, where the storage is row-sparse.
-    pub(crate) fn insert_all_rows<T: Element>(&mut self) {
-        if let StoredLayout::RowSparse(_) = self.layout {
-            let all: Vec<u32> = (0..self.shape[0]).map(|row| row as u32).collect();
-            self.insert_rows::<T>(&all);
-        }
-    }
-
-    /// Where rows are stored; absent ones are inserted first, as zeros.
-    pub(crate) fn slots<'r, T: Element>(&mut self, ids: &'r [u32]) -> Cow<'r, [u32]> {
-        self.insert_rows::<T>(ids);
-        match &self.layout {
-            StoredLayout::Dense => Cow::Borrowed(ids),
-            StoredLayout::RowSparse(rows) => Cow::Owned(positions(ids, rows)),
-        }
-    }
-
-    /// Inserts absent rows as zeros, where the storage is row-sparse. Costs a copy of the stored rows
-    /// when there is something to insert, a search otherwise.
-    pub(crate) fn insert_rows<T: Element>(&mut self, ids: &[u32]) {
-        let StoredLayout::RowSparse(rows) = &self.layout else { return };
-        if !positions(ids, rows).contains(&u32::MAX) {
-            return;
-        }
-        let union = union_rows(&[rows, ids]);
-        let slots = positions(&union, rows);
-        let old = T::typed_slice(self.values.as_slice()).unwrap_or_default();
-        let k = row_len(&self.shape);
-        let mut values = vec![T::default(); union.len() * k];
-        gather_compact(&slots, old, k, &mut values);
-        self.values = T::erase(values.into());
-        self.layout = StoredLayout::RowSparse(union.into());
-    }
 }
 
 impl Parameter {
@@ -339,127 +223,8 @@ impl Parameter {
     }
 }
 
-/// Values in a `Vec` that no one else holds.
-fn unshared(values: Values) -> Values {
-    match values {
-        Values::F32(b) => Values::F32(b.into_vec().into()),
-        Values::F64(b) => Values::F64(b.into_vec().into()),
-        Values::I64(b) => Values::I64(b.into_vec().into()),
-    }
-}
-
-fn copied(slice: Slice<'_>) -> Values {
-    match slice {
-        Slice::F32(s) => Values::F32(s.to_vec().into()),
-        Slice::F64(s) => Values::F64(s.to_vec().into()),
-        Slice::I64(s) => Values::I64(s.to_vec().into()),
-    }
-}
-
 impl fmt::Debug for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parameter({:?}: {})", self.name(), self.ty())
-    }
-}
-
-/// An ordered, named collection of parameters; printing it gives a table.
-///
-/// ```
-/// use sparsetape::{Parameter, Params, Tensor};
-/// let w = Parameter::new("w", Tensor::full([4, 2], 0.5f32)?)?;
-/// let b = Parameter::new("b", Tensor::full([2], 0.0f32)?)?;
-/// let params = Params::new([&w, &b])?;
-/// assert_eq!(params.get("b").map(|p| p.same(&b)), Some(true));
-/// assert!(params.to_string().contains("(4, 2)"));
-/// # Ok::<(), sparsetape::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Params(Vec<Parameter>);
-
-impl Params {
-    /// A collection of handles, in this order.
-    ///
-    /// # Errors
-    /// [`ErrorKind::State`] if two different parameters have the same name. The same parameter
-    /// given twice (tied weights) counts once.
-    #[track_caller]
-    pub fn new<'a>(parameters: impl IntoIterator<Item = &'a Parameter>) -> Result<Params> {
-        let mut params = Params::default();
-        for parameter in parameters {
-            params.push(parameter)?;
-        }
-        Ok(params)
-    }
-
-    /// Adds a handle.
-    ///
-    /// # Errors
-    /// As [`Params::new`].
-    #[track_caller]
-    pub fn push(&mut self, parameter: &Parameter) -> Result<()> {
-        match self.get(parameter.name()) {
-            None => self.0.push(parameter.clone()),
-            Some(held) if held.same(parameter) => {}
-            Some(_) => {
-                let message = format!("two parameters are named {:?}", parameter.name());
-                return Err(Error::new(ErrorKind::State, message).operator("Params"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The parameter of this name.
-    pub fn get(&self, name: &str) -> Option<&Parameter> {
-        self.0.iter().find(|p| p.name() == name)
-    }
-
-    /// The parameters in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Parameter> {
-        self.0.iter()
-    }
-
-    /// Number of parameters.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Bytes that all values and row ids take now.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Busy`] while an update runs.
-    #[track_caller]
-    pub fn bytes(&self) -> Result<usize> {
-        let mut bytes = 0;
-        for parameter in self {
-            bytes += parameter.bytes()?;
-        }
-        Ok(bytes)
-    }
-}
-
-impl<'a> IntoIterator for &'a Params {
-    type Item = &'a Parameter;
-    type IntoIter = std::slice::Iter<'a, Parameter>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl fmt::Display for Params {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.iter().map(|p| p.name().len()).max().unwrap_or(0).max(4);
-        writeln!(f, "{:width$}  {:10}  {:5}  {:>14}  shape", "name", "storage", "dtype", "bytes")?;
-        for p in self {
-            let bytes = p.bytes().map_or_else(|_| "busy".to_owned(), |b| b.to_string());
-            let (stype, dtype, shape) = (p.stype(), p.dtype(), p.shape());
-            writeln!(f, "{:width$}  {stype:10}  {dtype:5}  {bytes:>14}  {shape}", p.name())?;
-        }
-        Ok(())
     }
 }

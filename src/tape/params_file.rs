@@ -12,7 +12,8 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView, View as Bytes};
 use serde::{Deserialize, Serialize};
 
-use super::parameter::{Parameter, Params};
+use super::parameter::Parameter;
+use super::params::Params;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Element, Shape, Slice, Stype, Tensor, View};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::op::{Op, OpRef};
+use super::dyn_op::OpRef;
+use super::op::Op;
 use crate::error::{Error, ErrorKind, Result};
 
 type Load = fn(serde_json::Value) -> Result<OpRef>;

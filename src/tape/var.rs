@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::Tape;
-use super::op::OpRef;
+use super::dyn_op::OpRef;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Element, Shape, Stype, Tensor, Type};
 
@@ -33,15 +33,10 @@ pub struct Var<'t> {
 }
 
 impl<'t> Var<'t> {
-    /// Records `op` on these operands; the first says which tape.
-    ///
-    /// This is how operators' methods are written, also outside this crate.
-    ///
-    /// # Panics
-    /// If there are no operands.
+    /// [`Tape::apply`] on the tape of the first operand.
     #[track_caller]
-    pub fn apply(op: impl Into<OpRef>, operands: &[Var<'t>]) -> Var<'t> {
-        operands[0].tape.apply(op.into(), operands, Location::caller())
+    pub(crate) fn apply(op: impl Into<OpRef>, operands: &[Var<'t>]) -> Var<'t> {
+        operands[0].tape.apply_at(op.into(), operands, Location::caller())
     }
 
     /// A variable of this tape that carries the error, or the earlier one of this variable.

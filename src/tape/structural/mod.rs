@@ -5,10 +5,12 @@ mod broadcast;
 mod cast;
 mod like;
 mod project;
+mod reduction;
 
 pub use accumulate::Accumulate;
-pub use broadcast::{Axes, BroadcastLike, Reduction, SumLike};
-pub(crate) use broadcast::{reduce, sum_mimic};
+pub use broadcast::{BroadcastLike, SumLike};
 pub use cast::{Cast, CastStorage};
 pub use like::{OnesLike, ZerosLike};
 pub use project::Project;
+pub use reduction::{Axes, Reduction};
+pub(crate) use reduction::{reduce, sum_mimic};

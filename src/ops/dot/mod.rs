@@ -1,21 +1,20 @@
 //! Matrix products.
 
+mod kernels;
+
 use ndarray::{ArrayD, Axis, Ix2};
 use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
-use crate::kernels::dense_csr::{Strided, dense_csr, dense_csr_t};
-use crate::kernels::gather::{gather_compact, gather_rows};
-use crate::kernels::gemm::gemm;
-use crate::kernels::merge::{intersect_rows, positions};
-use crate::kernels::{spgemm, spmm, transposed};
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, compose, unify_dims};
-use crate::tensor::cast::csr_ref;
-use crate::tensor::{CsrView, Real, RowSparseView, Stype, Tensor, View};
+use crate::tape::{PartialShape, Var, compose, unify_dims};
+use crate::tensor::{Stype, Tensor};
 
 use super::sampled_dot::SampledDot;
+use kernels::*;
+
+pub(super) use kernels::matrix;
 
 /// `dot`: the product of two matrices, each transposed or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -150,236 +149,6 @@ impl Vectors {
     fn result(&self) -> &'static [isize] {
         if self.a && self.b { &[] } else { &[-1] }
     }
-}
-
-/// A dense matrix, transposed or not.
-fn strided<'a, T: Real>(v: &View<'a>, transpose: bool) -> Result<Strided<'a, T>> {
-    Ok(matrix(v.typed()?, [v.shape()[0], v.shape()[1]], transpose))
-}
-
-pub(super) fn matrix<T>(values: &[T], [rows, cols]: [usize; 2], transpose: bool) -> Strided<'_, T> {
-    match transpose {
-        false => Strided { values, rows, cols, row_stride: cols, col_stride: 1 },
-        true => Strided { values, rows: cols, cols: rows, row_stride: 1, col_stride: cols },
-    }
-}
-
-fn dense<T: Real>(op: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = (strided::<T>(&ins[0], op.transpose_a)?, strided(&ins[1], op.transpose_b)?);
-    gemm(a, b, out.dense());
-    Ok(())
-}
-
-/// csr · dense.
-fn csr_dense<T: Real>(_: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let a = ins[0].csr()?;
-    spmm::csr_dense(
-        csr_ref(a, a.values.typed::<T>()?),
-        ins[1].typed()?,
-        out.shape()[1],
-        out.dense(),
-    );
-    Ok(())
-}
-
-/// For each distinct column of `x`, where that row of a row-sparse operand is; with the slots of the
-/// entries among them.
-fn row_slots<'a>(x: &CsrView<'a>, rows: &[u32], own: &'a mut Vec<u32>) -> &'a [u32] {
-    let columns = x.pattern.columns();
-    if columns.distinct[..] == *rows {
-        return &columns.slots;
-    }
-    let at = positions(&columns.distinct, rows);
-    own.extend(columns.slots.iter().map(|&slot| at[slot as usize]));
-    own
-}
-
-/// csr · row-sparse: only rows at the csr's columns are read.
-fn csr_rows<T: Real>(_: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = (ins[0].csr()?, ins[1].row_sparse()?);
-    let mut own = Vec::new();
-    let slots = row_slots(a, b.rows, &mut own);
-    let a = csr_ref(a, a.values.typed::<T>()?);
-    spmm::csr_compact(a, slots, b.values.typed()?, out.shape()[1], out.dense());
-    Ok(())
-}
-
-fn csr_csr<T: Real>(op: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = (ins[0].csr()?, ins[1].csr()?);
-    let (a, b) = (csr_ref(a, a.values.typed::<T>()?), csr_ref(b, b.values.typed::<T>()?));
-    out.set_csr(match (op.transpose_a, op.transpose_b) {
-        (false, false) => spgemm::csr_csr(a, b),
-        (true, false) => {
-            let (indptr, indices, values) = spgemm::transpose(a);
-            spgemm::csr_csr(owned(&indptr, &indices, &values, a.rows()), b)
-        }
-        (false, true) => {
-            let (indptr, indices, values) = spgemm::transpose(b);
-            spgemm::csr_csr(a, owned(&indptr, &indices, &values, b.rows()))
-        }
-        // aᵀ·bᵀ = (b·a)ᵀ
-        (true, true) => {
-            let (indptr, indices, values) = spgemm::csr_csr(b, a);
-            spgemm::transpose(owned(&indptr, &indices, &values, a.cols))
-        }
-    });
-    Ok(())
-}
-
-fn owned<'a, T>(
-    indptr: &'a [usize],
-    indices: &'a [u32],
-    values: &'a [T],
-    cols: usize,
-) -> crate::kernels::CsrRef<'a, T> {
-    crate::kernels::CsrRef { cols, indptr, indices, values }
-}
-
-/// csrᵀ · dense, merged into the columns that occur.
-fn csr_t_dense<T: Real>(op: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b, k) = (ins[0].csr()?, ins[1].typed::<T>()?, out.shape()[1]);
-    let entries = csr_ref(a, a.values.typed::<T>()?);
-    if op.dense {
-        transposed::csr_t_dense_full(entries, b, k, out.dense());
-        return Ok(());
-    }
-    let columns = a.pattern.columns();
-    transposed::csr_t_dense(entries, &columns.slots, b, k, out.rows(columns.distinct.clone())?);
-    Ok(())
-}
-
-/// csrᵀ · row-sparse: rows of the csr that the other does not store contribute nothing.
-fn csr_t_rows<T: Real>(_: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b, k) = (ins[0].csr()?, ins[1].row_sparse()?, out.shape()[1]);
-    let (entries, columns) = (csr_ref(a, a.values.typed::<T>()?), a.pattern.columns());
-    let sums = out.rows(columns.distinct.clone())?;
-    transposed::csr_t_rows(entries, &columns.slots, b.rows, b.values.typed()?, k, sums);
-    Ok(())
-}
-
-/// dense · csr, the dense one transposed or not.
-fn dense_times_csr<T: Real>(op: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = (strided::<T>(&ins[0], op.transpose_a)?, ins[1].csr()?);
-    let b = csr_ref(b, b.values.typed()?);
-    if op.transpose_b {
-        dense_csr_t(a, b, out.dense())
-    } else {
-        dense_csr(a, b, out.dense())
-    }
-    Ok(())
-}
-
-/// csr · denseᵀ = (dense · csrᵀ)ᵀ.
-fn csr_dense_t<T: Real>(_: &Dot, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
-    let (a, b) = (ins[0].csr()?, strided::<T>(&ins[1], false)?);
-    let (rows, cols) = (out.shape()[0], out.shape()[1]);
-    let mut turned = scratch.take::<T>(rows * cols);
-    dense_csr_t(b, csr_ref(a, a.values.typed()?), &mut turned);
-    turn(&turned, rows, cols, out.dense());
-    scratch.give(turned);
-    Ok(())
-}
-
-/// The transpose of a matrix of `cols` rows.
-fn turn<T: Real>(from: &[T], rows: usize, cols: usize, to: &mut [T]) {
-    for (i, row) in to.chunks_exact_mut(cols.max(1)).enumerate() {
-        row.iter_mut().enumerate().for_each(|(j, x)| *x = from[j * rows + i]);
-    }
-}
-
-/// csrᵀ · denseᵀ, merged into the columns that occur.
-fn csr_t_dense_t<T: Real>(
-    _: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    scratch: &mut Scratch,
-) -> Result<()> {
-    let (a, b, k) = (ins[0].csr()?, ins[1].typed::<T>()?, out.shape()[1]);
-    let (entries, columns) = (csr_ref(a, a.values.typed::<T>()?), a.pattern.columns());
-    let mut turned = scratch.take::<T>(b.len());
-    turn(b, entries.rows(), k, &mut turned);
-    let sums = out.rows(columns.distinct.clone())?;
-    transposed::csr_t_dense(entries, &columns.slots, &turned, k, sums);
-    scratch.give(turned);
-    Ok(())
-}
-
-/// denseᵀ · row-sparse: the sum over the rows that are stored.
-fn dense_t_rows<T: Real>(
-    _: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    scratch: &mut Scratch,
-) -> Result<()> {
-    let (a, b, k) = (ins[0].typed::<T>()?, ins[1].row_sparse()?, ins[0].shape()[1]);
-    let n = b.rows.len();
-    let mut left = scratch.take::<T>(n * k);
-    gather_rows(a, k, b.rows, &mut left);
-    let right = matrix(b.values.typed::<T>()?, [n, b.shape[1]], false);
-    gemm(matrix(&left, [n, k], true), right, out.dense());
-    scratch.give(left);
-    Ok(())
-}
-
-/// row-sparseᵀ · csr: the rows that are stored, times the same rows of the csr.
-fn rows_t_csr<T: Real>(_: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
-    let (held, entries) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
-    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-    for &row in a.rows.iter() {
-        let range = b.pattern.row_range(row as usize);
-        indices.extend_from_slice(&b.pattern.indices()[range.clone()]);
-        values.extend_from_slice(&entries[range]);
-        indptr.push(indices.len());
-    }
-    let stored = matrix(held, [a.rows.len(), a.shape[1]], true);
-    dense_csr(stored, owned(&indptr, &indices, &values, b.pattern.cols()), out.dense());
-    Ok(())
-}
-
-/// row-sparseᵀ · csrᵀ = (csr · row-sparse)ᵀ.
-fn rows_t_csr_t<T: Real>(
-    _: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    scratch: &mut Scratch,
-) -> Result<()> {
-    let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
-    let (rows, cols) = (out.shape()[0], out.shape()[1]);
-    let mut own = Vec::new();
-    let slots = row_slots(b, a.rows, &mut own);
-    let mut turned = scratch.take::<T>(rows * cols);
-    let b = csr_ref(b, b.values.typed::<T>()?);
-    spmm::csr_compact(b, slots, a.values.typed()?, rows, &mut turned);
-    turn(&turned, rows, cols, out.dense());
-    scratch.give(turned);
-    Ok(())
-}
-
-/// row-sparse · dense, the dense one transposed or not: rows stay.
-fn rows_dense<T: Real>(op: &Dot, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = (ins[0].row_sparse()?, strided::<T>(&ins[1], op.transpose_b)?);
-    let stored = matrix(a.values.typed::<T>()?, [a.rows.len(), a.shape[1]], false);
-    gemm(stored, b, out.rows(a.rows.clone())?);
-    Ok(())
-}
-
-/// row-sparseᵀ · row-sparse: the sum over the rows that both store.
-fn rows_t_rows<T: Real>(_: &Dot, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
-    let (a, b) = (ins[0].row_sparse()?, ins[1].row_sparse()?);
-    let common = intersect_rows(&[a.rows, b.rows]);
-    let gather = |v: &RowSparseView, scratch: &mut Scratch| -> Result<Vec<T>> {
-        let mut rows = scratch.take::<T>(common.len() * v.shape[1]);
-        let slots = positions(&common, v.rows);
-        gather_compact(&slots, v.values.typed()?, v.shape[1], &mut rows);
-        Ok(rows)
-    };
-    let (left, right) = (gather(a, scratch)?, gather(b, scratch)?);
-    let (n, sums) = (common.len(), out.dense::<T>());
-    gemm(matrix(&left, [n, a.shape[1]], true), matrix(&right, [n, b.shape[1]], false), sums);
-    scratch.give(left);
-    scratch.give(right);
-    Ok(())
 }
 
 impl Op for Dot {

@@ -1,0 +1,147 @@
+//! Operators as tapes hold them: the object-safe twin of [`Op`], and handles to it.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::memory::{Out, Scratch};
+use super::op::{Grads, Op, Read};
+use super::refine::PartialShape;
+use super::var::Var;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::{DType, Stype, View};
+
+/// The object-safe twin of [`Op`]: what tapes hold.
+pub trait DynOp: Debug + Send + Sync {
+    /// See [`Op::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Op::label`].
+    fn label(&self) -> Cow<'_, str>;
+    /// See [`Op::refine`].
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()>;
+    /// See [`Op::dtype`].
+    fn dtype(&self, ins: &[DType]) -> Result<DType>;
+    /// Whether any row takes `n` operands.
+    fn takes(&self, n: usize) -> bool;
+    /// The index and result type of the row for these storage types.
+    fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)>;
+    /// All rows that take `n` operands, as storage types in and out.
+    fn rows(&self, n: usize) -> Vec<(SmallVec<[Stype; 4]>, Stype)>;
+    /// Runs the kernel of a row.
+    fn run(
+        &self,
+        row: usize,
+        dtype: DType,
+        ins: &[View<'_>],
+        out: &mut Out<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()>;
+    /// See [`Op::reads`].
+    fn reads(&self, i: usize) -> Read;
+    /// See [`Op::vjp`].
+    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
+    /// The operator's fields.
+    fn to_json(&self) -> Result<serde_json::Value>;
+}
+
+impl<O: Op> DynOp for O {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn label(&self) -> Cow<'_, str> {
+        Op::label(self)
+    }
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+        Op::refine(self, ins, out)
+    }
+
+    fn dtype(&self, ins: &[DType]) -> Result<DType> {
+        Op::dtype(self, ins)
+    }
+
+    fn takes(&self, n: usize) -> bool {
+        self.cases().iter().any(|case| case.ins.takes(n))
+    }
+
+    fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)> {
+        let cases = self.cases();
+        let row = cases.iter().position(|case| case.ins.matches(ins))?;
+        Some((row, cases[row].out))
+    }
+
+    fn rows(&self, n: usize) -> Vec<(SmallVec<[Stype; 4]>, Stype)> {
+        let fitting = self.cases().iter().filter(|case| case.ins.takes(n));
+        fitting.map(|case| ((0..n).map(|i| case.ins.get(i)).collect(), case.out)).collect()
+    }
+
+    fn run(
+        &self,
+        row: usize,
+        dtype: DType,
+        ins: &[View<'_>],
+        out: &mut Out<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        match self.cases()[row].run.get(dtype) {
+            Some(kernel) => kernel(self, ins, out, scratch),
+            None => Err(Error::new(ErrorKind::DType, format!("does not take {dtype}"))),
+        }
+    }
+
+    fn reads(&self, i: usize) -> Read {
+        Op::reads(self, i)
+    }
+
+    fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        Op::vjp(self, x, y, dy, grads)
+    }
+
+    fn to_json(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self).map_err(|e| {
+            Error::new(ErrorKind::Parse, "cannot write the operator's fields").caused_by(e)
+        })
+    }
+}
+
+/// A handle to an operator on a tape. Operators without fields take no memory.
+#[derive(Clone, Debug)]
+pub struct OpRef(Handle);
+
+#[derive(Clone, Debug)]
+enum Handle {
+    Static(&'static dyn DynOp),
+    Shared(Arc<dyn DynOp>),
+}
+
+impl OpRef {
+    /// A handle to an operator that lives forever.
+    pub fn from_static(op: &'static impl Op) -> Self {
+        OpRef(Handle::Static(op))
+    }
+}
+
+impl<O: Op> From<O> for OpRef {
+    fn from(op: O) -> Self {
+        if size_of::<O>() == 0 {
+            // A box of a zero-sized type owns no memory: leaking it leaks nothing.
+            return OpRef(Handle::Static(Box::leak(Box::new(op))));
+        }
+        OpRef(Handle::Shared(Arc::new(op)))
+    }
+}
+
+impl Deref for OpRef {
+    type Target = dyn DynOp;
+
+    fn deref(&self) -> &Self::Target {
+        match &self.0 {
+            Handle::Static(op) => *op,
+            Handle::Shared(op) => &**op,
+        }
+    }
+}
