@@ -6,7 +6,7 @@ use super::heads;
 use super::places::{Entries, weights};
 use super::report::Report;
 use crate::error::{ErrorKind, Result};
-use crate::ops::{Project, ZerosLike};
+use crate::tape::structural::{Project, ZerosLike};
 use crate::tape::{Cotangent, Fallback, Gradient, Op, Recorded, Tape, Var};
 use crate::tensor::{DType, Tensor};
 
