@@ -74,68 +74,47 @@ fn samples<O: Clone>(op: O) -> Vec<Sample<O>> {
     ]
 }
 
-impl Op for OnesLike {
-    const NAME: &'static str = "ones_like";
+/// Both read nothing but where values are, and depend on none.
+macro_rules! constants {
+    ($($op:ident $name:literal $kernel:ident $value:literal;)*) => {
+        $(
+            impl Op for $op {
+                const NAME: &'static str = $name;
 
-    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        ins[0].unify(out)
-    }
+                fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+                    ins[0].unify(out)
+                }
 
-    fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<OnesLike>; 3] = [
-            case!([Default] => Default, ones),
-            case!([Csr] => Csr, ones),
-            case!([RowSparse] => RowSparse, ones),
-        ];
-        &CASES
-    }
+                fn cases(&self) -> &'static [Case<Self>] {
+                    static CASES: [Case<$op>; 3] = [
+                        case!([Default] => Default, $kernel),
+                        case!([Csr] => Csr, $kernel),
+                        case!([RowSparse] => RowSparse, $kernel),
+                    ];
+                    &CASES
+                }
 
-    fn reads(&self, _: usize) -> Read {
-        Read::Pattern
-    }
+                fn reads(&self, _: usize) -> Read {
+                    Read::Pattern
+                }
 
-    fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, _: Var<'t>, grads: &mut Grads<'t>) {
-        grads.zero(0);
-    }
+                fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, _: Var<'t>, grads: &mut Grads<'t>) {
+                    grads.zero(0);
+                }
 
-    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
-        ins[0].mapv(|_| 1.0)
-    }
+                fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
+                    ins[0].mapv(|_| $value)
+                }
 
-    fn samples() -> Vec<Sample<Self>> {
-        samples(OnesLike)
-    }
+                fn samples() -> Vec<Sample<Self>> {
+                    samples($op)
+                }
+            }
+        )*
+    };
 }
 
-impl Op for ZerosLike {
-    const NAME: &'static str = "zeros_like";
-
-    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        ins[0].unify(out)
-    }
-
-    fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<ZerosLike>; 3] = [
-            case!([Default] => Default, zeros),
-            case!([Csr] => Csr, zeros),
-            case!([RowSparse] => RowSparse, zeros),
-        ];
-        &CASES
-    }
-
-    fn reads(&self, _: usize) -> Read {
-        Read::Pattern
-    }
-
-    fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, _: Var<'t>, grads: &mut Grads<'t>) {
-        grads.zero(0);
-    }
-
-    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
-        ins[0].mapv(|_| 0.0)
-    }
-
-    fn samples() -> Vec<Sample<Self>> {
-        samples(ZerosLike)
-    }
+constants! {
+    OnesLike "ones_like" ones 1.0;
+    ZerosLike "zeros_like" zeros 0.0;
 }
