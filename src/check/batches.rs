@@ -4,7 +4,7 @@ use super::backward;
 use super::check_op::{Checked, Trial, fault};
 use super::forward::{against_definition, definition, result};
 use super::places::doubled;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Op;
 use crate::tensor::{DType, Tensor};
 
@@ -34,7 +34,11 @@ fn doubled_batch<O: Op>(trial: &Trial<O>, batch: &[usize], y: &Tensor) -> Result
         dense[i] = doubled(&dense[i])?;
     }
     let Some(inputs) = trial.stored(&dense) else { return Ok(false) };
-    let Ok(twice) = result(trial, &inputs) else { return Ok(false) };
+    let twice = match result(trial, &inputs) {
+        Ok(twice) => twice,
+        Err(error) if does_not_suit(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
     against_definition(trial, &inputs, &twice)?;
     if trial.dtype == DType::F64 {
         backward::same_recording(trial, &inputs)?;
@@ -52,6 +56,11 @@ fn doubled_batch<O: Op>(trial: &Trial<O>, batch: &[usize], y: &Tensor) -> Result
     Ok(true)
 }
 
+/// Shapes that must agree with what was not cut or doubled, or ids that name rows cut off.
+fn does_not_suit(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Shape | ErrorKind::Index)
+}
+
 /// Each row alone gives its row of the batch, where that is so by definition.
 fn single_rows<O: Op>(trial: &Trial<O>, batch: &[usize], n: usize, y: &Tensor) -> Result<usize> {
     let mut compared = 0;
@@ -64,7 +73,11 @@ fn single_rows<O: Op>(trial: &Trial<O>, batch: &[usize], n: usize, y: &Tensor) -
         for &i in batch {
             inputs[i] = inputs[i].rows_window(row, row + 1)?;
         }
-        let Ok(alone) = result(trial, &inputs) else { continue };
+        let alone = match result(trial, &inputs) {
+            Ok(alone) => alone,
+            Err(error) if does_not_suit(&error) => continue,
+            Err(error) => return Err(error),
+        };
         let wanted = y.rows_window(row, row + 1)?;
         let by_definition = definition(trial, &inputs)?;
         let slice = whole.slice_axis(ndarray::Axis(0), ndarray::Slice::from(row..row + 1));

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{backward, batches, forward, refusals, unread};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tape::Gradient;
 use crate::tape::{Case, Op, OpRef, PartialShape, Sample};
 use crate::tensor::{DType, Shape, Stype, Tensor};
 
@@ -115,6 +116,16 @@ pub fn check_op<O: Op>() -> Result<Checked> {
     if checked.compared == 0 {
         faults
             .push("nothing was compared: there is no good sample, or all results are empty".into());
+    }
+    let differentiable = |sample: &Sample<O>| {
+        let stated = !matches!(sample.op.gradient(), Gradient::Stated { function: None, .. });
+        stated && sample.error.is_none() && sample.inputs.iter().any(|x| x.dtype().is_float())
+    };
+    if checked.gradients + checked.kinks == 0 && O::samples().iter().any(differentiable) {
+        let none = "no gradient was compared: state that there is none, or add samples";
+        if checked.not_differentiable == 0 {
+            faults.push(none.into());
+        }
     }
     if faults.is_empty() {
         return Ok(checked);

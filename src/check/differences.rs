@@ -86,7 +86,11 @@ impl Slopes {
         let [l, r] = self.outer;
         let slack = 10.0 * margin + 0.01 * l.abs().max(r.abs());
         let between = stated >= l.min(r) - slack && stated <= l.max(r) + slack;
-        let fits = between || error <= 1.0 || !stated.is_finite();
+        // Between slopes that are finite and differ there is no room for NaN or infinity; where they
+        // steepen without end there is.
+        let widest = l.abs().max(r.abs());
+        let steepens = !widest.is_finite() || self.central.abs() > 2.0 * widest;
+        let fits = between || error <= 1.0 || (steepens && !stated.is_finite());
         (if fits { Verdict::Kink } else { Verdict::Differ }, error)
     }
 

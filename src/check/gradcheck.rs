@@ -1,14 +1,16 @@
 //! Gradients against finite differences.
 
+use std::collections::BTreeSet;
 use std::panic::Location;
 
 use super::differences::{Slopes, Tolerance, Verdict};
 use super::places::{Entries, Place, Sum, add_entries, entries, mix, moved, weights};
 use super::report::{Entry, Report};
+use super::unread::rows_named_by;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, Tape, Var};
 use crate::tensor::approx::index_of;
-use crate::tensor::{DType, Stype, Tensor};
+use crate::tensor::{DType, Stype, Tensor, row_len};
 
 /// A function under test, without its type.
 pub(super) type Function<'a> = &'a dyn for<'t> Fn(&'t Tape, &[Var<'t>]) -> Var<'t>;
@@ -115,7 +117,7 @@ impl GradCheck {
     ///
     /// # Errors
     /// [`ErrorKind::Check`] listing the worst entries that differ, or saying that there was nothing
-    /// to compare; what `f` and its backward pass return, for example
+    /// to compare; [`ErrorKind::Value`] for an order that is neither 1 nor 2; what `f` and its backward pass return, for example
     /// [`ErrorKind::NotDifferentiable`].
     #[track_caller]
     pub fn run<F>(&self, inputs: &[Tensor], f: F) -> Result<Report>
@@ -123,6 +125,10 @@ impl GradCheck {
         F: for<'t> Fn(&'t Tape, &[Var<'t>]) -> Var<'t>,
     {
         let at = Location::caller();
+        if !(1..=2).contains(&self.order) {
+            let message = format!("the order is 1 or 2, not {}", self.order);
+            return Err(Error::new(ErrorKind::Value, message).operator("gradcheck").at(at));
+        }
         let report = self.compare(inputs, &f, &f)?;
         let fault =
             |message| Err(Error::new(ErrorKind::Check, message).operator("gradcheck").at(at));
@@ -176,6 +182,7 @@ impl GradCheck {
         let leaves = leaves(&tape, inputs);
         let y = f(&tape, &leaves);
         let y_value = y.value()?;
+        let addressed = addressed(&tape, &leaves)?;
         let head = weights(self.seed, &y_value);
         let dy = tape.variable(head.clone());
         let mut wanted = floats(&leaves)?;
@@ -187,7 +194,8 @@ impl GradCheck {
             second_heads: Vec::new(),
             second: Vec::new(),
             narrow: false,
-            masked: [false; 2],
+            masked: [!all_finite(&y_value), false],
+            addressed,
             recording: Vec::new(),
         };
         if self.order > 1 {
@@ -196,7 +204,7 @@ impl GradCheck {
             pass.second = vec![Entries::new(); with_head.len()];
             for (i, dx) in dx.into_iter().enumerate() {
                 let value = dx.value()?;
-                let weights = weights(mix(self.seed + 1 + i as u64), &value);
+                let weights = weights(mix(self.seed.wrapping_add(1 + i as u64)), &value);
                 pass.masked[1] |= !all_finite(&value);
                 let ddx = tape.grad_with(dx, tape.constant(weights.clone()), &wanted)?;
                 let found = spread(&with_head, ddx.iter().map(|ddx| ddx.value()))?;
@@ -235,7 +243,8 @@ impl GradCheck {
         let step = self.epsilon.unwrap_or(if narrow { 1.0 / 32.0 } else { 1e-4 });
         for (input, x) in inputs.iter().enumerate().filter(|(_, x)| x.dtype().is_float()) {
             let held = entries(x);
-            for place in self.places(input, x, &held, &stated[input]) {
+            let addressed = pass.addressed.get(input).map_or(&[][..], |rows| rows);
+            for place in self.places(input, x, &held, &stated[input], addressed) {
                 let h = step * held.get(&place).map_or(1.0, |x| x.abs().max(1.0));
                 let at = |by: f64| {
                     let mut moving = inputs.to_vec();
@@ -267,11 +276,21 @@ impl GradCheck {
     }
 
     /// The places to be checked: the cotangent space, or a sample of it.
-    fn places(&self, input: usize, x: &Tensor, held: &Entries, stated: &Entries) -> Vec<Place> {
-        let mut places: Vec<Place> = held.keys().copied().collect();
+    fn places(
+        &self,
+        input: usize,
+        x: &Tensor,
+        held: &Entries,
+        stated: &Entries,
+        addressed: &[usize],
+    ) -> Vec<Place> {
+        let mut places: BTreeSet<Place> = held.keys().copied().collect();
         if x.stype() == Stype::RowSparse {
-            places.extend(stated.keys().filter(|place| !held.contains_key(place)));
+            let row = |&row: &usize| (0..row_len(x.shape())).map(move |at| (row, at));
+            places.extend(addressed.iter().flat_map(row));
+            places.extend(stated.keys());
         }
+        let mut places: Vec<Place> = places.into_iter().collect();
         if places.len() > self.entries {
             let salt = mix(self.seed ^ ((input as u64) << 32));
             places.sort_by_key(|&(row, at)| mix(salt ^ mix(row as u64) ^ at as u64));
@@ -280,6 +299,21 @@ impl GradCheck {
         }
         places
     }
+}
+
+/// By input: the rows that the recording addressed, beyond those that are stored.
+fn addressed(tape: &Tape, leaves: &[Var<'_>]) -> Result<Vec<Vec<usize>>> {
+    let rows = |leaf: &Var<'_>| -> Result<Vec<usize>> {
+        if leaf.stype()? != Stype::RowSparse {
+            return Ok(Vec::new());
+        }
+        let naming = tape.row_names(*leaf);
+        let mut rows: Vec<usize> = naming.iter().filter_map(rows_named_by).flatten().collect();
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows)
+    };
+    leaves.iter().map(rows).collect()
 }
 
 /// What one recording holds.
@@ -292,6 +326,8 @@ pub(super) struct Pass {
     pub second_heads: Vec<Tensor>,
     /// Gradients of second order by input, the head after the last.
     pub second: Vec<Entries>,
+    /// Rows of row-sparse inputs that products and look-ups addressed.
+    addressed: Vec<Vec<usize>>,
     /// Whether `f32` values arise.
     pub narrow: bool,
     /// Whether an element that is not finite was left out: its NaN (0 · ∞) says nothing.

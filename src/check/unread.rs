@@ -32,7 +32,7 @@ fn spoiled(reads: Read, x: &Tensor, inputs: &[Tensor]) -> Option<Tensor> {
 }
 
 /// Distinct columns of a csr matrix, or ids; anything else names all rows.
-fn rows_named_by(x: &Tensor) -> Option<Vec<usize>> {
+pub(super) fn rows_named_by(x: &Tensor) -> Option<Vec<usize>> {
     if let Some(pattern) = x.pattern() {
         return Some(pattern.columns().distinct.iter().map(|&c| c as usize).collect());
     }

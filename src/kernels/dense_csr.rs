@@ -46,7 +46,7 @@ impl<'a, T: Number> Strided<'a, T> {
 
 /// `out = a · b`, row-major `a.rows × b.cols`.
 pub(crate) fn dense_csr<T: Real>(a: Strided<T>, b: CsrRef<T>, out: &mut [T]) {
-    debug_assert_eq!(out.len(), a.rows * b.cols);
+    assert_eq!(out.len(), a.rows * b.cols);
     by_blocks(a, b.cols, b.indices.len() + b.cols, out, |block, n, out| {
         transposed::csr_t_dense_full(b, block, n, out);
     });
@@ -54,7 +54,7 @@ pub(crate) fn dense_csr<T: Real>(a: Strided<T>, b: CsrRef<T>, out: &mut [T]) {
 
 /// `out = a · bᵀ`, row-major `a.rows × b.rows()`.
 pub(crate) fn dense_csr_t<T: Real>(a: Strided<T>, b: CsrRef<T>, out: &mut [T]) {
-    debug_assert_eq!(out.len(), a.rows * b.rows());
+    assert_eq!(out.len(), a.rows * b.rows());
     let cost = b.indices.len() + b.rows();
     if a.col_stride == 1 && b.indices.len() < a.cols {
         return for_each_part(out, b.rows(), cost, |first, out| {

@@ -25,7 +25,7 @@ pub(crate) fn gather_compact<T: Number>(slots: &[u32], values: &[T], k: usize, o
 }
 
 fn gather<T: Number, const HOLES: bool>(table: &[T], k: usize, ids: &[u32], out: &mut [T]) {
-    debug_assert_eq!(out.len(), ids.len() * k);
+    assert_eq!(out.len(), ids.len() * k);
     for_each_part(out, k, 2 + k / 4, |first, out| {
         for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
             let first = first + n * BLOCK;
@@ -78,7 +78,7 @@ impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOL
 
 /// Sums row `n` of `values` into row `slots[n]` of `out`, in ascending order of `n`, from 0 on.
 pub(crate) fn scatter_add_compact<T: Number>(slots: &[u32], values: &[T], k: usize, out: &mut [T]) {
-    debug_assert_eq!(values.len(), slots.len() * k);
+    assert_eq!(values.len(), slots.len() * k);
     out.fill(T::default());
     each_width!(k, at, C => {
         let out = &mut *out;

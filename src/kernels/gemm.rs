@@ -35,7 +35,7 @@ fn times_vector<T: Real>(a: Strided<T>, b: Strided<T>, out: &mut [T]) {
 }
 
 fn block<T: Real>(a: Strided<T>, b: Strided<T>, out: &mut [T]) {
-    debug_assert!(a.is_within_bounds() && b.is_within_bounds());
+    assert!(a.is_within_bounds() && b.is_within_bounds());
     let (m, k, n) = (a.rows, a.cols, b.cols);
     let a_strides = (a.row_stride as isize, a.col_stride as isize);
     let b_strides = (b.row_stride as isize, b.col_stride as isize);

@@ -137,7 +137,7 @@ mod avx512 {
         for n in occupied(words) {
             let bits = words[n as usize] as u32;
             words[n as usize] |= (len as u64) << 32;
-            let first = _mm512_add_epi32(_mm512_set1_epi32(32 * n as i32), lanes);
+            let first = _mm512_add_epi32(_mm512_set1_epi32((32 * n) as i32), lanes);
             let second = _mm512_add_epi32(first, _mm512_set1_epi32(16));
             let (low, high) = (bits as u16, (bits >> 16) as u16);
             for (mask, ids) in [(low, first), (high, second)] {

@@ -109,7 +109,7 @@ fn leaf_sum<T: Number, const L: usize>(x: &[T]) -> T {
 
 /// `out[o, i] = Σₐ x[o, a, i]` for a row-major `outer × axis × inner` array.
 pub(crate) fn sum_axis<T: Number>(x: &[T], outer: usize, axis: usize, inner: usize, out: &mut [T]) {
-    debug_assert!(x.len() == outer * axis * inner && out.len() == outer * inner);
+    assert!(x.len() == outer * axis * inner && out.len() == outer * inner);
     if inner == 1 {
         return for_each_part(out, 1, axis / 8 + 4, |first, out| {
             vectorized(Rows { x: &x[first * axis..], len: axis, out });

@@ -40,7 +40,7 @@ pub(crate) fn sampled_dot<T: Real>(
     b: RowsRef<T>,
     out: &mut [T],
 ) {
-    debug_assert_eq!(out.len(), indices.len());
+    assert_eq!(out.len(), indices.len());
     let rows: Vec<u32> = (0..indptr.len() - 1).map(|row| row as u32).collect();
     let (a_at, b_at) = (row_positions(a, &rows), entry_positions(b, indices));
     let pairs = Pairs { indptr, a_at: &a_at, b_at: &b_at };

@@ -94,6 +94,8 @@ impl<T: Real> Accumulator<T> {
 
 fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
     let mut sums = Accumulator::new(b.cols);
+    // No more entries than places, however many products meet in one.
+    let most = most.min(rows.len().saturating_mul(b.cols));
     let mut lengths = Vec::with_capacity(rows.len());
     let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
     for i in rows {

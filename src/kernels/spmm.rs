@@ -19,7 +19,7 @@ const BLOCK: usize = 16;
 
 /// `out = a · b` for a dense `b` with rows of length `k`.
 pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T]) {
-    debug_assert_eq!(b.len(), a.cols * k);
+    assert_eq!(b.len(), a.cols * k);
     product::<T, false>(a, a.indices, b, k, out);
 }
 
@@ -54,8 +54,8 @@ fn product<T: Real, const HOLES: bool>(
     k: usize,
     out: &mut [T],
 ) {
-    debug_assert_eq!(ids.len(), a.values.len());
-    debug_assert_eq!(out.len(), a.rows() * k);
+    assert_eq!(ids.len(), a.values.len());
+    assert_eq!(out.len(), a.rows() * k);
     let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
     for_each_part(out, k, cost, |first, out| {
         for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {

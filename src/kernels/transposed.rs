@@ -16,7 +16,7 @@ const LEAST_SHARED: usize = 128;
 
 /// `out = aᵀ · b`, where the column of entry `e` is row `slots[e]` of `out`.
 pub(crate) fn csr_t_dense<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usize, out: &mut [T]) {
-    debug_assert_eq!(b.len(), a.rows() * k);
+    assert_eq!(b.len(), a.rows() * k);
     scatter(a, slots, None, b, k, out);
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn csr_t_rows<T: Real>(
     k: usize,
     out: &mut [T],
 ) {
-    debug_assert_eq!(b.len(), b_rows.len() * k);
+    assert_eq!(b.len(), b_rows.len() * k);
     scatter(a, slots, Some(b_rows), b, k, out);
 }
 
@@ -46,7 +46,7 @@ fn scatter<T: Real>(
     k: usize,
     out: &mut [T],
 ) {
-    debug_assert_eq!(slots.len(), a.values.len());
+    assert_eq!(slots.len(), a.values.len());
     let cost = if k * size_of::<T>() < LEAST_SHARED { 0 } else { 1 + k / 8 };
     for_each_slot_part(out, k, slots, cost, |part, out| {
         out.fill(T::zero());

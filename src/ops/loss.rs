@@ -4,12 +4,12 @@ use std::sync::LazyLock;
 
 use super::map::expr::Expr;
 use super::map::{Map, Named};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::{Binary, Unary};
 use crate::tape::OpRef;
 use crate::tape::op::Sample;
 use crate::tape::{Var, compose};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Tensor, Type};
 
 /// What becomes of the losses of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +71,11 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn softmax_cross_entropy(self, labels: Var<'t>, reduction: LossReduction) -> Var<'t> {
+        if let (Ok(z), Ok(y)) = (self.ty(), labels.ty())
+            && let Some(error) = misfit(&z, &y)
+        {
+            return self.poisoned(error);
+        }
         let log_p = self.log_softmax();
         let losses = match labels.dtype() {
             Ok(DType::I64) => log_p.pick(labels).neg(),
@@ -112,6 +117,22 @@ impl<'t> Var<'t> {
     pub fn l2_loss(self, labels: Var<'t>, reduction: LossReduction) -> Var<'t> {
         reduction.of(Var::apply(OpRef::from_static(L2.equal()), &[self, labels]))
     }
+}
+
+/// Class ids have one axis less than the logits, probabilities the same shape.
+#[track_caller]
+fn misfit(logits: &Type, labels: &Type) -> Option<Error> {
+    let fits = match labels.dtype {
+        DType::I64 => logits.shape.len() == 2 && labels.shape[..] == logits.shape[..1],
+        _ => labels.shape == logits.shape,
+    };
+    let (rows, shape) = (logits.shape.first().copied().unwrap_or(0), &logits.shape);
+    let message = format!(
+        "labels are class ids, i64 of shape ({rows},), or class probabilities of shape {shape}; \
+         `cast` turns numbers into ids"
+    );
+    let error = Error::new(ErrorKind::Shape, message).operator("softmax_cross_entropy");
+    (!fits).then(|| error.operands([logits, labels]))
 }
 
 impl Tensor {

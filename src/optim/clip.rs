@@ -1,5 +1,7 @@
 //! Clipping by the norm of all gradients together.
 
+use std::panic::Location;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Gradients, Params};
 use crate::tensor::{Element, Slice, Tensor};
@@ -25,7 +27,8 @@ use crate::tensor::{Element, Slice, Tensor};
 /// infinite or NaN, which no scaling mends.
 #[track_caller]
 pub fn clip_global_norm(params: &Params, gradients: &mut Gradients, max_norm: f64) -> Result<f64> {
-    let fault = |kind, message| Err(Error::new(kind, message).operator("clip_global_norm"));
+    let at = Location::caller();
+    let fault = |kind, message| Err(Error::new(kind, message).operator("clip_global_norm").at(at));
     if max_norm.is_nan() || max_norm <= 0.0 {
         return fault(ErrorKind::Value, format!("the greatest norm is {max_norm}"));
     }

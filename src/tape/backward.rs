@@ -30,7 +30,8 @@ impl<'t> Var<'t> {
     ///
     /// # Errors
     /// The first error on the way here; [`ErrorKind::Shape`] unless there is exactly one element;
-    /// [`ErrorKind::NotDifferentiable`] naming the operator and line without a derivative.
+    /// [`ErrorKind::NotDifferentiable`] naming the operator and line without a derivative, or if
+    /// nothing upstream wants a gradient.
     #[track_caller]
     pub fn backward(self) -> Result<Gradients> {
         let mut gradients = Gradients::default();
@@ -150,7 +151,8 @@ impl Tape {
         gradients: &mut Gradients,
         at: &'static Location<'static>,
     ) -> Result<()> {
-        let y = y.ok()?;
+        self.check_own(&[y], at)?;
+        self.check_wants_gradient(y.ok()?, at).map_err(|e| e.at(at))?;
         let start = self.len();
         let result = self.no_grad(|| {
             let dy = match dy {
@@ -297,6 +299,7 @@ impl Tape {
         addressed: Addressed,
         at: &'static Location<'static>,
     ) -> Result<Var<'t>> {
+        let by_rows = self.type_of(x).stype == Stype::RowSparse;
         let outside = match self.type_of(x).stype {
             Stype::Default => false,
             Stype::Csr => true,
@@ -304,7 +307,15 @@ impl Tape {
                 addressed == Addressed::None || self.type_of(dx).stype != Stype::RowSparse
             }
         };
-        if outside { self.apply_at(Project.into(), &[dx, x], at).ok() } else { Ok(dx) }
+        let by_entries = self.type_of(dx).stype == Stype::Csr;
+        match outside {
+            false => Ok(dx),
+            // A csr cotangent of addressed rows: those that hold an entry.
+            true if by_rows && by_entries && addressed == Addressed::Beyond => {
+                self.apply_at(CastStorage::to(Stype::RowSparse).into(), &[dx], at).ok()
+            }
+            true => self.apply_at(Project.into(), &[dx, x], at).ok(),
+        }
     }
 
     fn in_grad_stype<'t>(

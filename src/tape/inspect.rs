@@ -5,10 +5,10 @@ use std::panic::Location;
 use smallvec::SmallVec;
 
 use super::dyn_op::OpRef;
-use super::op::{Cotangent, Grads};
-use super::{Tape, Var};
+use super::op::{Cotangent, Grads, Read};
+use super::{Tape, Value, Var};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::Type;
+use crate::tensor::{Tensor, Type};
 
 /// One recorded value.
 pub(crate) struct Recorded {
@@ -30,6 +30,22 @@ impl Tape {
             at: n.at,
         };
         recording.nodes.iter().map(node).collect()
+    }
+
+    /// The values that name the rows of this leaf that operators read.
+    pub(crate) fn row_names(&self, leaf: Var<'_>) -> Vec<Tensor> {
+        let recording = self.recording.borrow();
+        let mut naming = Vec::new();
+        for node in &recording.nodes {
+            let Some(op) = &node.op else { continue };
+            for (i, _) in node.ins.iter().enumerate().filter(|(_, id)| **id == leaf.id) {
+                let Read::RowsOf(j) = op.reads(i) else { continue };
+                if let Value::Tensor(names) = &recording.nodes[node.ins[j] as usize].value {
+                    naming.push(names.clone());
+                }
+            }
+        }
+        naming
     }
 
     /// What the backward rule of `y` answers for the operands that `want` names.

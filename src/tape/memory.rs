@@ -172,7 +172,8 @@ impl<'a> Out<'a> {
     pub fn rows<T: Element>(&mut self, rows: impl Into<Buffer<u32>>) -> Result<&mut [T]> {
         let rows = rows.into();
         let sorted = rows.windows(2).all(|w| w[0] < w[1]);
-        let bounded = rows.last().is_none_or(|&r| (r as usize) < self.shape[0]);
+        let bound = self.shape.first().copied().unwrap_or(0);
+        let bounded = rows.last().is_none_or(|&r| (r as usize) < bound);
         if self.shape.is_empty() || !sorted || !bounded {
             let message =
                 format!("rows of a result of shape {} out of order or bounds", self.shape);

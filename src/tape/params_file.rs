@@ -1,8 +1,9 @@
 //! Parameters in a file.
 //!
 //! A safetensors file: a dense parameter is the tensor of its name; a row-sparse one is the tensors
-//! `name.rows` (u32) and `name.values`. The entry `sparsetape.params` of the file's string map holds
-//! names, storage types and shapes as JSON, with a version; all other entries are the caller's.
+//! `name.rows` (u32) and `name.values`. The only entry of the file's string map, `sparsetape.params`,
+//! holds a version, names, storage types, shapes and the caller's notes as JSON: one entry, because
+//! the order of several is not fixed, and the same parameters shall give the same file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -24,6 +25,7 @@ const VERSION: u32 = 1;
 struct Index {
     version: u32,
     params: Vec<Entry>,
+    notes: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -34,8 +36,8 @@ struct Entry {
 }
 
 impl Params {
-    /// Writes all parameters to one file that any safetensors reader can open, with a string map of
-    /// the caller's beside them. The file is complete or not there: it is written under another
+    /// Writes all parameters to one file that any safetensors reader can open, with the caller's notes
+    /// beside them. The file is complete or not there: it is written under another
     /// name, synced, and renamed.
     ///
     /// ```
@@ -62,12 +64,11 @@ impl Params {
             stype: p.stype(),
             shape: p.shape().clone(),
         };
-        let index = Index { version: VERSION, params: self.iter().map(entry).collect() };
+        let params = self.iter().map(entry).collect();
+        let index = Index { version: VERSION, params, notes: notes.clone() };
         let index = serde_json::to_string(&index)
             .map_err(|e| Error::new(ErrorKind::Io, "cannot write the index").caused_by(e))?;
-        let mut metadata: HashMap<String, String> =
-            notes.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        metadata.insert(KEY.to_owned(), index);
+        let metadata = HashMap::from([(KEY.to_owned(), index)]);
         let mut locked = Vec::new();
         for parameter in self {
             locked.push(parameter.read()?);
@@ -78,6 +79,10 @@ impl Params {
         }
         let mut names: Vec<&str> = members.iter().map(|(name, _)| &name[..]).collect();
         names.sort_unstable();
+        if names.contains(&"__metadata__") {
+            let message = "the name \"__metadata__\" is the format's own; rename the parameter";
+            return Err(Error::new(ErrorKind::State, message).operator("save"));
+        }
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             let message = format!("two tensors would be named {:?}; rename a parameter", pair[0]);
             return Err(Error::new(ErrorKind::State, message).operator("save"));
@@ -87,7 +92,7 @@ impl Params {
         })
     }
 
-    /// The parameters of a file that [`Params::save`] wrote, and its string map.
+    /// The parameters of a file that [`Params::save`] wrote, and the notes beside them.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the file cannot be read, [`ErrorKind::Parse`] if it is damaged, not of
@@ -102,10 +107,11 @@ impl Params {
         let fault = |e: SafeTensorError| damaged(path, "not a safetensors file").caused_by(e);
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(fault)?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(fault)?;
-        let mut notes: BTreeMap<String, String> =
-            header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-        let index = notes.remove(KEY).ok_or_else(|| damaged(path, "no parameters in it"))?;
-        let index: Index = serde_json::from_str(&index)
+        let entries = header.metadata().as_ref();
+        let index = entries
+            .and_then(|map| map.get(KEY))
+            .ok_or_else(|| damaged(path, "no parameters in it"))?;
+        let index: Index = serde_json::from_str(index)
             .map_err(|e| damaged(path, "its index is damaged").caused_by(e))?;
         if index.version != VERSION {
             let message = format!("version {}, this build reads {VERSION}", index.version);
@@ -120,7 +126,7 @@ impl Params {
             let parameter = Parameter::new(&name, value).map_err(fault)?;
             params.push(&parameter).map_err(fault)?;
         }
-        Ok((params, notes))
+        Ok((params, index.notes))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::construct::{check_row_sparse_shape, csr_shape, dense_len};
+use super::construct::{check_row_sparse_shape, csr_shape, dense_len, pointers};
 use super::dtype::{DType, Element, each_dtype};
 use super::pattern::{Pattern, check_extent};
 use super::shape::{Shape, row_len};
@@ -157,7 +157,7 @@ fn csr_to_row_sparse<T: Element>(shape: Shape, v: &CsrView, values: &[T]) -> Res
 fn row_sparse_to_csr<T: Element>(shape: &Shape, v: &RowSparseView, values: &[T]) -> Result<Tensor> {
     let [rows, cols] = csr_shape(shape)?;
     check_extent("columns", cols)?;
-    let mut indptr = vec![0; rows + 1];
+    let mut indptr = pointers(rows)?;
     v.rows.iter().for_each(|&r| indptr[r as usize + 1] = cols);
     prefix_sum(&mut indptr);
     let indices: Vec<u32> = v.rows.iter().flat_map(|_| (0..cols).map(|j| j as u32)).collect();

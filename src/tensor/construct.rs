@@ -1,5 +1,6 @@
 //! Checked constructors.
 
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::buffer::Buffer;
@@ -108,8 +109,9 @@ impl Tensor {
         shape: [usize; 2],
         triplets: &[(usize, usize, T)],
     ) -> Result<Tensor> {
-        check_extent("rows", shape[0])?;
-        check_extent("columns", shape[1])?;
+        check_extent("rows", shape[0]).map_err(|e| e.operator("from_triplets"))?;
+        check_extent("columns", shape[1]).map_err(|e| e.operator("from_triplets"))?;
+        pointers(shape[0]).map_err(|e| e.operator("from_triplets"))?;
         if let Some(k) = triplets.iter().position(|t| t.0 >= shape[0] || t.1 >= shape[1]) {
             let (row, col, shape) = (triplets[k].0, triplets[k].1, Shape::from(shape));
             let message = format!("triplet {k} is at ({row}, {col}), outside of {shape}");
@@ -138,11 +140,21 @@ impl Tensor {
         cols: usize,
         rows: &[R],
     ) -> Result<Tensor> {
-        let row_triplets = |(i, row): (usize, &R)| {
-            row.as_ref().iter().map(|&(col, value)| (i, col, value)).collect::<Vec<_>>()
-        };
-        let triplets: Vec<_> = rows.iter().enumerate().flat_map(row_triplets).collect();
-        Tensor::from_triplets([rows.len(), cols], &triplets)
+        check_extent("rows", rows.len()).map_err(|e| e.operator("from_rows"))?;
+        check_extent("columns", cols).map_err(|e| e.operator("from_rows"))?;
+        let at = Location::caller();
+        let mut sorted = Vec::new();
+        for (i, row) in rows.iter().enumerate() {
+            let (start, row) = (sorted.len(), row.as_ref());
+            if let Some(k) = row.iter().position(|&(col, _)| col >= cols) {
+                let message = format!("entry {k} of row {i} is in column {}, of {cols}", row[k].0);
+                let error = Error::new(ErrorKind::Index, message).operator("from_rows");
+                return Err(error.at(at));
+            }
+            sorted.extend(row.iter().map(|&(col, value)| (i, col, value)));
+            sorted[start..].sort_by_key(|&(_, col, _)| col);
+        }
+        Ok(csr_from_sorted([rows.len(), cols], sorted.into_iter()))
     }
 
     /// All zeros: dense memory for [`Stype::Default`], nothing stored for the sparse types.
@@ -231,7 +243,14 @@ fn empty_pattern(shape: &Shape) -> Result<Pattern> {
     let [rows, cols] = csr_shape(shape)?;
     check_extent("rows", rows)?;
     check_extent("columns", cols)?;
-    Ok(Pattern::new(cols, vec![0; rows + 1].into(), Buffer::default()))
+    Ok(Pattern::new(cols, pointers(rows)?.into(), Buffer::default()))
+}
+
+/// Zeroed row pointers, if there is memory for them: the number of rows is only a claim.
+#[track_caller]
+pub(crate) fn pointers(rows: usize) -> Result<Vec<usize>> {
+    dense_len::<usize>(&Shape::from([rows + 1]))?;
+    Ok(vec![0; rows + 1])
 }
 
 /// Elements of a dense tensor of this type, if there is memory for them.

@@ -40,7 +40,9 @@ impl Block<'_> {
     pub fn locate(&self, at: usize, message: &str) -> Error {
         let before = &self.text[..at.min(self.text.len())];
         let line = self.first_line + memchr::memchr_iter(b'\n', before).count();
-        let column = before.len() - memchr::memrchr(b'\n', before).map_or(0, |n| n + 1) + 1;
+        // The first line begins after a byte order mark, as editors show it.
+        let first = memchr::memrchr(b'\n', before).map_or(self.start(), |n| n + 1);
+        let column = before.len().saturating_sub(first) + 1;
         let message = format!("{}:{line}:{column}: {message}", self.name);
         Error::new(ErrorKind::Parse, message).nowhere()
     }

@@ -211,7 +211,12 @@ impl Op for Dot {
     }
 
     fn reads(&self, i: usize) -> Read {
-        if i == 1 && !self.transpose_a && !self.transpose_b { Read::RowsOf(0) } else { Read::All }
+        // Rows are summed over with the other operand's columns.
+        match (i, self.transpose_a, self.transpose_b) {
+            (1, false, false) => Read::RowsOf(0),
+            (0, true, true) => Read::RowsOf(1),
+            _ => Read::All,
+        }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
