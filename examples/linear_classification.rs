@@ -10,10 +10,11 @@
 //! --wd X, --threads N, --save FILE.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sparsetape::data::{Dataset, LabelMap, Libsvm};
+use sparsetape::data::{Dataset, Libsvm};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
 use sparsetape::{
@@ -89,7 +90,9 @@ impl Scores {
                 let best = (0..outputs).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0);
                 (p.get(label as usize).copied().unwrap_or(0.0), best as f32)
             };
-            self.loss -= f64::from(of_label.max(1e-12)).ln();
+            // Comparison, so that NaN stays NaN.
+            let of_label = if of_label < 1e-12 { 1e-12 } else { of_label };
+            self.loss -= f64::from(of_label).ln();
             self.right += usize::from(guess == label);
             self.rows += 1;
         }
@@ -110,6 +113,11 @@ fn evaluate(model: &Linear, tape: &mut Tape, data: &Dataset, batch: usize) -> Re
         tape.clear();
         let logits = tape.no_grad(|| model.logits(tape, &batch.features));
         scores.add(&model.probabilities(tape, logits)?, &batch.labels)?;
+    }
+    if !scores.loss.is_finite() {
+        return Err(wrong(
+            "held-out probabilities are not finite; is there nan in the data?".into(),
+        ));
     }
     Ok(scores)
 }
@@ -149,65 +157,137 @@ fn clicks(rows: usize, seed: u64) -> Result<Dataset> {
     Dataset::new(x, Tensor::dense([rows], labels)?)
 }
 
-struct Options(BTreeMap<String, String>);
+const USAGE: &str = "options: --train FILE, --test FILE, --features N, --epochs N, --batch N, \
+    --lr X, --momentum X, --wd X, --threads N, --save FILE";
+
+struct Options {
+    train: Option<String>,
+    test: Option<String>,
+    save: Option<String>,
+    features: Option<usize>,
+    epochs: u64,
+    batch: usize,
+    lr: f64,
+    momentum: f64,
+    wd: f64,
+    threads: usize,
+}
 
 impl Options {
-    fn parse(args: impl Iterator<Item = String>) -> Result<Self> {
-        let known = [
-            "train", "test", "features", "epochs", "batch", "lr", "momentum", "wd", "threads",
-            "save",
-        ];
-        let (mut options, mut args) = (BTreeMap::new(), args);
-        while let Some(arg) = args.next() {
-            let name = arg.strip_prefix("--").filter(|name| known.contains(name));
-            match (name, args.next()) {
-                (Some(name), Some(value)) => options.insert(name.to_owned(), value),
-                (Some(_), None) => return Err(wrong(format!("{arg} needs a value"))),
-                (None, _) => {
-                    return Err(wrong(format!("{arg}? There are --{}", known.join(", --"))));
-                }
-            };
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let (train, test, save, features) = (None, None, None, None);
+        let (epochs, batch, lr, momentum, wd, threads) = (5, 64, 0.2, 0.9, 0.0, 0);
+        let mut o =
+            Options { train, test, save, features, epochs, batch, lr, momentum, wd, threads };
+        while let Some(name) = args.next() {
+            let value = args.next().ok_or_else(|| wrong(format!("{name}? {USAGE}")))?;
+            match &name[..] {
+                "--train" => o.train = Some(value),
+                "--test" => o.test = Some(value),
+                "--save" => o.save = Some(value),
+                "--features" => o.features = Some(number(&name, &value)?),
+                "--epochs" => o.epochs = number(&name, &value)?,
+                "--batch" => o.batch = number(&name, &value)?,
+                "--lr" => o.lr = number(&name, &value)?,
+                "--momentum" => o.momentum = number(&name, &value)?,
+                "--wd" => o.wd = number(&name, &value)?,
+                "--threads" => o.threads = number(&name, &value)?,
+                _ => return Err(wrong(format!("{name}? {USAGE}"))),
+            }
         }
-        Ok(Options(options))
+        o.check()?;
+        Ok(o)
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T> {
-        let Some(text) = self.0.get(name) else { return Ok(default) };
-        text.parse().map_err(|_| wrong(format!("--{name} {text:?} is not a number of this kind")))
+    /// What would only be found out after a long training otherwise.
+    fn check(&self) -> Result<()> {
+        let directory = |path: &String| Path::new(path).parent().map(Path::to_owned);
+        let missing = |dir: &PathBuf| !dir.as_os_str().is_empty() && !dir.is_dir();
+        let fault = match () {
+            _ if self.batch == 0 => "--batch 0: a batch has at least one row".to_owned(),
+            _ if self.threads > 1024 => "--threads: at most 1024".to_owned(),
+            _ if ![self.lr, self.momentum, self.wd].iter().all(|x| x.is_finite()) => {
+                "--lr, --momentum and --wd are finite numbers".to_owned()
+            }
+            _ if self.test.is_some() && self.train.is_none() => "--test needs --train".to_owned(),
+            _ => match self.save.as_ref().and_then(directory).filter(missing) {
+                Some(dir) => format!("--save: there is no directory {}", dir.display()),
+                None => return Ok(()),
+            },
+        };
+        Err(wrong(fault))
     }
 }
 
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|_| {
+        let kind = std::any::type_name::<T>();
+        let kind = if kind == "f64" { "a number" } else { "a whole number, 0 or more" };
+        wrong(format!("{name} {text:?} is not {kind}"))
+    })
+}
+
+/// An error in what was typed or read, not in code.
 fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Value, message).operator("linear_classification")
+    Error::new(ErrorKind::Value, message).nowhere()
 }
 
 /// Training and, if there is any, held-out data.
 fn load(options: &Options) -> Result<(Dataset, Option<Dataset>)> {
-    let Some(train) = options.0.get("train") else {
+    let Some(train) = &options.train else {
         return Ok((clicks(300_000, 1)?, Some(clicks(50_000, 100)?)));
     };
-    let read = |map| {
-        let mut reader = Libsvm::new().labels(map);
-        if options.0.contains_key("features") {
-            reader = reader.features(options.number("features", 0)?);
+    let mut reader = Libsvm::new();
+    if let Some(features) = options.features {
+        reader = reader.features(features);
+    }
+    let data = class_numbers(reader.read(train)?, train)?;
+    let reader = reader.schema(data.schema);
+    let read = |path: &String| class_numbers(reader.read(path)?, path);
+    let test = options.test.as_ref().map(read).transpose()?;
+    Ok((data, test))
+}
+
+/// Labels −1 and 1 become 0 and 1; others must be class numbers.
+fn class_numbers(mut data: Dataset, path: &str) -> Result<Dataset> {
+    const MOST: f32 = 10_000.0;
+    let labels = data.labels.values::<f32>()?;
+    if labels.is_empty() {
+        return Err(wrong(format!("{path}: no rows")));
+    }
+    if labels.iter().all(|l| l.abs() == 1.0) {
+        let mapped: Vec<f32> = labels.iter().map(|l| l.max(0.0)).collect();
+        data.labels = Tensor::dense([mapped.len()], mapped)?;
+        return Ok(data);
+    }
+    let class = |l: &f32| *l >= 0.0 && *l <= MOST && l.fract() == 0.0;
+    match labels.iter().position(|l| !class(l)) {
+        None => Ok(data),
+        Some(row) => {
+            let message = format!(
+                "{path}: label {} of row {} is not -1 or 1 throughout, and no class number from 0 \
+                 to {MOST}",
+                labels[row],
+                row + 1
+            );
+            Err(wrong(message))
         }
-        let data = reader.read(train)?;
-        let test = options.0.get("test");
-        let test = test.map(|path| reader.clone().schema(data.schema).read(path)).transpose()?;
-        Ok((data, test))
-    };
-    // Labels ±1 become 0 and 1; other labels are class numbers.
-    read(LabelMap::PlusMinusOne).or_else(|_: Error| read(LabelMap::Keep))
+    }
+}
+
+fn classes(data: &Dataset) -> Result<usize> {
+    Ok(data.labels.values::<f32>()?.iter().fold(0.0f32, |a, &b| a.max(b)) as usize + 1)
 }
 
 /// 1 for two classes, else the number of classes.
-fn outputs(labels: &Tensor) -> Result<usize> {
-    let labels = labels.values::<f32>()?;
-    if let Some(row) = labels.iter().position(|l| *l < 0.0 || l.fract() != 0.0 || *l > 1e4) {
-        return Err(wrong(format!("label {} of row {row} is not a class number", labels[row])));
+fn outputs(train: &Dataset, test: Option<&Dataset>) -> Result<usize> {
+    let known = classes(train)?.max(2);
+    if let Some(unknown) = test.map(classes).transpose()?.filter(|&n| n > known) {
+        let message =
+            format!("a test label is {}, but training has 0 to {}", unknown - 1, known - 1);
+        return Err(wrong(message));
     }
-    let classes = labels.iter().fold(0.0f32, |a, &b| a.max(b)) as usize + 1;
-    Ok(if classes <= 2 { 1 } else { classes })
+    Ok(if known == 2 { 1 } else { known })
 }
 
 fn base_rate_loss(data: &Dataset) -> Result<f64> {
@@ -235,10 +315,13 @@ fn show_gradient(model: &Linear, gradients: &Gradients) {
 }
 
 fn run() -> Result<()> {
+    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
     let options = Options::parse(std::env::args().skip(1))?;
-    let threads = options.number("threads", 0)?;
     // Fails only if the pool exists already, which it does not.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     let started = Instant::now();
     let (train, test) = load(&options)?;
     println!(
@@ -248,25 +331,30 @@ fn run() -> Result<()> {
         started.elapsed().as_secs_f64()
     );
 
-    let (batch_size, epochs) = (options.number("batch", 64)?, options.number("epochs", 5)?);
-    let model = Linear::new(train.schema.features(), outputs(&train.labels)?)?;
+    let model = Linear::new(train.schema.features(), outputs(&train, test.as_ref())?)?;
     let params = model.params()?;
-    let mut sgd = Sgd::new(options.number("lr", 0.2)?)
-        .momentum(options.number("momentum", 0.9)?)
-        .weight_decay(options.number("wd", 0.0)?);
+    let mut sgd = Sgd::new(options.lr).momentum(options.momentum).weight_decay(options.wd);
     print!("{params}");
 
     let mut tape = Tape::new();
     // Nothing may be made dense behind our back.
     tape.set_fallback(Fallback::Deny);
     let mut gradients = Gradients::default();
-    let batches = train.batches(batch_size).shuffle(17).build()?;
-    for epoch in 0..epochs {
+    let batches = train.batches(options.batch).shuffle(17).build()?;
+    for epoch in 0..options.epochs {
         let (clock, mut scores, mut touched) = (Instant::now(), Scores::default(), 0);
         for batch in batches.epoch(epoch) {
             tape.clear();
             let logits = model.logits(&tape, &batch.features);
             let loss = model.loss(&tape, logits, &batch.labels);
+            if !loss.item::<f32>()?.is_finite() {
+                let message = format!(
+                    "epoch {epoch}: the loss of the batch at row {} is not finite; is --lr too \
+                     large, or nan in the data?",
+                    batch.first_row + 1
+                );
+                return Err(wrong(message));
+            }
             loss.backward_into(&mut gradients)?;
             // Scored before the update, so these rows are new to the model in the first epoch.
             scores.add(&model.probabilities(&tape, logits)?, &batch.labels)?;
@@ -293,7 +381,7 @@ fn run() -> Result<()> {
     let held_out = test.as_ref().unwrap_or(&train);
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
     println!("{:.2} s in all", started.elapsed().as_secs_f64());
-    if let Some(path) = options.0.get("save") {
+    if let Some(path) = &options.save {
         let schema = serde_json::to_string(&train.schema)
             .map_err(|e| wrong("cannot write the schema".to_owned()).caused_by(e))?;
         params.save(path, &BTreeMap::from([("schema".to_owned(), schema)]))?;

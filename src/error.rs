@@ -101,8 +101,9 @@ impl Error {
         self.with(|e| e.location = Some(location))
     }
 
-    /// The same error without a source line, for faults that are in a file rather than in code.
-    pub(crate) fn nowhere(self) -> Self {
+    /// The same error without a source line, for faults that are in a file or in what was typed rather
+    /// than in code.
+    pub fn nowhere(self) -> Self {
         self.with(|e| e.location = None)
     }
 

@@ -56,10 +56,10 @@ fn twice<T: Real, const FAULT: usize>(
     match ins[0] {
         _ if FAULT == PANICLESS_ERROR => return Err(Error::new(ErrorKind::Value, "no")),
         View::Csr(v) if FAULT == LOSES_ENTRIES => {
-            out.csr::<T>(vec![0; v.shape[0] + 1], Vec::new())?;
+            out.csr::<T>(vec![0; v.shape()[0] + 1], Vec::new())?;
         }
-        View::Csr(v) => double(out.csr_on::<T>(v.pattern)?),
-        View::RowSparse(v) => double(out.rows::<T>(v.rows.clone())?),
+        View::Csr(v) => double(out.csr_on::<T>(v.pattern())?),
+        View::RowSparse(v) => double(out.rows::<T>(v.rows().clone())?),
         View::Dense(_) => double(out.dense::<T>()),
     }
     Ok(())

@@ -41,9 +41,9 @@ fn dense<T: Real>(op: &ScaleRows, ins: &[View], out: &mut Out, _: &mut Scratch) 
 
 fn csr<T: Real>(op: &ScaleRows, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (x, values, s) = (ins[0].csr()?, ins[0].typed::<T>()?, ins[1].typed::<T>()?);
-    let y = out.csr_on::<T>(x.pattern)?;
+    let y = out.csr_on::<T>(x.pattern())?;
     for (i, &s) in s.iter().enumerate() {
-        let row = x.pattern.row_range(i);
+        let row = x.pattern().row_range(i);
         scaled(op, &values[row.clone()], s, &mut y[row]);
     }
     Ok(())
@@ -51,9 +51,9 @@ fn csr<T: Real>(op: &ScaleRows, ins: &[View], out: &mut Out, _: &mut Scratch) ->
 
 fn rows<T: Real>(op: &ScaleRows, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (x, values, s) = (ins[0].row_sparse()?, ins[0].typed::<T>()?, ins[1].typed::<T>()?);
-    let cols = x.shape[1];
-    let y = out.rows::<T>(x.rows.clone())?;
-    for (n, &i) in x.rows.iter().enumerate() {
+    let cols = x.shape()[1];
+    let y = out.rows::<T>(x.rows().clone())?;
+    for (n, &i) in x.rows().iter().enumerate() {
         let row = n * cols..(n + 1) * cols;
         scaled(op, &values[row.clone()], s[i as usize], &mut y[row]);
     }

@@ -24,31 +24,77 @@ pub enum View<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct DenseView<'a> {
     /// Sizes per axis.
-    pub shape: &'a [usize],
+    pub(crate) shape: &'a [usize],
     /// All elements, row-major.
-    pub values: Slice<'a>,
+    pub(crate) values: Slice<'a>,
 }
 
 /// A CSR operand.
 #[derive(Clone, Copy, Debug)]
 pub struct CsrView<'a> {
     /// `[rows, columns]`.
-    pub shape: &'a [usize],
+    pub(crate) shape: &'a [usize],
     /// Where the entries are.
-    pub pattern: &'a Arc<Pattern>,
+    pub(crate) pattern: &'a Arc<Pattern>,
     /// One value per stored entry.
-    pub values: Slice<'a>,
+    pub(crate) values: Slice<'a>,
 }
 
 /// A row-sparse operand.
 #[derive(Clone, Copy, Debug)]
 pub struct RowSparseView<'a> {
     /// Sizes per axis; the first is the number of rows, stored or not.
-    pub shape: &'a [usize],
+    pub(crate) shape: &'a [usize],
     /// Ids of the stored rows, ascending.
-    pub rows: &'a Buffer<u32>,
+    pub(crate) rows: &'a Buffer<u32>,
     /// The stored rows, one after the other.
-    pub values: Slice<'a>,
+    pub(crate) values: Slice<'a>,
+}
+
+impl<'a> DenseView<'a> {
+    /// Sizes per axis.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// All elements, row-major.
+    pub fn values(&self) -> Slice<'a> {
+        self.values
+    }
+}
+
+impl<'a> CsrView<'a> {
+    /// `[rows, columns]`.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// Where the entries are.
+    pub fn pattern(&self) -> &'a Arc<Pattern> {
+        self.pattern
+    }
+
+    /// One value per stored entry.
+    pub fn values(&self) -> Slice<'a> {
+        self.values
+    }
+}
+
+impl<'a> RowSparseView<'a> {
+    /// Sizes per axis; the first is the number of rows, stored or not.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// Ids of the stored rows, ascending.
+    pub fn rows(&self) -> &'a Buffer<u32> {
+        self.rows
+    }
+
+    /// The stored rows, one after the other.
+    pub fn values(&self) -> Slice<'a> {
+        self.values
+    }
 }
 
 impl<'a> View<'a> {

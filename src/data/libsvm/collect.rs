@@ -62,7 +62,7 @@ impl Ids {
             return Err(wide.error.clone());
         }
         let width = self.max.map_or(0, |max| max as usize + 1 - base.first_id() as usize);
-        Schema::new(base, grammar.features.unwrap_or(width))
+        Schema::new(base, grammar.features.unwrap_or(width)).map_err(crate::Error::nowhere)
     }
 }
 

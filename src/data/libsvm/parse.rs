@@ -145,7 +145,10 @@ impl<T: Decimal> Part<T> {
         match label::<T>(cursor, LabelMap::Keep)? {
             None => Ok(()),
             Some(_) => {
-                let message = format!("{} is beyond the {count} label(s) expected", quote(token));
+                let message = format!(
+                    "{} is beyond the {count} label(s) expected; a feature is written id:value",
+                    quote(token)
+                );
                 Err(Fault::new(at, message))
             }
         }
