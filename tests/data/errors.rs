@@ -40,7 +40,10 @@ fn malformed() {
         refuses("0 1:2:3\n", r#"3:5: value "2:3" of feature 1 is not a number"#);
         refuses("0\t7:1e\r\n", r#"3:5: value "1e" of feature 7 is not a number"#);
         refuses("\n0 1:2 17 # x\n", r#"4:7: "17" is not an `id:value` entry"#);
-        refuses("0 17 1:1\n", r#"3:3: "17" is beyond the 1 label(s) expected"#);
+        refuses(
+            "0 17 1:1\n",
+            r#"3:3: "17" is beyond the 1 label(s) expected; a feature is written id:value"#,
+        );
         refuses("0 4294967296:1\n", r#"3:3: feature id "4294967296" is over 4294967295"#);
         refuses(
             "0 99999999999999999999:1\n",
