@@ -362,7 +362,7 @@ impl Libsvm {
         let rows = Source::new(inputs, grammar).take_all::<T>()?;
         let schema = rows.ids.schema(&grammar)?;
         let labels = self.label_source(schema.base()).map(Source::take_all).transpose()?;
-        self.assemble(rows, labels, schema)
+        self.assemble(rows, labels, schema, 0)
     }
 
     fn find_schema_as<T: Decimal>(&self, inputs: Vec<Input<'_>>) -> Result<Schema> {
@@ -397,6 +397,7 @@ impl Libsvm {
             source: Source::new(inputs, self.grammar()),
             labels: self.label_source(base),
             ended: false,
+            done: 0,
             element: PhantomData,
         }))
     }

@@ -1,5 +1,6 @@
 //! Data sets that need not fit memory, chunk by chunk.
 
+use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 use super::collect::{Collected, Source};
@@ -72,6 +73,8 @@ pub(super) struct Chunks<'a, T> {
     /// The separate label file, read in step.
     pub labels: Option<Source<'a>>,
     pub ended: bool,
+    /// Rows in the chunks before.
+    pub done: usize,
     pub element: PhantomData<T>,
 }
 
@@ -90,7 +93,10 @@ impl<T: Decimal> Chunks<'_, T> {
         if collected.rows() == 0 && labels.as_ref().is_none_or(|l| l.rows() == 0) {
             return Ok(None);
         }
-        self.options.assemble(collected, labels, self.schema).map(Some)
+        let rows = collected.rows();
+        let chunk = self.options.assemble(collected, labels, self.schema, self.done)?;
+        self.done += rows;
+        Ok(Some(chunk))
     }
 }
 
@@ -108,16 +114,18 @@ impl<T: Decimal> Iterator for Chunks<'_, T> {
 }
 
 impl Libsvm {
-    /// A data set from its rows and those of the separate label file.
+    /// A data set from its rows and those of the separate label file, after `done` rows.
     pub(super) fn assemble<T: Decimal>(
         &self,
         mut rows: Collected<T>,
         labels: Option<Collected<T>>,
         schema: Schema,
+        done: usize,
     ) -> Result<Dataset> {
         let labels = match (&self.separate_labels, labels) {
             (Some(separate), Some(labels)) => {
-                self.separate(separate, labels, rows.rows(), schema)?
+                check_rows(separate, done + labels.rows(), done + rows.rows())?;
+                self.separate(separate, labels, schema)?
             }
             _ => rows.labels(self.label_columns)?,
         };
@@ -130,15 +138,8 @@ impl Libsvm {
         &self,
         separate: &SeparateLabels,
         mut labels: Collected<T>,
-        rows: usize,
         schema: Schema,
     ) -> Result<Tensor> {
-        if labels.rows() != rows {
-            let path = separate.path().display();
-            let message =
-                format!("{path}: {} rows of labels, but {rows} rows of features", labels.rows());
-            return Err(Error::new(ErrorKind::Parse, message).nowhere());
-        }
         match *separate {
             SeparateLabels::Numbers(_) => labels.labels(self.label_columns),
             SeparateLabels::Entries(_, columns) => {
@@ -147,4 +148,20 @@ impl Libsvm {
             }
         }
     }
+}
+
+/// Labels and features must have as many rows; counted from the beginning of the files.
+fn check_rows(separate: &SeparateLabels, labels: usize, features: usize) -> Result<()> {
+    let path = separate.path().display();
+    let message = match labels.cmp(&features) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => {
+            format!("{path}: ends after row {labels}, but there are features of row {}", labels + 1)
+        }
+        Ordering::Greater => format!(
+            "{path}: labels of row {}, but the features end after row {features}",
+            features + 1
+        ),
+    };
+    Err(Error::new(ErrorKind::Parse, message).nowhere())
 }
