@@ -10,7 +10,7 @@ use super::dtype::Element;
 use super::pattern::{Pattern, check_extent};
 use super::{Layout, Tensor};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::prefix_sum;
+use crate::kernels::{CsrRef, spgemm};
 
 /// From an owned `sprs` matrix of any index types.
 ///
@@ -131,23 +131,11 @@ fn convert<I: SpIndex, U>(
     Err(Error::new(ErrorKind::Index, message))
 }
 
-/// The transpose of a CSR matrix, by counting.
+/// The transpose of a CSR matrix.
 fn transpose<T: Element>(pattern: &Pattern, values: &[T]) -> Tensor {
     let (rows, cols) = (pattern.rows(), pattern.cols());
-    let mut indptr = vec![0; cols + 1];
-    pattern.indices().iter().for_each(|&j| indptr[j as usize + 1] += 1);
-    prefix_sum(&mut indptr);
-    let mut next = indptr.clone();
-    let mut indices = vec![0; values.len()];
-    let mut moved = vec![T::default(); values.len()];
-    for i in 0..rows {
-        for k in pattern.row_range(i) {
-            let place = &mut next[pattern.indices()[k] as usize];
-            indices[*place] = i as u32;
-            moved[*place] = values[k];
-            *place += 1;
-        }
-    }
+    let (indptr, indices) = pattern.parts();
+    let (indptr, indices, moved) = spgemm::transpose(CsrRef { cols, indptr, indices, values });
     let pattern = Pattern::new(rows, indptr.into(), indices.into());
     Tensor::from_parts([cols, rows].into(), Layout::Csr(Arc::new(pattern)), T::erase(moved.into()))
 }
