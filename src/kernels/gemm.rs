@@ -41,48 +41,21 @@ fn block<T: Real>(a: Strided<T>, b: Strided<T>, out: &mut [T]) {
     let b_strides = (b.row_stride as isize, b.col_stride as isize);
     let (a, b, c) = (a.values.as_ptr(), b.values.as_ptr(), out.as_mut_ptr());
     let width = n as isize;
+    macro_rules! call {
+        ($product:path) => {
+            // SAFETY: the element type is the product's, as the caller of the macro has compared;
+            // all elements are within the slices, as asserted above and by `gemm`.
+            unsafe {
+                let ((ar, ac), (br, bc)) = (a_strides, b_strides);
+                let (a, b, c) = (a.cast(), b.cast(), c.cast());
+                $product(m, k, n, 1.0, a, ar, ac, b, br, bc, 0.0, c, width, 1);
+            }
+        };
+    }
     if TypeId::of::<T>() == TypeId::of::<f32>() {
-        let (a, b, c) = (a.cast(), b.cast(), c.cast());
-        // SAFETY: `T` is `f32`; `gemm` has checked that all elements are within the slices.
-        unsafe {
-            matrixmultiply::sgemm(
-                m,
-                k,
-                n,
-                1.0,
-                a,
-                a_strides.0,
-                a_strides.1,
-                b,
-                b_strides.0,
-                b_strides.1,
-                0.0,
-                c,
-                width,
-                1,
-            );
-        }
+        call!(matrixmultiply::sgemm);
     } else if TypeId::of::<T>() == TypeId::of::<f64>() {
-        let (a, b, c) = (a.cast(), b.cast(), c.cast());
-        // SAFETY: `T` is `f64`; `gemm` has checked that all elements are within the slices.
-        unsafe {
-            matrixmultiply::dgemm(
-                m,
-                k,
-                n,
-                1.0,
-                a,
-                a_strides.0,
-                a_strides.1,
-                b,
-                b_strides.0,
-                b_strides.1,
-                0.0,
-                c,
-                width,
-                1,
-            );
-        }
+        call!(matrixmultiply::dgemm);
     } else {
         unreachable!("the real types are f32 and f64");
     }

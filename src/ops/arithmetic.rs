@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::map::expr::Expr;
 use super::map::program::Program;
-use super::map::{Map, Named};
+use super::map::{Map, Named, by_primitive};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
 use crate::tape::OpRef;
@@ -158,14 +158,8 @@ pub(super) fn for_variables(named: &'static Named, l: Var<'_>, r: Var<'_>) -> Op
 }
 
 fn named(op: Binary) -> &'static Named {
-    static BY_PRIMITIVE: LazyLock<Vec<&'static Named>> = LazyLock::new(|| {
-        let mut table: Vec<&'static Named> = Vec::new();
-        for (op, named) in OPERATORS.iter() {
-            table.resize(table.len().max(*op as usize + 1), named);
-            table[*op as usize] = named;
-        }
-        table
-    });
+    static BY_PRIMITIVE: LazyLock<Vec<&'static Named>> =
+        LazyLock::new(|| by_primitive(&OPERATORS, |op| op as usize));
     BY_PRIMITIVE[op as usize]
 }
 

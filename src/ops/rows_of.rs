@@ -6,12 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::dot::sparse_sample;
 use crate::case;
 use crate::error::{ErrorKind, Result};
-use crate::kernels::gather::{gather_compact, gather_rows};
-use crate::kernels::merge::positions;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
+use crate::tape::structural::rows_at;
 use crate::tape::{Out, PartialShape, Scratch, Var, unify_dims};
-use crate::tensor::{Real, Tensor, View, row_len};
+use crate::tensor::{Real, Tensor, View};
 
 /// `rows_of`: the rows of a table at a csr matrix's distinct columns, as a row-sparse value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,13 +36,7 @@ methods! {
 
 fn rows_of<T: Real>(_: &RowsOf, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let columns = &ins[1].csr()?.pattern.columns().distinct;
-    let (table, k) = (ins[0].typed::<T>()?, row_len(ins[0].shape()));
-    let rows = out.rows::<T>(columns.clone())?;
-    match ins[0] {
-        View::RowSparse(v) => gather_compact(&positions(columns, v.rows), table, k, rows),
-        _ => gather_rows(table, k, columns, rows),
-    }
-    Ok(())
+    rows_at::<T>(ins[0], columns, out.rows(columns.clone())?)
 }
 
 impl Op for RowsOf {

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::map::Map;
 use super::map::expr::Expr;
+use super::map::{Map, by_primitive};
 use crate::error::{ErrorKind, Result};
 use crate::kernels::elementwise::Unary;
 use crate::tape::OpRef;
@@ -59,15 +59,13 @@ macro_rules! functions {
 }
 
 fn operator(op: Unary) -> OpRef {
-    static BY_PRIMITIVE: LazyLock<Vec<&'static Map>> = LazyLock::new(|| {
-        let mut table: Vec<&'static Map> = Vec::new();
-        for (op, map) in FUNCTIONS.iter() {
-            table.resize(table.len().max(*op as usize + 1), map);
-            table[*op as usize] = map;
-        }
-        table
-    });
-    OpRef::from_static(BY_PRIMITIVE[op as usize])
+    OpRef::from_static(named(op))
+}
+
+fn named(op: Unary) -> &'static Map {
+    static BY_PRIMITIVE: LazyLock<Vec<&'static Map>> =
+        LazyLock::new(|| by_primitive(&FUNCTIONS, |op| op as usize));
+    BY_PRIMITIVE[op as usize]
 }
 
 functions! {
@@ -146,7 +144,7 @@ pub(super) fn samples() -> Vec<Sample<Map>> {
         samples.push(Sample::good(map.clone(), [matrix]));
         samples.push(Sample::good(map.clone(), [Tensor::from_fn([2, 1, 3], spread)]));
     }
-    let (_, exp) = &FUNCTIONS[Unary::Exp as usize];
+    let exp = named(Unary::Exp);
     let ids = Tensor::from_fn([2], |i| i as i64);
     samples.push(Sample::bad(exp.clone(), [ids], ErrorKind::DType, "does not take i64"));
     samples

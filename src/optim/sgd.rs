@@ -181,7 +181,8 @@ impl Sgd {
             }
             Some(rows) => {
                 let slots = weight.slots::<T>(rows);
-                momentum.iter_mut().for_each(|m| m.insert_rows::<T>(rows));
+                // The same slots: both store the same rows.
+                momentum.iter_mut().for_each(|m| drop(m.slots::<T>(rows)));
                 let (w, m) = (weight.values_mut(), momentum.map(Stored::values_mut));
                 match lazy {
                     true => step.rows(w, m, &slots, g, k),

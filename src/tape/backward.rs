@@ -134,12 +134,12 @@ impl Tape {
             }
         }
         let cotangents = self.sweep(y, dy, |id| reaches[id as usize])?;
-        let one = |x: &Var<'t>| match cotangents.get(x.id as usize).copied().flatten() {
-            Some(id) => self.in_grad_stype(x.id, Var { tape: self, id }, at).ok(),
-            None => {
-                let zeros = self.apply_at(ZerosLike.into(), &[*x], at);
-                self.in_grad_stype(x.id, zeros.ok()?, at).ok()
-            }
+        let one = |x: &Var<'t>| {
+            let dx = match cotangents.get(x.id as usize).copied().flatten() {
+                Some(id) => Var { tape: self, id },
+                None => self.apply_at(ZerosLike.into(), &[*x], at),
+            };
+            self.in_grad_stype(x.id, dx.ok()?, at).ok()
         };
         xs.iter().map(one).collect()
     }
@@ -152,7 +152,7 @@ impl Tape {
         at: &'static Location<'static>,
     ) -> Result<()> {
         self.check_own(&[y], at)?;
-        self.check_wants_gradient(y.ok()?, at).map_err(|e| e.at(at))?;
+        self.check_wants_gradient(y.ok()?, at)?;
         let start = self.len();
         let result = self.no_grad(|| {
             let dy = match dy {
@@ -299,22 +299,14 @@ impl Tape {
         addressed: Addressed,
         at: &'static Location<'static>,
     ) -> Result<Var<'t>> {
-        let by_rows = self.type_of(x).stype == Stype::RowSparse;
-        let outside = match self.type_of(x).stype {
-            Stype::Default => false,
-            Stype::Csr => true,
-            Stype::RowSparse => {
-                addressed == Addressed::None || self.type_of(dx).stype != Stype::RowSparse
-            }
-        };
-        let by_entries = self.type_of(dx).stype == Stype::Csr;
-        match outside {
-            false => Ok(dx),
+        match (self.type_of(x).stype, addressed, self.type_of(dx).stype) {
+            (Stype::Default, ..) => Ok(dx),
+            (Stype::RowSparse, Addressed::Beyond, Stype::RowSparse) => Ok(dx),
             // A csr cotangent of addressed rows: those that hold an entry.
-            true if by_rows && by_entries && addressed == Addressed::Beyond => {
+            (Stype::RowSparse, Addressed::Beyond, Stype::Csr) => {
                 self.apply_at(CastStorage::to(Stype::RowSparse).into(), &[dx], at).ok()
             }
-            true => self.apply_at(Project.into(), &[dx, x], at).ok(),
+            _ => self.apply_at(Project.into(), &[dx, x], at).ok(),
         }
     }
 

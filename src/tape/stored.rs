@@ -77,8 +77,8 @@ impl Stored {
             return;
         }
         if own != others {
-            self.insert_rows::<T>(&others);
-            other.insert_rows::<T>(&own);
+            self.slots::<T>(&others);
+            other.slots::<T>(&own);
         }
         // Shared from here on, so that the next comparison is of addresses.
         self.layout = other.layout.clone();
@@ -88,34 +88,27 @@ impl Stored {
     pub(crate) fn insert_all_rows<T: Element>(&mut self) {
         if let StoredLayout::RowSparse(_) = self.layout {
             let all: Vec<u32> = (0..self.shape[0]).map(|row| row as u32).collect();
-            self.insert_rows::<T>(&all);
+            self.slots::<T>(&all);
         }
     }
 
-    /// Where rows are stored; absent ones are inserted first, as zeros.
-    pub(crate) fn slots<'r, T: Element>(&mut self, ids: &'r [u32]) -> Cow<'r, [u32]> {
-        self.insert_rows::<T>(ids);
-        match &self.layout {
-            StoredLayout::Dense => Cow::Borrowed(ids),
-            StoredLayout::RowSparse(rows) => Cow::Owned(positions(ids, rows)),
-        }
-    }
-
-    /// Inserts absent rows as zeros, where the storage is row-sparse. Costs a copy of the stored rows
+    /// Where rows are stored; absent ones are inserted first, as zeros. Costs a copy of the stored rows
     /// when there is something to insert, a search otherwise.
-    pub(crate) fn insert_rows<T: Element>(&mut self, ids: &[u32]) {
-        let StoredLayout::RowSparse(rows) = &self.layout else { return };
-        if !positions(ids, rows).contains(&u32::MAX) {
-            return;
+    pub(crate) fn slots<'r, T: Element>(&mut self, ids: &'r [u32]) -> Cow<'r, [u32]> {
+        let StoredLayout::RowSparse(rows) = &self.layout else { return Cow::Borrowed(ids) };
+        let slots = positions(ids, rows);
+        if !slots.contains(&u32::MAX) {
+            return Cow::Owned(slots);
         }
         let union = union_rows(&[rows, ids]);
-        let slots = positions(&union, rows);
+        let (from, slots) = (positions(&union, rows), positions(ids, &union));
         let old = T::typed_slice(self.values.as_slice()).unwrap_or_default();
         let k = row_len(&self.shape);
         let mut values = vec![T::default(); union.len() * k];
-        gather_compact(&slots, old, k, &mut values);
+        gather_compact(&from, old, k, &mut values);
         self.values = T::erase(values.into());
         self.layout = StoredLayout::RowSparse(union.into());
+        Cow::Owned(slots)
     }
 }
 

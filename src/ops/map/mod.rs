@@ -84,6 +84,19 @@ impl Named {
     }
 }
 
+/// Operators by the number of their primitive.
+pub(crate) fn by_primitive<K: Copy, T>(
+    listed: &'static [(K, T)],
+    number: fn(K) -> usize,
+) -> Vec<&'static T> {
+    let mut table: Vec<&'static T> = Vec::new();
+    for (op, operator) in listed {
+        table.resize(table.len().max(number(*op) + 1), operator);
+        table[number(*op)] = operator;
+    }
+    table
+}
+
 /// What a file holds of a [`Map`].
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {

@@ -12,5 +12,6 @@ pub use broadcast::{BroadcastLike, SumLike};
 pub use cast::{Cast, CastStorage};
 pub use like::{OnesLike, ZerosLike};
 pub use project::Project;
+pub(crate) use project::rows_at;
 pub use reduction::{Axes, Reduction};
 pub(crate) use reduction::{reduce, sum_mimic};

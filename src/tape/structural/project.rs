@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
-use crate::kernels::merge;
+use crate::kernels::gather::{gather_compact, gather_rows};
+use crate::kernels::merge::positions;
 use crate::kernels::patterns::entry_positions;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
@@ -39,9 +40,9 @@ fn onto_csr<T: Real>(_: &Project, ins: &[View], out: &mut Out, _: &mut Scratch) 
         View::Csr(x) if x.pattern.same_entries(like.pattern) => out.alias(0),
         View::Csr(x) => {
             let ((own_ptr, own), (ptr, ids)) = (x.pattern.parts(), like.pattern.parts());
-            let positions = entry_positions(own_ptr, own, ptr, ids);
+            let at = entry_positions(own_ptr, own, ptr, ids);
             let (held, values) = (x.values.typed::<T>()?, out.csr_on::<T>(like.pattern)?);
-            for (to, p) in values.iter_mut().zip(positions) {
+            for (to, p) in values.iter_mut().zip(at) {
                 *to = held.get(p).copied().unwrap_or(T::zero());
             }
         }
@@ -72,18 +73,9 @@ fn each_entry<T>(like: &CsrView, values: &mut [T], at: impl Fn(usize, usize) -> 
 fn onto_rows<T: Real>(_: &Project, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (rows, k) = (ins[1].row_sparse()?.rows, row_len(ins[1].shape()));
     match ins[0] {
-        View::Dense(x) => {
-            let dense = x.values.typed::<T>()?;
-            let values = out.rows::<T>(rows.clone())?;
-            for (n, &r) in rows.iter().enumerate() {
-                values[n * k..][..k].copy_from_slice(&dense[r as usize * k..][..k]);
-            }
-        }
         View::RowSparse(x) if x.rows == rows => out.alias(0),
-        View::RowSparse(x) => {
-            let slots = merge::positions(rows, x.rows);
-            let values = out.rows::<T>(rows.clone())?;
-            crate::kernels::gather::gather_compact(&slots, x.values.typed()?, k, values);
+        x @ (View::Dense(_) | View::RowSparse(_)) => {
+            rows_at::<T>(x, rows, out.rows(rows.clone())?)?
         }
         View::Csr(x) => {
             let held: &[T] = x.values.typed()?;
@@ -95,6 +87,19 @@ fn onto_rows<T: Real>(_: &Project, ins: &[View], out: &mut Out, _: &mut Scratch)
                     values[n * k + c as usize] = x;
                 }
             }
+        }
+    }
+    Ok(())
+}
+
+/// Copies the rows `ids` of a dense or row-sparse value; absent ones are zeros.
+pub(crate) fn rows_at<T: Real>(x: View, ids: &[u32], to: &mut [T]) -> Result<()> {
+    let (held, k) = (x.typed::<T>()?, row_len(x.shape()));
+    match x {
+        View::RowSparse(v) => gather_compact(&positions(ids, v.rows), held, k, to),
+        _ => {
+            x.dense()?;
+            gather_rows(held, k, ids, to);
         }
     }
     Ok(())
