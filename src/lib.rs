@@ -49,6 +49,18 @@
 //! - Results are the same bits for any number of threads, and a row's result does not depend on the
 //!   batch that it is in.
 //!
+//! # What runs
+//!
+//! With the environment variable `SPARSETAPE_LOG=info`, and no code, every operator that runs says so
+//! on stderr: storage types, element types and shapes of operands and result, and your source line.
+//! That includes casts to dense and what backward rules record. (MXNet: `MXNET_EXEC_LOG_LEVEL`.)
+//!
+//! ```text
+//! sparsetape: dot(csr f32 (2, 5), default f32 (5, 1)) -> default f32 (2, 1) at src/main.rs:9:22
+//! sparsetape: backward of dot at src/main.rs:9:22
+//! sparsetape: dot(csr f32 (2, 5), default f32 (2, 1)) -> row_sparse f32 (5, 1) at src/main.rs:9:22
+//! ```
+//!
 //! # Features
 //!
 //! | feature | default | what |

@@ -9,7 +9,7 @@ use super::gradients::Gradients;
 use super::op::{Cotangent, Grads, Read};
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
-use super::{Scope, Tape, Value};
+use super::{Scope, Tape, Value, trace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Stype, Tensor, Type};
 
@@ -209,6 +209,7 @@ impl Tape {
                 self.in_cotangent_space(var(dy), var(id), Addressed::through(op.reads(0)), at)?;
             let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&i| var(i)).collect();
             let mut grads = Grads::new(want);
+            trace::backward(&*op, at);
             op.vjp(&x, var(id), dy, &mut grads);
             for (i, x) in x.iter().enumerate().filter(|(i, _)| grads.want[*i]) {
                 let Some(dx) = self.answer(&op, i, *x, grads.answers[i], at)? else { continue };

@@ -10,7 +10,7 @@ use super::fallback::{self, Fallback};
 use super::memory::{Made, Out, Pool, Scratch};
 use super::refine::PartialShape;
 use super::structural::CastStorage;
-use super::{Tape, Var};
+use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::construct::dense_len_of;
 use crate::tensor::{DType, Shape, Stype, Tensor, Type, View};
@@ -85,14 +85,22 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     /// Runs the planned row on operands that have its storage types.
-    pub fn run(&mut self, op: &dyn DynOp, plan: &Plan, ins: &[View<'_>]) -> Result<Made> {
+    pub fn run(
+        &mut self,
+        op: &dyn DynOp,
+        plan: &Plan,
+        ins: &[View<'_>],
+        at: &'static Location<'static>,
+    ) -> Result<Made> {
         if plan.stype == Stype::Default {
             dense_len_of(&plan.shape, plan.dtype)?;
         }
         let ty = (&plan.shape, plan.stype, plan.dtype);
         let mut out = Out::new(ty, ins, &mut self.pool);
         op.run(plan.row, plan.dtype, ins, &mut out, &mut self.scratch)?;
-        out.finish()
+        let made = out.finish()?;
+        trace::executed(op, ins, plan, at);
+        Ok(made)
     }
 }
 
@@ -152,7 +160,7 @@ fn evaluate_at(
     let views: Few<View<'_>> = owned.iter().map(Tensor::view).collect();
     // Taken, not borrowed: a kernel may wait for other threads' work, and run some meanwhile.
     let mut workspace = UNRECORDED.take();
-    let made = workspace.run(op, &plan, &views);
+    let made = workspace.run(op, &plan, &views, at);
     UNRECORDED.set(workspace);
     Ok(match made? {
         Made::Value(layout, values) => Tensor::from_parts(plan.shape, layout, values),

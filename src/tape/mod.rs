@@ -17,6 +17,7 @@ mod refine;
 mod registry;
 mod stored;
 pub(crate) mod structural;
+mod trace;
 mod var;
 
 use std::cell::{Cell, RefCell};

@@ -69,7 +69,7 @@ impl Tape {
             let cast = OpRef::from(CastStorage::to(Stype::Default));
             ins[i] = self.apply_at(cast, &[Var { tape: self, id: ins[i] }], at).ok()?.id;
         }
-        let value = self.run(op, &plan, ins)?;
+        let value = self.run(op, &plan, ins, at)?;
         if self.detect_non_finite.get()
             && let Some(found) = non_finite(&value)
         {
@@ -83,12 +83,18 @@ impl Tape {
         Ok(Node { op: None, ins: ins.clone(), ty, value, at, needs_grad, grad_stype: None })
     }
 
-    fn run(&self, op: &OpRef, plan: &Plan, ins: &[u32]) -> Result<Value> {
+    fn run(
+        &self,
+        op: &OpRef,
+        plan: &Plan,
+        ins: &[u32],
+        at: &'static Location<'static>,
+    ) -> Result<Value> {
         let recording = self.recording.borrow();
         let nodes: Few<&Node> = ins.iter().map(|&id| &recording.nodes[id as usize]).collect();
         let guards = lock_parameters(op, &nodes)?;
         let views: Few<View<'_>> = nodes.iter().map(|node| node.view(&guards)).collect();
-        let made = self.workspace.borrow_mut().run(&**op, plan, &views)?;
+        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at)?;
         Ok(match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))
