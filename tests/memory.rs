@@ -4,10 +4,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use sparsetape::check::Wide;
+use sparsetape::ops::{all_sparse_rows, all_wide_samples};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Popularity, Random};
 use sparsetape::{
-    DType, Fallback, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
+    DType, ErrorKind, Fallback, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
+    Var,
 };
 
 struct Counting;
@@ -135,4 +138,46 @@ fn a_repeated_step_allocates_little() {
     // Values come from recycled memory: what remains are nodes, handles and ids of one step.
     assert!(largest < 64 << 10, "{largest} bytes at once");
     assert!(peak < 256 << 10, "peak {peak} bytes");
+}
+
+/// Rows of the tables whose operands and result are sparse, but which have no long axis at no cost:
+/// every axis of theirs is a row of a csr matrix or within a row of a row-sparse value.
+const NO_LONG_AXIS: [(&str, [Stype; 2]); 0] = [];
+
+/// No operator allocates memory of dense size where operands and result are sparse, forward or
+/// backward: what it takes with 10^8 columns or rows is a few kilobytes.
+#[test]
+fn sparse_operators_take_no_memory_of_dense_size() {
+    let _alone = MEASURING.lock().unwrap();
+    let samples = all_wide_samples(100_000_000);
+    let mut large = Vec::new();
+    for wide in &samples {
+        let mut outcome = Ok(());
+        let (peak, _) = measure(|| outcome = forward_and_backward(wide));
+        if let Err(error) = outcome {
+            large.push(format!("{:?}: {error}", wide.op));
+        } else if peak > 256 << 10 {
+            large.push(format!("{:?} of {:?}: {peak} bytes", wide.op, wide.row));
+        }
+    }
+    assert!(large.is_empty(), "{}", large.join("\n"));
+    for (name, rows) in all_sparse_rows() {
+        for row in rows {
+            let reached = samples.iter().any(|wide| wide.op.name() == name && wide.row == row);
+            let excused = NO_LONG_AXIS.iter().any(|(op, ins)| *op == name && ins[..] == row);
+            assert!(reached != excused, "{name} of {row:?}: measured: {reached}");
+        }
+    }
+}
+
+fn forward_and_backward(wide: &Wide) -> sparsetape::Result<()> {
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::Deny);
+    let x: Vec<Var> = wide.inputs.iter().map(|x| tape.variable(x.clone())).collect();
+    let y = tape.apply(wide.op.clone(), &x);
+    let head = y.value()?.cast(DType::F64).ones_like()?;
+    match y.backward_with(&head) {
+        Err(e) if e.kind() == ErrorKind::NotDifferentiable => Ok(()),
+        gradients => gradients.map(|_| ()),
+    }
 }

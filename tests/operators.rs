@@ -16,6 +16,20 @@ fn every_operator_keeps_its_promises() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Random shapes and patterns against the definitions.
+#[cfg(feature = "proptest")]
+#[test]
+fn every_operator_is_its_definition_for_any_pattern() {
+    let mut faults = Vec::new();
+    for (name, result) in sparsetape::ops::check_all_patterns(256) {
+        match result {
+            Ok(taken) => println!("{name}: {taken} random cases"),
+            Err(error) => faults.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
 /// `UPDATE_GOLDEN=1` writes the file anew.
 #[test]
 fn storage_tables_are_those_of_the_golden_file() {

@@ -185,7 +185,7 @@ pub(super) struct Trial<'a, O> {
 
 impl<'a, O: Op> Trial<'a, O> {
     /// The trial, if the row takes operands of these shapes and there is a kernel.
-    fn new(number: usize, sample: &'a Sample<O>, row: usize, dtype: DType) -> Option<Self> {
+    pub fn new(number: usize, sample: &'a Sample<O>, row: usize, dtype: DType) -> Option<Self> {
         let float = |x: &Tensor| x.dtype().is_float();
         let cast = |x: &Tensor| if float(x) { x.cast(dtype) } else { x.clone() };
         let dense: Vec<Tensor> = sample.inputs.iter().map(cast).collect();

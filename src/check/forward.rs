@@ -60,8 +60,8 @@ pub(super) fn definition<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Result<A
     Ok(trial.op.mimic(&arrays))
 }
 
-/// Relative errors that are allowed, of an element or of the largest one (sums cancel). Kernels are
-/// within a few units in the last place; Γ and its kin lose some more digits.
+/// Relative errors that are allowed, of an element or of the largest one, the operands' included (sums
+/// cancel). Kernels are within a few units in the last place; Γ and its kin lose some more digits.
 fn tolerance(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => 2e-11,
@@ -80,7 +80,10 @@ pub(super) fn against_definition<O: Op>(
     if wanted.shape() != &y.shape()[..] {
         return fault(format!("the result is {}, the definition's {:?}", y.ty(), wanted.shape()));
     }
-    let largest = wanted.iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
+    let operands = inputs.iter().map(|x| x.view().values());
+    let operands = operands.flat_map(|held| (0..held.len()).map(move |i| held.get_f64(i)));
+    let finite = wanted.iter().copied().chain(operands).filter(|x| x.is_finite());
+    let largest = finite.fold(0.0, |m: f64, x| m.max(x.abs()));
     let allowed = tolerance(y.dtype());
     let by_pattern = (0..inputs.len()).any(|i| Op::reads(trial.op, i) == Read::Pattern);
     let (stored, k) = (entries(y), row_len(y.shape()));

@@ -10,13 +10,19 @@ mod differences;
 mod forward;
 mod gradcheck;
 mod heads;
+#[cfg(feature = "proptest")]
+mod patterns;
 mod places;
 mod refusals;
 mod report;
 mod tables;
 mod unread;
+mod wide;
 
 pub use check_op::{Checked, check_op};
 pub use gradcheck::{GradCheck, gradcheck};
+#[cfg(feature = "proptest")]
+pub use patterns::check_patterns;
 pub use report::{Entry, Report};
 pub use tables::write_table;
+pub use wide::{Wide, sparse_rows, wide_samples};

@@ -79,6 +79,25 @@ macro_rules! ops {
             vec![$((<$op as crate::Op>::NAME, crate::check::check_op::<$op>())),*]
         }
 
+        /// Runs [`check_patterns`](crate::check::check_patterns) for every operator of this crate:
+        /// how many cases it took, or what it finds, by operator.
+        #[cfg(feature = "proptest")]
+        pub fn check_all_patterns(cases: u32) -> Vec<(&'static str, crate::Result<usize>)> {
+            vec![$((<$op as crate::Op>::NAME, crate::check::check_patterns::<$op>(cases))),*]
+        }
+
+        /// The [wide samples](crate::check::wide_samples) of every operator of this crate.
+        pub fn all_wide_samples(size: usize) -> Vec<crate::check::Wide> {
+            let mut all = Vec::new();
+            $(all.extend(crate::check::wide_samples::<$op>(size));)*
+            all
+        }
+
+        /// The [sparse rows](crate::check::sparse_rows) of every operator of this crate.
+        pub fn all_sparse_rows() -> Vec<(&'static str, Vec<Vec<crate::Stype>>)> {
+            vec![$((<$op as crate::Op>::NAME, crate::check::sparse_rows::<$op>())),*]
+        }
+
         /// The storage table of every operator, as printed in the documentation.
         ///
         /// ```

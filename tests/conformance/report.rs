@@ -72,7 +72,7 @@ impl Tally {
     /// Prints a line, and adds up.
     pub fn close(self, title: &str, total: &mut Tally) {
         println!("{title}: {}", self.line());
-        let listed = self.unexplained.iter().take(12);
+        let listed = self.unexplained.iter().take(4000);
         listed.for_each(|line| println!("    {line}"));
         total.cases += self.cases;
         total.equal += self.equal;
