@@ -6,7 +6,8 @@ use crate::kernels::dense_csr::{Strided, dense_csr, dense_csr_t};
 use crate::kernels::gather::{gather_compact, gather_rows};
 use crate::kernels::gemm::gemm;
 use crate::kernels::merge::{intersect_rows, positions};
-use crate::kernels::{spgemm, spmm, transposed};
+use crate::kernels::spmm::ABSENT;
+use crate::kernels::{CsrRef, spgemm, spmm, transposed};
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{CsrView, Real, RowSparseView, View};
@@ -95,17 +96,16 @@ pub(in crate::ops) fn csr_csr<T: Real>(
     out: &mut Out,
     _: &mut Scratch,
 ) -> Result<()> {
+    if !op.transpose_a && op.transpose_b {
+        return csr_csr_t::<T>(ins, out);
+    }
     let (a, b) = (ins[0].csr()?, ins[1].csr()?);
     let (a, b) = (csr_ref(a, a.values.typed::<T>()?), csr_ref(b, b.values.typed::<T>()?));
     out.set_csr(match (op.transpose_a, op.transpose_b) {
-        (false, false) => spgemm::csr_csr(a, b),
+        (false, _) => spgemm::csr_csr(a, b),
         (true, false) => {
             let (indptr, indices, values) = spgemm::transpose(a);
             spgemm::csr_csr(owned(&indptr, &indices, &values, a.rows()), b)
-        }
-        (false, true) => {
-            let (indptr, indices, values) = spgemm::transpose(b);
-            spgemm::csr_csr(a, owned(&indptr, &indices, &values, b.rows()))
         }
         // aᵀ·bᵀ = (b·a)ᵀ
         (true, true) => {
@@ -116,13 +116,39 @@ pub(in crate::ops) fn csr_csr<T: Real>(
     Ok(())
 }
 
+/// csr · csrᵀ, over the columns that the second one holds: the others take no memory.
+fn csr_csr_t<T: Real>(ins: &[View], out: &mut Out) -> Result<()> {
+    let (a, b) = (ins[0].csr()?, ins[1].csr()?);
+    let (entries, columns) = (csr_ref(a, a.values.typed::<T>()?), b.pattern.columns());
+    let mut own = Vec::new();
+    let slots = row_slots(a, &columns.distinct, &mut own);
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    for i in 0..entries.rows() {
+        let held = entries.range(i).filter(|&e| slots[e] != ABSENT);
+        for e in held {
+            indices.push(slots[e]);
+            values.push(entries.values[e]);
+        }
+        indptr.push(indices.len());
+    }
+    let compact = columns.distinct.len();
+    let b = CsrRef { cols: compact, indices: &columns.slots, ..csr_ref(b, b.values.typed::<T>()?) };
+    let (rows, ids, turned) = spgemm::transpose(b);
+    let product = spgemm::csr_csr(
+        owned(&indptr, &indices, &values, compact),
+        owned(&rows, &ids, &turned, b.rows()),
+    );
+    out.set_csr(product);
+    Ok(())
+}
+
 pub(in crate::ops) fn owned<'a, T>(
     indptr: &'a [usize],
     indices: &'a [u32],
     values: &'a [T],
     cols: usize,
-) -> crate::kernels::CsrRef<'a, T> {
-    crate::kernels::CsrRef { cols, indptr, indices, values }
+) -> CsrRef<'a, T> {
+    CsrRef { cols, indptr, indices, values }
 }
 
 /// csrᵀ · dense, merged into the columns that occur.
