@@ -269,7 +269,8 @@ impl Tensor {
     }
 }
 
-/// `+ - * /` between variables, and with numbers on either side.
+/// `+ - * /` between variables, and with numbers on either side. Whole numbers too, but one float type
+/// only: with two, a literal's type would be open, and `(x * 2.0).sum()` would not compile.
 macro_rules! infix {
     ($($trait:ident $name:ident $scalar:ident $left:expr;)*) => {$(
         impl<'t> ops::$trait for Var<'t> {
@@ -281,25 +282,29 @@ macro_rules! infix {
             }
         }
 
-        impl<'t> ops::$trait<f64> for Var<'t> {
+        infix! { f64: $trait $name $scalar $left }
+        infix! { i32: $trait $name $scalar $left }
+    )*};
+    ($number:ident: $trait:ident $name:ident $scalar:ident $left:expr) => {
+        impl<'t> ops::$trait<$number> for Var<'t> {
             type Output = Var<'t>;
 
             #[track_caller]
-            fn $name(self, scalar: f64) -> Var<'t> {
-                self.$scalar(scalar)
+            fn $name(self, scalar: $number) -> Var<'t> {
+                self.$scalar(scalar.into())
             }
         }
 
-        impl<'t> ops::$trait<Var<'t>> for f64 {
+        impl<'t> ops::$trait<Var<'t>> for $number {
             type Output = Var<'t>;
 
             #[track_caller]
             fn $name(self, x: Var<'t>) -> Var<'t> {
                 let left: fn(Var<'t>, f64) -> Var<'t> = $left;
-                left(x, self)
+                left(x, self.into())
             }
         }
-    )*};
+    };
 }
 
 infix! {

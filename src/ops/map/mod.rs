@@ -114,8 +114,8 @@ struct Stored<'a> {
     expr: Cow<'a, Expr>,
     cotangent: Option<u8>,
     scalars: SmallVec<[Number; 2]>,
-    /// Which operands broadcast.
-    stretched: SmallVec<[u8; 4]>,
+    /// Which operands do.
+    broadcast: SmallVec<[u8; 4]>,
 }
 
 /// JSON has no infinities and no NaN: they are written out.
@@ -149,7 +149,7 @@ impl Serialize for Map {
             expr: Cow::Borrowed(&program.expr),
             cotangent: program.cotangent,
             scalars: self.scalars.iter().map(|&x| x.into()).collect(),
-            stretched: (0..program.expr.inputs).filter(|&i| self.stretches(i as usize)).collect(),
+            broadcast: (0..program.expr.inputs).filter(|&i| self.stretches(i as usize)).collect(),
         }
         .serialize(serializer)
     }
@@ -167,10 +167,10 @@ impl<'de> Deserialize<'de> for Map {
         if stored.cotangent.is_some_and(|dy| dy >= expr.inputs) {
             return Err(D::Error::custom("the cotangent is not among the inputs"));
         }
-        if stored.stretched.iter().any(|&i| i >= expr.inputs) {
+        if stored.broadcast.iter().any(|&i| i >= expr.inputs) {
             return Err(D::Error::custom("an operand that broadcasts is not among the inputs"));
         }
-        let stretched = stored.stretched.iter().fold(0, |bits, i| bits | 1 << i);
+        let stretched = stored.broadcast.iter().fold(0, |bits, i| bits | 1 << i);
         let program = Program::intern(stored.label.into_owned(), expr, stored.cotangent);
         Ok(Map::new(program, &scalars, stretched))
     }
