@@ -22,13 +22,13 @@ static SELECT: LazyLock<&'static Program> = LazyLock::new(|| {
 impl<'t> Var<'t> {
     /// `yes` where this condition is not 0 (NaN is not), else `no`. (MXNet: `where`.)
     ///
-    /// Shapes broadcast by numpy's rules, but for a condition of one axis beside choices of more: it
-    /// chooses rows. The condition is i64 or of the choices' element type. Its gradient is zero;
-    /// that of each choice is the cotangent where it was chosen, of the condition's storage type
-    /// where absent entries choose the other.
+    /// Shapes broadcast by numpy's rules, but that a condition of one axis, beside choices of more,
+    /// chooses rows. The condition is i64, or of the choices' element type.
     ///
-    /// The result is sparse where both choices are; a csr condition and dense choices give a dense
-    /// result, and nothing else is made dense.
+    /// The result is sparse where both choices are, or where an absent condition chooses a sparse
+    /// one; a csr condition of dense choices is not made dense. The condition has a zero gradient,
+    /// and what was not chosen, even an infinity, does not reach a choice's; beside a csr condition
+    /// that of `yes` is csr.
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
