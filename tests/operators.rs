@@ -52,10 +52,10 @@ mod patterns {
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
     use sparsetape::ops::{
-        Accumulate, BroadcastLike, Dot, Project, RowsOf, Sum, SumLike, Take, TakeGrad,
+        Accumulate, AddN, BroadcastLike, Dot, Project, RowsOf, Sum, SumLike, Take, TakeGrad,
     };
     use sparsetape::strategies::{csr, dense, exact, row_sparse, special};
-    use sparsetape::{DType, DynOp, Op, Result, Shape, Stype, Tensor, evaluate};
+    use sparsetape::{DType, DynOp, Fallback, Op, Result, Shape, Stype, Tensor, evaluate};
 
     const HUGE: usize = 1 << 32;
 
@@ -182,6 +182,59 @@ mod patterns {
             let pairs = array(&a).into_iter().zip(array(&b));
             let wanted: Vec<f64> = pairs.map(|(x, y)| definition(x, y)).collect();
             prop_assert_eq!(array(&y).into_raw_vec_and_offset().0, wanted);
+        }
+
+        /// A smaller operand repeats, on either side; what is multiplied stays sparse.
+        #[test]
+        fn element_by_element_of_a_smaller_operand(
+            (x, v, swap) in (matrices(), stype(), any::<bool>(), any::<(bool, bool)>(), stype())
+                .prop_flat_map(|([n, m], of_x, swap, (rows, columns), of_v)| {
+                    let small = [if rows { n } else { 1 }, if columns { m } else { 1 }];
+                    (stored(of_x, [n, m]), stored(of_v, small), Just(swap))
+                }),
+            vector: bool,
+            which in 0..PAIRS.len(),
+        ) {
+            let (run, definition) = PAIRS[which];
+            let flat = v.cast_storage(Stype::Default)?.reshape(&[-1])?;
+            let v = if vector && v.shape()[0] == 1 { flat } else { v };
+            let (l, r) = if swap { (&v, &x) } else { (&x, &v) };
+            let y = Fallback::Allow.during(|| run(l, r))?;
+            let wide = |x: &Tensor| array(x).broadcast(array(&y).raw_dim()).unwrap().to_owned();
+            let pairs = wide(l).into_iter().zip(wide(r));
+            let wanted: Vec<f64> = pairs.map(|(x, y)| definition(x, y)).collect();
+            prop_assert_eq!(array(&y).into_raw_vec_and_offset().0, wanted);
+            if which == 2 && v.stype() == Stype::Default {
+                prop_assert_eq!(y.stype(), x.stype());
+            }
+        }
+
+        #[test]
+        fn choices(
+            (condition, [yes, no]) in (matrices(), stype(), stype(), stype()).prop_flat_map(
+                |(shape, c, yes, no)| {
+                    let choices = (stored(yes, shape), stored(no, shape)).prop_map(<[Tensor; 2]>::from);
+                    (stored(c, shape), choices)
+                }
+            )
+        ) {
+            let y = Fallback::Allow.during(|| condition.select(&yes, &no))?;
+            let choices = array(&yes).into_iter().zip(array(&no));
+            let chosen = array(&condition).into_iter().zip(choices);
+            let wanted: Vec<f64> =
+                chosen.map(|(c, (yes, no))| if c != 0.0 { yes } else { no }).collect();
+            prop_assert_eq!(array(&y).into_raw_vec_and_offset().0, wanted);
+        }
+
+        #[test]
+        fn any_number_of_operands(
+            operands in (matrices(), prop::collection::vec(stype(), 1..=5)).prop_flat_map(
+                |(shape, stypes)| {
+                    stypes.into_iter().map(|stype| stored(stype, shape)).collect::<Vec<_>>()
+                }
+            )
+        ) {
+            agrees(&AddN, &operands.iter().collect::<Vec<_>>())?;
         }
 
         /// What a sparse operand does not store annihilates, even NaN and infinities.
@@ -319,6 +372,7 @@ mod patterns {
                 (v.rows_of(&x)?, far_v.rows_of(&far_x)?),
                 (evaluate(Accumulate, &[&v, &w])?, evaluate(Accumulate, &[&far_v, &far_w])?),
                 (v.mul(&w)?, far_v.mul(&far_w)?),
+                (Tensor::add_n(&[&v, &w, &v])?, Tensor::add_n(&[&far_v, &far_w, &far_v])?),
                 (v.project_like(&w)?, far_v.project_like(&far_w)?),
             ] {
                 prop_assert!(there.same_bits(&far_rows(&near)));
@@ -327,6 +381,8 @@ mod patterns {
             let twice = evaluate(Accumulate, &[&x, &x])?;
             let far_twice = evaluate(Accumulate, &[&far_x, &far_x])?;
             prop_assert!(far_twice.same_bits(&far_columns(&twice)));
+            let column = product.sum_axes(&[1], true)?;
+            prop_assert!(far_x.mul(&column)?.same_bits(&far_columns(&x.mul(&column)?)));
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) mod row_softmax;
 pub(crate) mod sampled;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
+pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threads;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::map::expr::Expr;
 use super::map::program::Program;
-use super::map::{Map, Named, by_primitive};
+use super::map::{Map, Named, by_primitive, stretched, stretched_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
 use crate::tape::OpRef;
@@ -37,16 +37,20 @@ fn scalar_program(name: &str, op: Binary, reversed: bool) -> &'static Program {
 }
 
 /// Methods of [`Var`] and [`Tensor`] for two operands and for a number on either side:
-/// documentation, names, primitive, and an example's operands and result.
+/// documentation, names, other names to be found by, primitive, and an example's operands and result.
 macro_rules! operators {
-    ($($doc:literal $name:ident, $scalar:ident $(, $reversed:ident)? = $op:ident,
+    ($($doc:literal $name:ident [$($alias:literal),*], $scalar:ident [$($scalar_alias:literal),*]
+        $(, $reversed:ident [$($reversed_alias:literal),*])? = $op:ident,
         $l:literal, $r:literal => $value:literal;)*) => {
         #[expect(
             clippy::should_implement_trait,
             reason = "the traits are implemented too, by these very methods"
         )]
         impl<'t> Var<'t> {$(
-            #[doc = concat!($doc, " Shapes broadcast by numpy's rules; sparse operands do not.")]
+            $(#[doc(alias = $alias)])*
+            #[doc = concat!($doc, " Shapes broadcast by numpy's rules. A dense operand that \
+                broadcasts meets only what a sparse one stores where the result is sparse; a sparse \
+                operand that broadcasts is made dense first, as a fallback.")]
             ///
             #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
                 "let (l, r) = (Tensor::scalar(", $l, "f64), Tensor::scalar(", $r, "f64));\n",
@@ -55,9 +59,11 @@ macro_rules! operators {
                 "# Ok::<(), sparsetape::Error>(())\n```")]
             #[track_caller]
             pub fn $name(self, other: Var<'t>) -> Var<'t> {
-                Var::apply(for_variables(named(Binary::$op), self, other), &[self, other])
+                let map = named(Binary::$op).stretching(stretched_of(&[self, other]));
+                Var::apply(OpRef::from_static(map), &[self, other])
             }
 
+            $(#[doc(alias = $scalar_alias)])*
             #[doc = concat!("[`Var::", stringify!($name), "`] with the same number everywhere. The \
                 result is sparse iff it is 0 for an absent entry.")]
             ///
@@ -72,6 +78,7 @@ macro_rules! operators {
             }
 
             $(
+            $(#[doc(alias = $reversed_alias)])*
             #[doc = concat!("[`Var::", stringify!($name), "`] with the number on the left.")]
             ///
             #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
@@ -93,8 +100,8 @@ macro_rules! operators {
             /// What the recorded operator refuses, at once.
             #[track_caller]
             pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
-                let shapes = [Some(&self.shape()[..]), Some(&other.shape()[..])];
-                evaluate(OpRef::from_static(named(Binary::$op).for_shapes(shapes)), &[self, other])
+                let map = for_tensors(named(Binary::$op), self, other);
+                evaluate(OpRef::from_static(map), &[self, other])
             }
 
             #[doc = concat!("Unrecorded [`Var::", stringify!($scalar), "`].")]
@@ -134,27 +141,75 @@ macro_rules! operators {
 }
 
 operators! {
-    "l + r. (MXNet: `elemwise_add`, `broadcast_add`.)" add, add_scalar = Add, "2.5", "1.0" => "3.5";
-    "l − r. (MXNet: `elemwise_sub`, `broadcast_sub`.)" sub, sub_scalar, rsub_scalar = Sub, "2.5", "1.0" => "1.5";
-    "l · r. (MXNet: `elemwise_mul`, `broadcast_mul`.)" mul, mul_scalar = Mul, "2.5", "2.0" => "5.0";
-    "l / r. (MXNet: `elemwise_div`, `broadcast_div`.)" div, div_scalar, rdiv_scalar = Div, "2.5", "2.0" => "1.25";
-    "The greater; the gradient of a tie goes to the left. (MXNet: `maximum`.)" maximum, maximum_scalar = Max, "2.5", "2.0" => "2.5";
-    "The smaller; the gradient of a tie goes to the left. (MXNet: `minimum`.)" minimum, minimum_scalar = Min, "2.5", "2.0" => "2.0";
-    "l to the power r. (MXNet: `power`.)" power, power_scalar, rpower_scalar = Pow, "2.5", "2.0" => "6.25";
-    "√(l² + r²). (MXNet: `hypot`.)" hypot, hypot_scalar = Hypot, "3.0", "4.0" => "5.0";
-    "The remainder of l / r with the sign of r, and 0 for r = 0. (MXNet: `mod`.)" modulo, modulo_scalar, rmodulo_scalar = Mod, "-2.5", "2.0" => "1.5";
-    "1 where l = r, else 0. (MXNet: `equal`.)" equal, equal_scalar = Eq, "2.5", "2.0" => "0.0";
-    "1 where l ≠ r, else 0. (MXNet: `not_equal`.)" not_equal, not_equal_scalar = Ne, "2.5", "2.0" => "1.0";
-    "1 where l > r, else 0. (MXNet: `greater`.)" greater, greater_scalar = Gt, "2.5", "2.0" => "1.0";
-    "1 where l ≥ r, else 0. (MXNet: `greater_equal`.)" greater_equal, greater_equal_scalar = Ge, "2.5", "2.0" => "1.0";
-    "1 where l < r, else 0. (MXNet: `lesser`.)" lesser, lesser_scalar = Lt, "2.5", "2.0" => "0.0";
-    "1 where l ≤ r, else 0. (MXNet: `lesser_equal`.)" lesser_equal, lesser_equal_scalar = Le, "2.5", "2.0" => "0.0";
+    "l + r. (MXNet: `elemwise_add`, `broadcast_add`.)"
+        add ["elemwise_add", "broadcast_add", "broadcast_plus", "_plus"],
+        add_scalar ["_plus_scalar"]
+        = Add, "2.5", "1.0" => "3.5";
+    "l − r. (MXNet: `elemwise_sub`, `broadcast_sub`.)"
+        sub ["elemwise_sub", "broadcast_sub", "broadcast_minus", "_minus"],
+        sub_scalar ["_minus_scalar"],
+        rsub_scalar ["_rminus_scalar"]
+        = Sub, "2.5", "1.0" => "1.5";
+    "l · r. (MXNet: `elemwise_mul`, `broadcast_mul`.)"
+        mul ["elemwise_mul", "broadcast_mul", "_mul"],
+        mul_scalar ["_mul_scalar"]
+        = Mul, "2.5", "2.0" => "5.0";
+    "l / r. (MXNet: `elemwise_div`, `broadcast_div`.)"
+        div ["elemwise_div", "broadcast_div", "_div"],
+        div_scalar ["_div_scalar"],
+        rdiv_scalar ["_rdiv_scalar"]
+        = Div, "2.5", "2.0" => "1.25";
+    "The greater; the gradient of a tie goes to the left. (MXNet: `maximum`.)"
+        maximum ["broadcast_maximum", "_maximum"],
+        maximum_scalar ["_maximum_scalar"]
+        = Max, "2.5", "2.0" => "2.5";
+    "The smaller; the gradient of a tie goes to the left. (MXNet: `minimum`.)"
+        minimum ["broadcast_minimum", "_minimum"],
+        minimum_scalar ["_minimum_scalar"]
+        = Min, "2.5", "2.0" => "2.0";
+    "l to the power r. (MXNet: `power`.)"
+        power ["pow", "powf", "broadcast_power", "_power"],
+        power_scalar ["powi", "_power_scalar"],
+        rpower_scalar ["exp2", "_rpower_scalar"]
+        = Pow, "2.5", "2.0" => "6.25";
+    "√(l² + r²). (MXNet: `hypot`.)"
+        hypot ["broadcast_hypot", "_hypot"],
+        hypot_scalar ["_hypot_scalar"]
+        = Hypot, "3.0", "4.0" => "5.0";
+    "The remainder of l / r with the sign of r, and 0 for r = 0. (MXNet: `mod`.)"
+        modulo ["mod", "rem", "rem_euclid", "broadcast_mod", "_mod"],
+        modulo_scalar ["_mod_scalar"],
+        rmodulo_scalar ["_rmod_scalar"]
+        = Mod, "-2.5", "2.0" => "1.5";
+    "1 where l = r, else 0. (MXNet: `equal`.)"
+        equal ["eq", "broadcast_equal", "_equal"],
+        equal_scalar ["_equal_scalar"]
+        = Eq, "2.5", "2.0" => "0.0";
+    "1 where l ≠ r, else 0. (MXNet: `not_equal`.)"
+        not_equal ["ne", "broadcast_not_equal", "_not_equal"],
+        not_equal_scalar ["_not_equal_scalar"]
+        = Ne, "2.5", "2.0" => "1.0";
+    "1 where l > r, else 0. (MXNet: `greater`.)"
+        greater ["gt", "broadcast_greater", "_greater"],
+        greater_scalar ["_greater_scalar"]
+        = Gt, "2.5", "2.0" => "1.0";
+    "1 where l ≥ r, else 0. (MXNet: `greater_equal`.)"
+        greater_equal ["ge", "broadcast_greater_equal", "_greater_equal"],
+        greater_equal_scalar ["_greater_equal_scalar"]
+        = Ge, "2.5", "2.0" => "1.0";
+    "1 where l < r, else 0. (MXNet: `lesser`.)"
+        lesser ["lt", "less", "broadcast_lesser", "_lesser"],
+        lesser_scalar ["_lesser_scalar"]
+        = Lt, "2.5", "2.0" => "0.0";
+    "1 where l ≤ r, else 0. (MXNet: `lesser_equal`.)"
+        lesser_equal ["le", "less_equal", "broadcast_lesser_equal", "_lesser_equal"],
+        lesser_equal_scalar ["_lesser_equal_scalar"]
+        = Le, "2.5", "2.0" => "0.0";
 }
 
-/// The operator for the shapes of two variables.
-pub(super) fn for_variables(named: &'static Named, l: Var<'_>, r: Var<'_>) -> OpRef {
-    let (l, r) = (l.shape().ok(), r.shape().ok());
-    OpRef::from_static(named.for_shapes([l.as_deref(), r.as_deref()]))
+/// The operator for the shapes of two tensors.
+fn for_tensors(named: &'static Named, l: &Tensor, r: &Tensor) -> &'static Map {
+    named.stretching(stretched(&[Some(l.shape()), Some(r.shape())], |_| false))
 }
 
 fn named(op: Binary) -> &'static Named {
@@ -214,7 +269,8 @@ impl Tensor {
     }
 }
 
-/// `+ - * /` between variables, and with numbers on either side.
+/// `+ - * /` between variables, and with numbers on either side. Whole numbers too, but one float type
+/// only: with two, a literal's type would be open, and `(x * 2.0).sum()` would not compile.
 macro_rules! infix {
     ($($trait:ident $name:ident $scalar:ident $left:expr;)*) => {$(
         impl<'t> ops::$trait for Var<'t> {
@@ -226,25 +282,29 @@ macro_rules! infix {
             }
         }
 
-        impl<'t> ops::$trait<f64> for Var<'t> {
+        infix! { f64: $trait $name $scalar $left }
+        infix! { i32: $trait $name $scalar $left }
+    )*};
+    ($number:ident: $trait:ident $name:ident $scalar:ident $left:expr) => {
+        impl<'t> ops::$trait<$number> for Var<'t> {
             type Output = Var<'t>;
 
             #[track_caller]
-            fn $name(self, scalar: f64) -> Var<'t> {
-                self.$scalar(scalar)
+            fn $name(self, scalar: $number) -> Var<'t> {
+                self.$scalar(scalar.into())
             }
         }
 
-        impl<'t> ops::$trait<Var<'t>> for f64 {
+        impl<'t> ops::$trait<Var<'t>> for $number {
             type Output = Var<'t>;
 
             #[track_caller]
             fn $name(self, x: Var<'t>) -> Var<'t> {
                 let left: fn(Var<'t>, f64) -> Var<'t> = $left;
-                left(x, self)
+                left(x, self.into())
             }
         }
-    )*};
+    };
 }
 
 infix! {
@@ -277,9 +337,8 @@ pub(super) fn samples() -> Vec<Sample<Map>> {
             if positive { value(i, 0.4).abs() + 0.5 } else { value(i, 0.4) + 2.5 }
         })
     };
-    let with = |named: &Named, l: Tensor, r: Tensor| {
-        let map = named.for_shapes([Some(&l.shape()[..]), Some(&r.shape()[..])]);
-        Sample::good(map.clone(), [l, r])
+    let with = |named: &'static Named, l: Tensor, r: Tensor| {
+        Sample::good(for_tensors(named, &l, &r).clone(), [l, r])
     };
     let mut samples = Vec::new();
     for (op, named) in OPERATORS.iter() {
@@ -290,7 +349,14 @@ pub(super) fn samples() -> Vec<Sample<Map>> {
         if !matches!(op, Binary::Div | Binary::Pow | Binary::Mod | Binary::Hypot) {
             samples.push(with(named, matrix(3, 0.0, false), matrix(2, 5.0, false)));
         }
-        for (l, r) in [(&[3, 4][..], &[4][..]), (&[2, 1, 3], &[4, 1]), (&[3, 4], &[])] {
+        let larger = || if positive { full(&[3, 4], true) } else { matrix(3, 0.0, false) };
+        for vector in [&[4][..], &[1, 4], &[3, 1], &[1, 1], &[1], &[]] {
+            samples.push(with(named, larger(), full(vector, true)));
+        }
+        samples.push(with(named, full(&[4], true), full(&[3, 4], true)));
+        for (l, r) in
+            [(&[2, 1, 3][..], &[4, 1][..]), (&[2, 3, 2], &[3, 1]), (&[2, 3, 2], &[2, 1, 1])]
+        {
             samples.push(with(named, full(l, positive), full(r, positive)));
         }
     }
@@ -311,7 +377,7 @@ pub(super) fn samples() -> Vec<Sample<Map>> {
         samples.push(Sample::good(map, [matrix(3, 0.3, false)]));
     }
     let add = named(Binary::Add);
-    let (equal, stretched) = (add.equal(), add.for_shapes([None, None]));
+    let (equal, stretched) = (add.equal(), add.stretching(3));
     let (wide, vector) =
         (|| Tensor::from_fn([3, 5], |i| i as f64), Tensor::from_fn([4], |i| i as f64));
     let narrow = Tensor::from_fn([3, 4], |i| i as f32);

@@ -21,6 +21,7 @@
 //!
 #![doc = include_str!("../../tests/golden/storage_tables.md")]
 
+mod add_n;
 mod arithmetic;
 mod dot;
 mod loss;
@@ -29,12 +30,15 @@ mod pick;
 mod reduce;
 mod rows_of;
 mod sampled_dot;
+mod select;
 mod shape;
 mod softmax;
 mod stop_gradient;
+mod straight_through;
 mod take;
 mod unary;
 
+pub use add_n::AddN;
 pub use dot::Dot;
 pub use loss::LossReduction;
 pub use map::Map;
@@ -45,6 +49,7 @@ pub use sampled_dot::SampledDot;
 pub use shape::Reshape;
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
+pub use straight_through::StraightThrough;
 pub use take::{Take, TakeGrad};
 
 pub use crate::tape::structural::{
@@ -113,14 +118,15 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
-    Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, AddN, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
+    Project, Reshape, RowsOf, SampledDot, StopGradient, StraightThrough, Sum, SumLike, Take, TakeGrad, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.
 fn map_samples() -> Vec<Sample<Map>> {
     let mut samples = unary::samples();
     samples.extend(arithmetic::samples());
+    samples.extend(select::samples());
     samples.extend(loss::samples());
     samples
 }

@@ -1,7 +1,7 @@
 //! What an operator is: shapes, a table of kernels by storage type, a backward rule, samples.
 
 use std::borrow::Cow;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use ndarray::ArrayD;
 use serde::Serialize;
@@ -110,24 +110,50 @@ pub enum Ins {
     Fixed(&'static [Stype]),
     /// Any number of operands, all of this storage type.
     All(Stype),
+    /// Any number of operands of these storage types, each of which occurs.
+    Mix(&'static [Stype]),
 }
 
 impl Ins {
-    /// The storage type wanted for operand `i`.
+    /// The storage type wanted for operand `i`; of several, each in turn.
     pub fn get(&self, i: usize) -> Stype {
         match self {
             Ins::Fixed(stypes) => stypes[i],
             Ins::All(stype) => *stype,
+            Ins::Mix(stypes) => stypes[i % stypes.len()],
         }
     }
 
     /// Whether the row takes this many operands.
     pub fn takes(&self, n: usize) -> bool {
-        matches!(self, Ins::All(_)) || matches!(self, Ins::Fixed(s) if s.len() == n)
+        match self {
+            Ins::Fixed(stypes) => stypes.len() == n,
+            Ins::All(_) => true,
+            Ins::Mix(stypes) => stypes.len() <= n,
+        }
     }
 
-    pub(super) fn matches(&self, stypes: &[Stype]) -> bool {
-        self.takes(stypes.len()) && stypes.iter().enumerate().all(|(i, &s)| self.get(i) == s)
+    pub(super) fn matches(&self, own: &[Stype]) -> bool {
+        match self {
+            Ins::Fixed(stypes) => *stypes == own,
+            Ins::All(stype) => own.iter().all(|s| s == stype),
+            Ins::Mix(stypes) => {
+                own.iter().all(|s| stypes.contains(s)) && stypes.iter().all(|s| own.contains(s))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Ins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |stypes: &[Stype], separator| {
+            stypes.iter().map(Stype::to_string).collect::<Vec<_>>().join(separator)
+        };
+        match self {
+            Ins::Fixed(stypes) => f.write_str(&list(stypes, ", ")),
+            Ins::All(stype) => write!(f, "{stype}, .."),
+            Ins::Mix(stypes) => write!(f, "{}, ..", list(stypes, " and ")),
+        }
     }
 }
 

@@ -141,6 +141,25 @@ impl fmt::Debug for Var<'_> {
     }
 }
 
+/// The value; its type where the tape holds none (a parameter); the error of a poisoned variable.
+///
+/// ```
+/// use sparsetape::{Tape, Tensor};
+/// let tape = Tape::new();
+/// let x = tape.constant(Tensor::scalar(2.5f32));
+/// assert_eq!((2 * x).to_string(), Tensor::scalar(5.0f32).to_string());
+/// assert!(x.dot(x).to_string().starts_with("poisoned: dot"));
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+impl fmt::Display for Var<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value() {
+            Ok(value) => value.fmt(f),
+            Err(_) => fmt::Debug::fmt(self, f),
+        }
+    }
+}
+
 /// Variables of two tapes met.
 pub(super) fn two_tapes() -> Error {
     Error::new(ErrorKind::State, "the operands are on different tapes")

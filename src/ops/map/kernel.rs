@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Map;
 use super::program::{Instr, Program, Source, Target};
 use super::proof::Support;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::kernels::broadcast::{Broadcast, aligned};
 use crate::kernels::elementwise::{Arg, binary, select, unary};
 use crate::kernels::merge::{intersect_rows, positions, union_rows};
@@ -30,13 +30,6 @@ type Operands<T> = SmallVec<[T; 4]>;
 
 pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let shape = out.shape();
-    if let Some(v) = ins.iter().find(|v| v.stype() != Stype::Default && v.shape() != &shape[..]) {
-        let (own, stype) = (Shape::from(v.shape()), v.stype());
-        let message = format!(
-            "a {stype} operand of shape {own} does not broadcast to {shape}; only dense operands do"
-        );
-        return Err(Error::new(ErrorKind::Shape, message));
-    }
     match out.stype() {
         Stype::Default => {
             let columns = ins.iter().map(|v| on_dense::<T>(v, shape)).collect::<Result<_>>()?;

@@ -23,16 +23,16 @@ use self::program::{Program, Rows, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{PartialShape, Var};
-use crate::tensor::Shape;
 use crate::tensor::shape::broadcast;
+use crate::tensor::{Shape, Stype};
 
 /// An element-wise operator: an expression, the scalars in it, and which operands broadcast.
 #[derive(Clone, Debug)]
 pub struct Map {
     program: &'static Program,
     scalars: SmallVec<[f64; 2]>,
-    /// A bit for each operand that numpy's broadcasting stretches; the others have the result's shape.
-    /// Their cotangents need no sum, so that a sparse one stays sparse.
+    /// A bit for each operand that numpy's broadcasting stretches, which is dense; the others have
+    /// the result's shape: their cotangents need no sum, so that a sparse one stays sparse.
     stretched: u32,
     rows: &'static Rows,
 }
@@ -46,7 +46,7 @@ impl PartialEq for Map {
 
 impl Map {
     pub(crate) fn new(program: &'static Program, scalars: &[f64], stretched: u32) -> Map {
-        let rows = program.rows(scalars);
+        let rows = program.rows(scalars, stretched);
         Map { program, scalars: scalars.into(), stretched, rows }
     }
 
@@ -56,13 +56,31 @@ impl Map {
     }
 }
 
+/// A bit for each operand that broadcasts. Where a shape is unknown, dense operands may, sparse ones
+/// may not.
+pub(crate) fn stretched(shapes: &[Option<&[usize]>], is_dense: impl Fn(usize) -> bool) -> u32 {
+    let result = shapes.iter().try_fold(Shape::default(), |all, own| broadcast(&all, (*own)?));
+    let stretches = |i: &usize| match &result {
+        Some(result) => shapes[*i].is_none_or(|own| own != &result[..]),
+        None => is_dense(*i),
+    };
+    (0..shapes.len()).filter(stretches).map(|i| 1 << i).sum()
+}
+
+/// [`stretched`] for variables.
+pub(crate) fn stretched_of(operands: &[Var<'_>]) -> u32 {
+    let shapes: SmallVec<[Option<Shape>; 4]> = operands.iter().map(|x| x.shape().ok()).collect();
+    let shapes: SmallVec<[Option<&[usize]>; 4]> = shapes.iter().map(|s| s.as_deref()).collect();
+    stretched(&shapes, |i| operands[i].stype().is_ok_and(|s| s == Stype::Default))
+}
+
 /// An operator of two operands without scalars, built once for each way of broadcasting.
 pub(crate) struct Named([Map; 4]);
 
 impl Named {
     pub fn new(name: &str, expr: Expr) -> Named {
-        let equal = Map::named(name, expr);
-        Named([0, 1, 2, 3].map(|stretched| Map { stretched, ..equal.clone() }))
+        let program = Program::intern(name.to_owned(), expr, None);
+        Named([0, 1, 2, 3].map(|stretched| Map::new(program, &[], stretched)))
     }
 
     /// For operands of one shape.
@@ -70,17 +88,9 @@ impl Named {
         &self.0[0]
     }
 
-    /// For operands of these shapes; where one is unknown both may broadcast.
-    pub fn for_shapes(&self, [l, r]: [Option<&[usize]>; 2]) -> &Map {
-        let stretched = match (l, r) {
-            (Some(l), Some(r)) => {
-                let result = broadcast(l, r);
-                let stretches = |own: &[usize]| result.as_ref().is_none_or(|all| all[..] != *own);
-                usize::from(stretches(l)) + 2 * usize::from(stretches(r))
-            }
-            _ => 3,
-        };
-        &self.0[stretched]
+    /// For operands of which these (a bit each) broadcast.
+    pub fn stretching(&self, stretched: u32) -> &Map {
+        &self.0[stretched as usize]
     }
 }
 
@@ -104,7 +114,8 @@ struct Stored<'a> {
     expr: Cow<'a, Expr>,
     cotangent: Option<u8>,
     scalars: SmallVec<[Number; 2]>,
-    stretched: u32,
+    /// Which operands do.
+    broadcast: SmallVec<[u8; 4]>,
 }
 
 /// JSON has no infinities and no NaN: they are written out.
@@ -138,7 +149,7 @@ impl Serialize for Map {
             expr: Cow::Borrowed(&program.expr),
             cotangent: program.cotangent,
             scalars: self.scalars.iter().map(|&x| x.into()).collect(),
-            stretched: self.stretched,
+            broadcast: (0..program.expr.inputs).filter(|&i| self.stretches(i as usize)).collect(),
         }
         .serialize(serializer)
     }
@@ -156,8 +167,12 @@ impl<'de> Deserialize<'de> for Map {
         if stored.cotangent.is_some_and(|dy| dy >= expr.inputs) {
             return Err(D::Error::custom("the cotangent is not among the inputs"));
         }
+        if stored.broadcast.iter().any(|&i| i >= expr.inputs) {
+            return Err(D::Error::custom("an operand that broadcasts is not among the inputs"));
+        }
+        let stretched = stored.broadcast.iter().fold(0, |bits, i| bits | 1 << i);
         let program = Program::intern(stored.label.into_owned(), expr, stored.cotangent);
-        Ok(Map::new(program, &scalars, stored.stretched))
+        Ok(Map::new(program, &scalars, stretched))
     }
 }
 
@@ -186,7 +201,7 @@ impl Op for Map {
                 Error::new(ErrorKind::Shape, message)
             })?;
         }
-        for (i, shape) in ins.iter().enumerate().filter(|(i, _)| self.stretched & 1 << i == 0) {
+        for (i, shape) in ins.iter().enumerate().filter(|(i, _)| !self.stretches(*i)) {
             if shape.known().is_some_and(|own| own != result) {
                 let message = format!(
                     "operand {i} was recorded with the result's shape; now {shape} stretches to \
@@ -237,6 +252,10 @@ impl Op for Map {
 impl Map {
     /// The cotangent of operand `i`, summed down to it if it was stretched.
     fn reduced<'t>(&self, i: usize, dx: Var<'t>, x: Var<'t>) -> Var<'t> {
-        if self.stretched & 1 << i != 0 { dx.sum_like(x) } else { dx }
+        if self.stretches(i) { dx.sum_like(x) } else { dx }
+    }
+
+    fn stretches(&self, i: usize) -> bool {
+        self.stretched & 1 << i != 0
     }
 }

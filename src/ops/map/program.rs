@@ -26,16 +26,19 @@ pub(crate) struct Program {
     pub registers: usize,
     backward: Vec<OnceLock<Rule>>,
     rows: Mutex<KnownRows>,
-    /// The table, where there are no scalars.
+    /// The table, where there are no scalars and nothing broadcasts.
     fixed: OnceLock<&'static Rows>,
 }
 
-/// The tables proved so far, and the scalars that the last one was proved for.
+/// The tables proved so far, and for which scalars and broadcast operands the last ones were.
 #[derive(Default)]
 struct KnownRows {
     tables: Vec<&'static Rows>,
-    last: Option<(SmallVec<[u64; 2]>, &'static Rows)>,
+    recent: Vec<(SmallVec<[u64; 2]>, u32, &'static Rows)>,
 }
+
+/// So many proofs are remembered per program.
+const RECENT: usize = 8;
 
 /// The backward rule of one operand.
 pub(crate) enum Rule {
@@ -75,6 +78,8 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub cases: Vec<Case<Map>>,
+    /// Operands that broadcast, a bit each: no row has them sparse.
+    stretched: u32,
     /// By sparse operands, a bit each; index 0 is unused.
     supports: Vec<Support>,
 }
@@ -141,24 +146,31 @@ impl Program {
         Rule::Map(Program::intern(label, expr, cotangent), used)
     }
 
-    /// The table for these scalars.
-    pub fn rows(&self, scalars: &[f64]) -> &'static Rows {
-        if scalars.is_empty() {
-            return self.fixed.get_or_init(|| self.prove(scalars, &mut Vec::new()));
+    /// The table for these scalars, where these operands (a bit each) broadcast.
+    pub fn rows(&self, scalars: &[f64], stretched: u32) -> &'static Rows {
+        if scalars.is_empty() && stretched == 0 {
+            return self.fixed.get_or_init(|| self.prove(scalars, stretched, &mut Vec::new()));
         }
         let bits: SmallVec<[u64; 2]> = scalars.iter().map(|x| x.to_bits()).collect();
         let mut known = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        match &known.last {
-            Some((last, rows)) if *last == bits => rows,
-            _ => {
-                let rows = self.prove(scalars, &mut known.tables);
-                known.last = Some((bits, rows));
-                rows
-            }
+        let proved = known.recent.iter().find(|(b, s, _)| (b, *s) == (&bits, stretched));
+        if let Some((.., rows)) = proved {
+            return rows;
         }
+        let rows = self.prove(scalars, stretched, &mut known.tables);
+        if known.recent.len() == RECENT {
+            known.recent.remove(0);
+        }
+        known.recent.push((bits, stretched, rows));
+        rows
     }
 
-    fn prove(&self, scalars: &[f64], tables: &mut Vec<&'static Rows>) -> &'static Rows {
+    fn prove(
+        &self,
+        scalars: &[f64],
+        stretched: u32,
+        tables: &mut Vec<&'static Rows>,
+    ) -> &'static Rows {
         let prove = |sparse| support(&self.expr, scalars, sparse, self.cotangent);
         let masks = 1..1 << self.expr.inputs.min(MAX_SPARSE);
         let everywhere = std::iter::once(Support::Everywhere);
@@ -166,11 +178,12 @@ impl Program {
             0..=MAX_SPARSE => everywhere.chain(masks.map(prove)).collect(),
             _ => Vec::new(),
         };
-        if let Some(rows) = tables.iter().find(|rows| rows.supports == supports) {
+        let same = |rows: &&&Rows| (&rows.supports, rows.stretched) == (&supports, stretched);
+        if let Some(rows) = tables.iter().find(same) {
             return rows;
         }
-        let cases = cases(self.expr.inputs as usize, &supports);
-        let rows = Box::leak(Box::new(Rows { cases, supports }));
+        let cases = cases(self.expr.inputs as usize, &supports, stretched);
+        let rows = Box::leak(Box::new(Rows { cases, stretched, supports }));
         tables.push(rows);
         rows
     }
@@ -180,15 +193,17 @@ impl Program {
 const MAX_SPARSE: u8 = 6;
 
 /// All rows: dense operands; then, for csr and for row-sparse, every choice of sparse operands that
-/// is proved sparse, or that has a dense operand to make the result dense.
-fn cases(n: usize, supports: &[Support]) -> Vec<Case<Map>> {
+/// is proved sparse, or that has a dense operand to make the result dense. An operand that broadcasts
+/// is dense.
+fn cases(n: usize, supports: &[Support], stretched: u32) -> Vec<Case<Map>> {
     let row = |ins: Vec<Stype>, out| Case {
         ins: Ins::Fixed(Vec::leak(ins)),
         out,
         run: ByDtype::floats(kernel::run::<f32>, kernel::run::<f64>),
     };
     let mut cases = vec![row(vec![Stype::Default; n], Stype::Default)];
-    let mut masks: Vec<usize> = (1..supports.len()).collect();
+    let mut masks: Vec<usize> =
+        (1..supports.len()).filter(|mask| mask & stretched as usize == 0).collect();
     // Fewest dense operands first: ties between fallbacks go to the first row.
     masks.sort_by_key(|mask| std::cmp::Reverse(mask.count_ones()));
     for sparse in [Stype::Csr, Stype::RowSparse] {

@@ -86,8 +86,8 @@ fn evaluate(expr: &Expr, scalars: &[f64], dtype: DType, input: impl Fn(u8) -> Kn
             Node::Select(c, yes, no) => match at(c) {
                 Exactly(c) if c != 0.0 => at(yes),
                 Exactly(_) | Zero => at(no),
-                FiniteNonZero => at(yes),
-                Finite | Any => either(at(yes), at(no)),
+                // Zeros are what a dense condition is for.
+                FiniteNonZero | Finite | Any => either(at(yes), at(no)),
             },
         };
         known.push(value);
