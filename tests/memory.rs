@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Popularity, Random};
-use sparsetape::{
-    DType, Fallback, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
-};
+use sparsetape::{DType, Fallback, Gradients, Parameter, Params, Stype, Tape, Tensor};
 
 struct Counting;
 
@@ -92,7 +90,7 @@ impl Job {
         let (w, b) = (tape.parameter(&self.weight), tape.parameter(&self.bias));
         let logits = tape.constant(x.clone()).dot(w) + b;
         let labels = tape.constant(labels.clone());
-        let loss = logits.sigmoid_cross_entropy(labels, LossReduction::Mean);
+        let loss = logits.sigmoid_binary_cross_entropy(labels);
         loss.backward_into(&mut self.gradients).unwrap();
         self.sgd.step(&self.params, &self.gradients).unwrap();
     }

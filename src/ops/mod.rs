@@ -36,7 +36,7 @@ mod take;
 mod unary;
 
 pub use dot::Dot;
-pub use loss::LossReduction;
+pub use loss::{CheckLabels, Loss};
 pub use map::Map;
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
@@ -94,7 +94,7 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
+    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
     Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
 }
 
