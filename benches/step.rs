@@ -13,7 +13,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Popularity, Random};
-use sparsetape::{DType, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor};
+use sparsetape::{DType, Gradients, Parameter, Params, Stype, Tape, Tensor};
 
 const ENTRIES: usize = 40;
 
@@ -41,7 +41,7 @@ impl Job {
         self.tape.clear();
         let tape = &self.tape;
         let logits = tape.constant(x).dot(tape.parameter(&self.weight));
-        let loss = logits.sigmoid_cross_entropy(tape.constant(labels.clone()), LossReduction::Mean);
+        let loss = logits.sigmoid_binary_cross_entropy(tape.constant(labels.clone()));
         loss.backward_into(&mut self.gradients)?;
         self.sgd.step(&self.params, &self.gradients)?;
         loss.item()

@@ -18,8 +18,8 @@ use sparsetape::data::{Dataset, Libsvm};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
 use sparsetape::{
-    DType, Error, ErrorKind, Fallback, Gradients, LossReduction, Parameter, Params, Result, Stype,
-    Tape, Tensor, Var,
+    DType, Error, ErrorKind, Fallback, Gradients, Parameter, Params, Result, Stype, Tape, Tensor,
+    Var,
 };
 
 /// One weight column for two classes (logistic), one for each class beyond (softmax).
@@ -54,11 +54,9 @@ impl Linear {
 
     fn loss<'t>(&self, tape: &'t Tape, logits: Var<'t>, labels: &Tensor) -> Var<'t> {
         if self.is_logistic() {
-            let labels = tape.constant(labels.clone()).reshape(&[-1, 1]);
-            return logits.sigmoid_cross_entropy(labels, LossReduction::Mean);
+            return logits.sigmoid_binary_cross_entropy(tape.constant(labels.clone()));
         }
-        let labels = tape.constant(labels.cast(DType::I64));
-        logits.softmax_cross_entropy(labels, LossReduction::Mean)
+        logits.softmax_cross_entropy(tape.constant(labels.cast(DType::I64)))
     }
 
     /// Class probabilities, a row each: that of class 1 alone for two classes.

@@ -6,7 +6,7 @@
 //! Apache MXNet's sparse API.
 //!
 //! ```
-//! use sparsetape::{Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor, optim::Sgd};
+//! use sparsetape::{Gradients, Parameter, Params, Stype, Tape, Tensor, optim::Sgd};
 //!
 //! // Two rows of a matrix with a million columns, and their labels.
 //! let x = Tensor::from_rows(1_000_000, &[vec![(3, 1.0f32), (70_000, 2.0)], vec![(3, -1.0)]])?;
@@ -20,7 +20,7 @@
 //! for _ in 0..3 {
 //!     tape.clear();
 //!     let logits = tape.constant(x.clone()).dot(tape.parameter(&w));
-//!     let loss = logits.sigmoid_cross_entropy(tape.constant(y.clone()), LossReduction::Mean);
+//!     let loss = logits.sigmoid_binary_cross_entropy(tape.constant(y.clone()));
 //!     loss.backward_into(&mut gradients)?;
 //!     let dw = gradients.of(&w).unwrap();
 //!     assert_eq!((dw.stype(), dw.rows()), (Stype::RowSparse, Some(&[3, 70_000][..])));
@@ -85,7 +85,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use ops::LossReduction;
+pub use ops::Loss;
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
     Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch, Surrogate,

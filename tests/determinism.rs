@@ -1,7 +1,7 @@
 //! The same bits for any number of threads, from run to run, and for a row whatever its batch.
 
 use rayon::ThreadPoolBuilder;
-use sparsetape::{Fallback, LossReduction, Result, Stype, Tape, Tensor};
+use sparsetape::{Fallback, Loss, Result, Stype, Tape, Tensor};
 
 /// Enough that the kernels of a step share their work among threads.
 const ROWS: usize = 6000;
@@ -50,7 +50,7 @@ fn step(x: &Tensor, labels: &Tensor) -> Result<Vec<Tensor>> {
     let b = tape.variable(dense([1, CLASSES], 6));
     let (x, labels) = (tape.variable(x.clone()), tape.constant(labels.clone()));
     let logits = x.dot(w).tanh().dot(v) + b;
-    let loss = logits.softmax_cross_entropy(labels, LossReduction::Mean);
+    let loss = logits.softmax_cross_entropy(labels);
     let first = tape.grad(loss, &[w, v, b, x])?;
     let penalty = first[0].square().sum();
     let second = tape.grad(penalty, &[w, v])?;
@@ -89,7 +89,7 @@ fn a_row_does_not_depend_on_its_batch() {
         let (w, v, b) =
             (tape.constant(w.clone()), tape.constant(v.clone()), tape.constant(b.clone()));
         let logits = x.dot(w).tanh().dot(v) + b;
-        let losses = logits.softmax_cross_entropy(labels, LossReduction::None);
+        let losses = logits.softmax_cross_entropy_with(labels, &Loss::per_row());
         Ok([logits.softmax().value()?, losses.value()?])
     };
     let whole = predict(0, ROWS).unwrap();

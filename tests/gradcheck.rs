@@ -4,8 +4,8 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use sparsetape::check::{GradCheck, check_op, gradcheck};
 use sparsetape::{
-    ByDtype, Case, DType, ErrorKind, Fallback, Grads, Ins, LossReduction, Op, Out, PartialShape,
-    Real, Result, Sample, Scratch, Stype, Tensor, Var, View,
+    ByDtype, Case, DType, ErrorKind, Fallback, Grads, Ins, Loss, Op, Out, PartialShape, Real,
+    Result, Sample, Scratch, Stype, Tensor, Var, View,
 };
 
 /// A backward rule of `broken`, right or wrong.
@@ -267,10 +267,10 @@ fn logits<'t>(v: &[Var<'t>]) -> Var<'t> {
 fn logistic_regression() {
     let y = Tensor::dense([4, 3], (0..12).map(|i| f64::from(i % 2)).collect::<Vec<f64>>()).unwrap();
     let check = GradCheck::new().fallback(Fallback::Deny);
-    for reduction in [LossReduction::Mean, LossReduction::Sum, LossReduction::None] {
+    for reduction in [Loss::mean, Loss::sum, Loss::per_row] {
         models(|name, inputs| {
             let report = check.run(inputs, |tape, v| {
-                logits(v).sigmoid_cross_entropy(tape.constant(y.clone()), reduction)
+                logits(v).sigmoid_binary_cross_entropy_with(tape.constant(y.clone()), &reduction())
             });
             let report = report.unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(report.kinks.is_empty() && report.compared > 40, "{name}: {report}");
@@ -287,7 +287,7 @@ fn softmax_regression() {
         models(|name, inputs| {
             let report = check.run(inputs, |tape, v| {
                 let labels = tape.constant(labels.clone());
-                logits(v).softmax_cross_entropy(labels, LossReduction::Mean)
+                logits(v).softmax_cross_entropy(labels)
             });
             let report = report.unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(report.kinks.is_empty() && report.compared > 40, "{name}: {report}");

@@ -9,8 +9,7 @@ use sparsetape::ops::{all_sparse_rows, all_wide_samples};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Popularity, Random};
 use sparsetape::{
-    DType, ErrorKind, Fallback, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
-    Var,
+    DType, ErrorKind, Fallback, Gradients, Parameter, Params, Stype, Tape, Tensor, Var,
 };
 
 struct Counting;
@@ -95,7 +94,7 @@ impl Job {
         let (w, b) = (tape.parameter(&self.weight), tape.parameter(&self.bias));
         let logits = tape.constant(x.clone()).dot(w) + b;
         let labels = tape.constant(labels.clone());
-        let loss = logits.sigmoid_cross_entropy(labels, LossReduction::Mean);
+        let loss = logits.sigmoid_binary_cross_entropy(labels);
         loss.backward_into(&mut self.gradients).unwrap();
         self.sgd.step(&self.params, &self.gradients).unwrap();
     }

@@ -3,7 +3,7 @@
 
 use sparsetape::optim::{Sgd, clip_global_norm};
 use sparsetape::{
-    ErrorKind, Fallback, GradReq, Gradients, LossReduction, Parameter, Params, Stype, Tape, Tensor,
+    ErrorKind, Fallback, GradReq, Gradients, Loss, Parameter, Params, Stype, Tape, Tensor,
     assert_close,
 };
 
@@ -308,7 +308,7 @@ fn labels_and_ids_out_of_range_name_their_row() {
     let tape = Tape::new();
     let logits = tape.variable(full(&[2, 3], 0.0));
     let labels = tape.constant(Tensor::dense([2], vec![0i64, 3]).unwrap());
-    let loss = logits.softmax_cross_entropy(labels, LossReduction::Mean);
+    let loss = logits.softmax_cross_entropy(labels);
     let error = loss.value().unwrap_err();
     assert!(error.to_string().contains("id 3 in row 1"), "{error}");
 }
@@ -497,10 +497,10 @@ fn unrecorded_operators_are_the_recorded_ones() {
     let labels = Tensor::dense([3], vec![0i64, 1, 0]).unwrap();
     let tape = Tape::new();
     let logits = tape.constant(x.clone()).dot(tape.constant(w.clone()));
-    let loss = logits.softmax_cross_entropy(tape.constant(labels.clone()), LossReduction::Sum);
+    let loss = logits.softmax_cross_entropy_with(tape.constant(labels.clone()), &Loss::sum());
     let plain = x.dot(&w).unwrap();
     assert!(plain.same_bits(&logits.value().unwrap()));
-    let plain_loss = plain.softmax_cross_entropy(&labels, LossReduction::Sum).unwrap();
+    let plain_loss = plain.softmax_cross_entropy_with(&labels, &Loss::sum()).unwrap();
     assert!(plain_loss.same_bits(&loss.value().unwrap()));
     let line = line!() + 1;
     let error = x.dot(&labels).unwrap_err();

@@ -40,7 +40,7 @@ mod unary;
 
 pub use add_n::AddN;
 pub use dot::Dot;
-pub use loss::LossReduction;
+pub use loss::{CheckLabels, Loss};
 pub use map::Map;
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
@@ -118,8 +118,9 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, AddN, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
-    Project, Reshape, RowsOf, SampledDot, StopGradient, StraightThrough, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, AddN, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, Map,
+    OneHotLike, OnesLike, Pick, Project, Reshape, RowsOf, SampledDot, StopGradient, StraightThrough,
+    Sum, SumLike, Take, TakeGrad, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -41,7 +41,13 @@ impl<'t> Var<'t> {
 
     /// A variable of this tape that carries the error, or the earlier one of this variable.
     pub(crate) fn poisoned(self, error: Error) -> Var<'t> {
-        self.tape.poison_of(self).map_or_else(|| self.tape.poison(error), |_| self)
+        if self.ok().is_err() {
+            return self;
+        }
+        self.tape.poison(match self.tape.at.get() {
+            Some(line) => error.at(line),
+            None => error,
+        })
     }
 
     /// The tape that this variable is on.

@@ -1,0 +1,301 @@
+//! Losses for define-by-run use: differentiable to any order, stable.
+//!
+//! Each takes logits (or predictions) and labels, and is the mean over rows unless a [`Loss`] says
+//! otherwise. A label outside the domain of the loss is an error that names its row. Labels of shape
+//! (n,) and (n, 1) are taken for each other; nothing else broadcasts, so that (n,) against (n, 1)
+//! never becomes (n, n).
+
+mod labels;
+mod weights;
+
+use std::sync::LazyLock;
+
+pub use labels::CheckLabels;
+use labels::Domain;
+pub use weights::Loss;
+use weights::is_column;
+
+use super::map::expr::Expr;
+use super::map::{Map, Named};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::elementwise::{Binary, Unary};
+use crate::tape::OpRef;
+use crate::tape::op::Sample;
+use crate::tape::{Var, compose};
+use crate::tensor::{DType, Tensor};
+
+static BINARY: LazyLock<Named> = LazyLock::new(|| {
+    // −y ln σ(z) − (1 − y) ln(1 − σ(z)) = softplus(z) − y·z
+    let expr = Expr::build(2, |b| {
+        let (z, y) = (b.input(0), b.input(1));
+        let (softplus, product) = (b.unary(Unary::Softplus, z), b.mul(y, z));
+        b.sub(softplus, product)
+    });
+    Named::new("sigmoid_binary_cross_entropy", expr)
+});
+
+static L2: LazyLock<Named> = LazyLock::new(|| {
+    let expr = Expr::build(2, |b| {
+        let (x, y) = (b.input(0), b.input(1));
+        let difference = b.binary(Binary::Sub, x, y);
+        let (square, half) = (b.unary(Unary::Square, difference), b.constant(0.5));
+        b.mul(half, square)
+    });
+    Named::new("l2_loss", expr)
+});
+
+static HINGE: LazyLock<Named> = LazyLock::new(|| {
+    let expr = Expr::build(2, |b| {
+        let (z, y) = (b.input(0), b.input(1));
+        let (one, product) = (b.constant(1.0), b.mul(y, z));
+        let short = b.sub(one, product);
+        b.unary(Unary::Relu, short)
+    });
+    Named::new("hinge", expr)
+});
+
+/// Methods of [`Var`] and [`Tensor`]: a loss by mean, and with a [`Loss`].
+macro_rules! losses {
+    ($($(#[$doc:meta])* $name:ident, $with:ident;)*) => {
+        impl<'t> Var<'t> {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(self, labels: Var<'t>) -> Var<'t> {
+                $name(self, labels, &Loss::mean())
+            }
+
+            #[doc = concat!("[`Var::", stringify!($name), "`] by another reduction or with weights; \
+                [`Loss`] has an example.")]
+            #[track_caller]
+            pub fn $with(self, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
+                $name(self, labels, loss)
+            }
+        )*}
+
+        impl Tensor {$(
+            #[doc = concat!("Unrecorded [`Var::", stringify!($name), "`].")]
+            ///
+            /// # Errors
+            /// What the recorded operators refuse, at once.
+            #[track_caller]
+            pub fn $name(&self, labels: &Tensor) -> Result<Tensor> {
+                compose([self, labels], |[z, y]| $name(z, y, &Loss::mean()))
+            }
+
+            #[doc = concat!("Unrecorded [`Var::", stringify!($with), "`].")]
+            ///
+            /// # Errors
+            /// What the recorded operators refuse, at once.
+            #[track_caller]
+            pub fn $with(&self, labels: &Tensor, loss: &Loss<Tensor>) -> Result<Tensor> {
+                compose([self, labels], |[z, y]| $name(z, y, &loss.on_tape_of(z)))
+            }
+        )*}
+    };
+}
+
+losses! {
+    /// Cross-entropy of these logits (n, k), one row per sample, against class ids (i64, (n,) or
+    /// (n, 1)) or class probabilities (of the logits' shape; dense, or csr, whose absent entries are
+    /// 0): `ln Σ eᶻ − z[label]`, in nats; one loss per row. (MXNet: `softmax_cross_entropy`, which
+    /// sums; the loss of `SoftmaxOutput`. PyTorch: `cross_entropy`.)
+    ///
+    /// Errors: [`ErrorKind::Index`] for an id that is no class, [`ErrorKind::Value`] for a probability
+    /// that is negative or not finite, each with its row; [`ErrorKind::Shape`] for other shapes.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let z = tape.variable(Tensor::dense([1, 2], vec![0.0f64, 0.0])?);
+    /// let label = tape.constant(Tensor::dense([1], vec![1i64])?);
+    /// let loss = z.softmax_cross_entropy(label);
+    /// assert!((loss.item::<f64>()? - 2f64.ln()).abs() < 1e-15);
+    /// assert_eq!(loss.backward()?.wrt(z).unwrap().values::<f64>()?, [0.5, -0.5]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    softmax_cross_entropy, softmax_cross_entropy_with;
+    /// Cross-entropy of these logits of two classes against labels from 0 to 1, the probabilities of
+    /// class 1: `ln(1 + eᶻ) − y·z`, in nats, element by element, stable. Labels may be csr. (MXNet:
+    /// the loss of `LogisticRegressionOutput`; PyTorch: `binary_cross_entropy_with_logits`.)
+    ///
+    /// Errors: [`ErrorKind::Value`] for a label below 0, above 1 or NaN, with its row;
+    /// [`ErrorKind::Shape`] unless the shapes are the same, but for (n,) and (n, 1).
+    ///
+    /// ```
+    /// use sparsetape::{Loss, Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let z = tape.variable(Tensor::dense([2, 1], vec![0.0f64, 0.0])?);
+    /// let y = tape.constant(Tensor::dense([2], vec![1.0f64, 0.0])?);
+    /// let loss = z.sigmoid_binary_cross_entropy_with(y, &Loss::sum());
+    /// assert_eq!(loss.backward()?.wrt(z).unwrap().values::<f64>()?, [-0.5, 0.5]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    sigmoid_binary_cross_entropy, sigmoid_binary_cross_entropy_with;
+    /// Half the squared difference, element by element. (MXNet: `L2Loss`, the loss of
+    /// `LinearRegressionOutput`; half of PyTorch's `mse_loss`.)
+    ///
+    /// Errors: [`ErrorKind::Shape`] unless the shapes are the same, but for (n,) and (n, 1);
+    /// [`ErrorKind::Value`] for class weights.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.variable(Tensor::dense([2], vec![1.0f64, 4.0])?);
+    /// let y = tape.constant(Tensor::dense([2], vec![0.0f64, 2.0])?);
+    /// assert_eq!(x.l2_loss(y).item::<f64>()?, 1.25);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    l2_loss, l2_loss_with;
+    /// The hinge loss of these scores against labels −1 and 1: `max(0, 1 − y·z)`, element by element;
+    /// the gradient at the kink is 0. (MXNet: `HingeLoss`, the loss of `SVMOutput`.)
+    ///
+    /// Errors: [`ErrorKind::Value`] for a label that is neither −1 nor 1, with its row;
+    /// [`ErrorKind::Shape`] unless the shapes are the same, but for (n,) and (n, 1).
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let z = tape.variable(Tensor::dense([2], vec![0.5f64, 3.0])?);
+    /// let y = tape.constant(Tensor::dense([2], vec![-1.0f64, 1.0])?);
+    /// assert_eq!(z.hinge(y).item::<f64>()?, 0.75);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    hinge, hinge_with;
+}
+
+#[track_caller]
+fn softmax_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
+    const NAME: &str = "softmax_cross_entropy";
+    let (Ok(logits), Ok(given)) = (z.ty(), labels.ty()) else { return first_poisoned(z, labels) };
+    let rows = logits.shape.first().copied().unwrap_or(1);
+    let fits = match given.dtype {
+        DType::I64 => {
+            logits.shape.len() == 2 && matches!(given.shape[..], [n] | [n, 1] if n == rows)
+        }
+        _ => logits.shape == given.shape && !given.shape.is_empty(),
+    };
+    if !fits {
+        let message = format!(
+            "labels are class ids, i64 of shape ({rows},), or class probabilities of shape {}; \
+             `cast` turns numbers into ids",
+            logits.shape
+        );
+        let error = Error::new(ErrorKind::Shape, message).operator(NAME);
+        return labels.poisoned(error.operands([&logits, &given]));
+    }
+    let classes = logits.shape[logits.shape.len() - 1];
+    let weights = match loss.class_weights {
+        Some(w) => Some(class_weights(NAME, w, classes)),
+        None => None,
+    };
+    let log_p = z.log_softmax();
+    if given.dtype == DType::I64 {
+        let ids = if given.shape.len() == 2 { labels.reshape(&[-1]) } else { labels };
+        let ids = Var::apply(CheckLabels(Domain::Classes), &[ids, log_p]);
+        let losses = log_p.pick(ids).neg();
+        return match weights {
+            None => loss.reduce(losses, None),
+            Some(w) => {
+                let of_label = w.take(ids);
+                loss.reduce(losses * of_label, Some(of_label))
+            }
+        };
+    }
+    let shares = Var::apply(CheckLabels(Domain::Probabilities), &[labels]);
+    match weights {
+        None => loss.reduce((shares * log_p).sum_axes(&[-1], false).neg(), None),
+        Some(w) => {
+            let shares = shares * w;
+            let losses = (shares * log_p).sum_axes(&[-1], false).neg();
+            loss.reduce(losses, Some(shares.sum_axes(&[-1], false)))
+        }
+    }
+}
+
+#[track_caller]
+fn sigmoid_binary_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
+    const NAME: &str = "sigmoid_binary_cross_entropy";
+    let y = Var::apply(CheckLabels(Domain::Binary), &[aligned(NAME, z, labels)]);
+    let Some(weights) = loss.class_weights else {
+        return loss.reduce(Var::apply(OpRef::from_static(BINARY.equal()), &[z, y]), None);
+    };
+    let [of_zero, of_one] = pair(NAME, weights);
+    let (zero, one) = ((1.0 - y) * of_zero, y * of_one);
+    loss.reduce(zero * z.softplus() + one * z.neg().softplus(), Some(zero + one))
+}
+
+#[track_caller]
+fn l2_loss<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
+    const NAME: &str = "l2_loss";
+    if let Some(weights) = loss.class_weights {
+        let message = "there are no classes here, so no class weights; use sample weights";
+        return weights.poisoned(Error::new(ErrorKind::Value, message).operator(NAME));
+    }
+    let y = aligned(NAME, z, labels);
+    loss.reduce(Var::apply(OpRef::from_static(L2.equal()), &[z, y]), None)
+}
+
+#[track_caller]
+fn hinge<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
+    const NAME: &str = "hinge";
+    let y = Var::apply(CheckLabels(Domain::Signs), &[aligned(NAME, z, labels)]);
+    let losses = Var::apply(OpRef::from_static(HINGE.equal()), &[z, y]);
+    let Some(weights) = loss.class_weights else { return loss.reduce(losses, None) };
+    let [of_minus, of_plus] = pair(NAME, weights);
+    let of_label = (1.0 - y) * 0.5 * of_minus + (1.0 + y) * 0.5 * of_plus;
+    loss.reduce(losses * of_label, Some(of_label))
+}
+
+/// Labels in the shape of the logits: the same, or (n,) for (n, 1) and the reverse.
+#[track_caller]
+fn aligned<'t>(name: &str, z: Var<'t>, labels: Var<'t>) -> Var<'t> {
+    let (Ok(logits), Ok(given)) = (z.ty(), labels.ty()) else { return first_poisoned(z, labels) };
+    match () {
+        _ if logits.shape == given.shape => labels,
+        _ if is_column(&logits.shape, &given.shape) => labels.reshape_like(z),
+        _ => {
+            let message = format!(
+                "labels of shape {} for predictions of shape {}: they must be the same (only (n,) \
+                 and (n, 1) stand for each other); `reshape` the labels",
+                given.shape, logits.shape
+            );
+            let error = Error::new(ErrorKind::Shape, message).operator(name);
+            labels.poisoned(error.operands([&logits, &given]))
+        }
+    }
+}
+
+fn first_poisoned<'t>(a: Var<'t>, b: Var<'t>) -> Var<'t> {
+    if a.ok().is_err() { a } else { b }
+}
+
+/// Class weights, one for each class.
+#[track_caller]
+fn class_weights<'t>(name: &str, weights: Var<'t>, classes: usize) -> Var<'t> {
+    match weights.shape() {
+        Ok(shape) if shape[..] != [classes] => {
+            let message =
+                format!("class weights have shape ({classes},), one for each class; got {shape}");
+            weights.poisoned(Error::new(ErrorKind::Shape, message).operator(name))
+        }
+        _ => weights,
+    }
+}
+
+/// The weights of two classes, 0-d each.
+#[track_caller]
+fn pair<'t>(name: &str, weights: Var<'t>) -> [Var<'t>; 2] {
+    let weights = class_weights(name, weights, 2);
+    let id = |id: i64| weights.tape().constant(Tensor::scalar(id));
+    let ids = [id(0), id(1)];
+    [weights.take(ids[0]), weights.take(ids[1])]
+}
+
+pub(super) fn samples() -> Vec<Sample<Map>> {
+    let z = || Tensor::from_fn([3, 2], |i| (i as f64 * 1.1).sin() * 2.0);
+    let y = || Tensor::from_fn([3, 2], |i| if i % 2 == 0 { 0.2 } else { 0.9 });
+    [&BINARY, &L2, &HINGE]
+        .into_iter()
+        .map(|named| Sample::good(named.equal().clone(), [z(), y()]))
+        .collect()
+}
