@@ -24,5 +24,5 @@ pub use gradcheck::{GradCheck, gradcheck};
 #[cfg(feature = "proptest")]
 pub use patterns::check_patterns;
 pub use report::{Entry, Report};
-pub use tables::write_table;
+pub use tables::{write_denser, write_table};
 pub use wide::{Wide, sparse_rows, wide_samples};

@@ -1,18 +1,50 @@
 //! Storage tables, as printed in the documentation.
 
 use std::fmt::Write;
+use std::sync::LazyLock;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::tape::{DynOp, Ins, Op};
+use crate::tape::{DynOp, Op};
+use crate::tensor::Stype;
 
 /// One table, and the operators that have it.
 struct Table {
     names: Vec<String>,
-    rows: Vec<String>,
+    rows: Vec<Row>,
 }
 
-/// Writes the storage tables of an operator, in Markdown: which storage types go in, which comes out.
+/// Storage types in and out, and MXNet's answer for the same operands.
+#[derive(Clone, PartialEq)]
+struct Row {
+    ins: String,
+    out: Stype,
+    mxnet: &'static str,
+}
+
+/// What MXNet 1.9.1 does with operators that have some fields.
+#[derive(Deserialize)]
+struct Reference {
+    operator: String,
+    fields: Map<String, Value>,
+    rows: Map<String, Value>,
+}
+
+static MXNET: LazyLock<Vec<Reference>> = LazyLock::new(|| {
+    let text = include_str!("../../tests/golden/mxnet_stypes.json");
+    serde_json::from_str(text).unwrap_or_default()
+});
+
+/// Where a result is dense and MXNet's is sparse: operator, operands, reason.
+const DENSER: [(&str, &str, &str); 1] = [(
+    "dot",
+    "default, csr",
+    "every row of the dense operand meets every stored column; ask for csr by `cast_storage`",
+)];
+
+/// Writes the storage tables of an operator, in Markdown: which storage types go in, which comes out,
+/// and what comes out in MXNet 1.9.1.
 ///
 /// Operators with the same table share it. Where operators of one name differ, the fields that make
 /// the difference are named.
@@ -20,13 +52,12 @@ struct Table {
 /// ```
 /// let mut text = String::new();
 /// sparsetape::check::write_table::<sparsetape::ops::RowsOf>(&mut text);
-/// assert!(text.contains("| default, csr | row_sparse |"));
+/// assert!(text.contains("| default, csr | row_sparse | - |"));
 /// ```
 pub fn write_table<O: Op>(text: &mut String) {
     let mut tables: Vec<Table> = Vec::new();
     for (name, rows) in named_tables::<O>() {
         match tables.iter_mut().find(|table| table.rows == rows) {
-            Some(table) if table.names.contains(&name) => {}
             Some(table) => table.names.push(name),
             None => tables.push(Table { names: vec![name], rows }),
         }
@@ -37,36 +68,73 @@ pub fn write_table<O: Op>(text: &mut String) {
     let _ = writeln!(text, "{heading}{}", tables.join("\n"));
 }
 
-impl Table {
-    fn markdown(&self) -> String {
-        let (names, rows) = (self.names.join(", "), self.rows.join("\n"));
-        format!("{names}\n\n| operands | result |\n|---|---|\n{rows}\n")
+/// Writes which results of an operator are dense where MXNet's are sparse, and why.
+///
+/// ```
+/// let mut text = String::new();
+/// sparsetape::check::write_denser::<sparsetape::ops::Dot>(&mut text);
+/// assert!(text.contains("(default, csr)"));
+/// ```
+pub fn write_denser<O: Op>(text: &mut String) {
+    let sparse = |row: &Row| row.mxnet.starts_with("csr") || row.mxnet.starts_with("row_sparse");
+    for (name, rows) in named_tables::<O>() {
+        for row in rows.iter().filter(|row| row.out == Stype::Default && sparse(row)) {
+            let own = |(op, ins, _): &&(&str, &str, &str)| *op == O::NAME && *ins == row.ins;
+            let why = DENSER.iter().find(own).map_or("no reason is given", |(_, _, why)| why);
+            let (ins, mxnet) = (&row.ins, row.mxnet);
+            let _ = writeln!(text, "- {name} of ({ins}), in MXNet {mxnet}: {why}.");
+        }
     }
 }
 
-/// Name and rows of every sampled operator.
-fn named_tables<O: Op>() -> Vec<(String, Vec<String>)> {
-    let good = O::samples().into_iter().filter(|sample| sample.error.is_none());
-    let ops: Vec<(O, usize)> = good.map(|sample| (sample.op, sample.inputs.len())).collect();
-    let rows: Vec<Vec<String>> = ops.iter().map(|(op, n)| rows(op, *n)).collect();
-    let fields: Vec<Value> =
-        ops.iter().map(|(op, _)| op.to_json().unwrap_or(Value::Null)).collect();
-    let name = |i: usize| {
-        let label = ops[i].0.label();
-        let namesakes: Vec<usize> = (0..ops.len()).filter(|&j| ops[j].0.label() == label).collect();
-        if namesakes.iter().all(|&j| rows[j] == rows[i]) {
-            return format!("`{label}`");
-        }
-        let others: Vec<&Value> = namesakes.iter().map(|&j| &fields[j]).collect();
-        format!("`{label}` ({})", distinguishing(&fields[i], &others))
-    };
-    (0..ops.len()).map(|i| (name(i), rows[i].clone())).collect()
+impl Table {
+    fn markdown(&self) -> String {
+        let line = |row: &Row| format!("| {} | {} | {} |\n", row.ins, row.out, row.mxnet);
+        let (names, rows) = (self.names.join(", "), self.rows.iter().map(line));
+        let rows: String = rows.collect();
+        format!("{names}\n\n| operands | result | MXNet 1.9.1 |\n|---|---|---|\n{rows}")
+    }
 }
 
-fn rows<O: Op>(op: &O, operands: usize) -> Vec<String> {
-    let fits = |ins: &Ins| !matches!(ins, Ins::Fixed(stypes) if stypes.len() != operands);
-    let cases = op.cases().iter().filter(|case| fits(&case.ins));
-    cases.map(|case| format!("| {} | {} |", case.ins, case.out)).collect()
+/// Name and rows of every sampled operator; those of one name and the same rows once.
+fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
+    let mut seen: Vec<(String, Value, Vec<Row>)> = Vec::new();
+    for sample in O::samples().into_iter().filter(|sample| sample.error.is_none()) {
+        let (label, op) = (sample.op.label().into_owned(), sample.op);
+        let fields = op.to_json().unwrap_or_default();
+        let rows = rows(&op, &label, &fields, sample.inputs.len());
+        if !seen.iter().any(|(name, _, known)| *name == label && *known == rows) {
+            seen.push((label, fields, rows));
+        }
+    }
+    let name = |(label, fields, _): &(String, Value, Vec<Row>)| {
+        let namesakes: Vec<&Value> =
+            seen.iter().filter(|(name, ..)| name == label).map(|(_, fields, _)| fields).collect();
+        match namesakes[..] {
+            [_] => format!("`{label}`"),
+            _ => format!("`{label}` ({})", distinguishing(fields, &namesakes)),
+        }
+    };
+    let names: Vec<String> = seen.iter().map(name).collect();
+    names.into_iter().zip(seen).map(|(name, (_, _, rows))| (name, rows)).collect()
+}
+
+fn rows<O: Op>(op: &O, label: &str, fields: &Value, operands: usize) -> Vec<Row> {
+    let has = |r: &&Reference| {
+        r.operator == label && r.fields.iter().all(|(key, value)| fields.get(key) == Some(value))
+    };
+    let reference = MXNET.iter().find(has);
+    let row = |(ins, out): (_, Stype)| {
+        let ins = list(ins);
+        let answer = reference.and_then(|r| r.rows.get(&ins)?.as_str());
+        Row { mxnet: answer.unwrap_or("-"), ins, out }
+    };
+    DynOp::rows(op, operands).into_iter().map(row).collect()
+}
+
+fn list(stypes: impl IntoIterator<Item = Stype>) -> String {
+    let names: Vec<String> = stypes.into_iter().map(|stype| stype.to_string()).collect();
+    names.join(", ")
 }
 
 /// The fields that are not the same for all.
@@ -75,5 +143,6 @@ fn distinguishing(fields: &Value, all: &[&Value]) -> String {
     let differs = |key: &str, value: &Value| all.iter().any(|other| other.get(key) != Some(value));
     let named = fields.iter().filter(|(key, value)| differs(key, value));
     let texts: Vec<String> = named.map(|(key, value)| format!("{key}: {value}")).collect();
-    texts.join(", ")
+    // Not a link.
+    texts.join(", ").replace('[', r"\[")
 }

@@ -112,6 +112,8 @@ macro_rules! ops {
         pub fn storage_tables() -> String {
             let mut text = String::new();
             $(crate::check::write_table::<$op>(&mut text);)*
+            text.push_str("## Denser than in MXNet\n\n");
+            $(crate::check::write_denser::<$op>(&mut text);)*
             text
         }
     };

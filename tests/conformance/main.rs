@@ -90,3 +90,9 @@ fn reference_vectors() {
     std::panic::set_hook(hook);
     total.finish();
 }
+
+#[test]
+fn storage_tables_show_what_mxnet_does() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/stypes.json");
+    storage_rules::check_column(&cases(&own));
+}

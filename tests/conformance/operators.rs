@@ -86,6 +86,12 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
         "trunc" => x[0].trunc(),
         "round" => x[0].round(),
         "rint" => x[0].rint(),
+        "fix" => x[0].fix(),
+        "degrees" => x[0].degrees(),
+        "radians" => x[0].radians(),
+        "_contrib_round_ste" => x[0].round_ste(),
+        "_contrib_sign_ste" => x[0].sign_ste(),
+        "quadratic" => x[0].quadratic(p.number("a", 0.0), p.number("b", 0.0), p.number("c", 0.0)),
         "gamma" => x[0].gamma(),
         "gammaln" => x[0].gammaln(),
 
@@ -132,6 +138,8 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
             }
             (ta, tb) => x[0].dot_with(x[1], ta, tb),
         },
+        "add_n" => x[0].tape().add_n(x),
+        "where" => x[0].select(x[1], x[2]),
         "sum" => reduce(x[0], p, Var::sum_axes),
         "mean" => reduce(x[0], p, Var::mean_axes),
         _ => return None,
