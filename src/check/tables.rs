@@ -75,5 +75,6 @@ fn distinguishing(fields: &Value, all: &[&Value]) -> String {
     let differs = |key: &str, value: &Value| all.iter().any(|other| other.get(key) != Some(value));
     let named = fields.iter().filter(|(key, value)| differs(key, value));
     let texts: Vec<String> = named.map(|(key, value)| format!("{key}: {value}")).collect();
-    texts.join(", ")
+    // Not a link.
+    texts.join(", ").replace('[', r"\[")
 }
