@@ -117,7 +117,7 @@ struct Stored<'a> {
     expr: Cow<'a, Expr>,
     cotangent: Option<u8>,
     scalars: SmallVec<[Number; 2]>,
-    /// Which operands do.
+    /// The operands that broadcast.
     broadcast: SmallVec<[u8; 4]>,
 }
 
