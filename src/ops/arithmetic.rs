@@ -209,7 +209,7 @@ operators! {
 
 /// The operator for the shapes of two tensors.
 fn for_tensors(named: &'static Named, l: &Tensor, r: &Tensor) -> &'static Map {
-    named.stretching(stretched(&[Some(l.shape()), Some(r.shape())], |_| false))
+    named.stretching(stretched(&[Some(l.shape()), Some(r.shape())], |_| true))
 }
 
 fn named(op: Binary) -> &'static Named {

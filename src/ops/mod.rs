@@ -18,6 +18,7 @@
 //!
 //! For each operator, the storage types that its kernels take, and what comes out. Where no row takes
 //! the operands, those that must be are cast to dense, under a [`Fallback`](crate::Fallback) policy.
+//! `broadcast` lists the operands that numpy's rules repeat; `..` stands for any number of operands.
 //!
 #![doc = include_str!("../../tests/golden/storage_tables.md")]
 

@@ -9,10 +9,12 @@ use super::super::dense_csr::{Strided, dense_csr, dense_csr_t};
 use super::super::gather::{gather_rows, scatter_add_compact};
 use super::super::gemm::gemm;
 use super::super::merge::{add_rows, union_rows};
+use super::super::patterns::union_patterns;
 use super::super::reduce::{sum, sum_axis};
 use super::super::sampled::{RowsRef, sampled_dot};
 use super::super::spgemm::{csr_csr, transpose};
 use super::super::spmm::{csr_compact, csr_dense};
+use super::super::sums::{Part, add_csr, add_parts};
 use super::super::transposed::{csr_t_dense, csr_t_dense_full, csr_t_rows};
 use super::super::vectorized::{Level, limit};
 use super::super::{CsrRef, Real};
@@ -92,6 +94,8 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
         let parts = [(&distinct[..], &values[..distinct.len() * k]), (&b_rows[..], &b_kept[..])];
         let union = union_rows(&[&distinct, &b_rows]);
         keep(union.len() * k, &|out| add_rows(&parts, k, &union, out));
+        let parts = [Part::Rows(&b_rows, &b_kept), Part::Dense(&b)];
+        keep(rows * k, &|out| add_parts(&parts, None, k, out));
         let dense = |values, rows| {
             RowsRef::Dense(Strided { values, rows, cols: k, row_stride: k, col_stride: 1 })
         };
@@ -105,6 +109,11 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
         let turned = Strided { values: &b, rows: k, cols: rows, row_stride: 1, col_stride: k };
         keep(k * k, &|out| gemm(turned, right, out));
     }
+    let mirrored: Vec<u32> =
+        (0..rows).flat_map(|i| a.row(i).0.iter().rev().map(|&c| cols as u32 - 1 - c)).collect();
+    let (indptr, indices) = union_patterns(&[(a.indptr, a.indices), (a.indptr, &mirrored)]);
+    let onto = (&indptr[..], &indices[..]);
+    keep(indices.len(), &|out| add_csr(&[a, CsrRef { indices: &mirrored, ..a }], onto, out));
     let (indptr, indices, values) = transpose(a);
     let turned = CsrRef { cols: rows, indptr: &indptr, indices: &indices, values: &values };
     all.push(csr_csr(turned, a).2);

@@ -59,6 +59,9 @@ impl Map {
 /// A bit for each operand that broadcasts. Where a shape is unknown, dense operands may, sparse ones
 /// may not.
 pub(crate) fn stretched(shapes: &[Option<&[usize]>], is_dense: impl Fn(usize) -> bool) -> u32 {
+    if shapes.iter().all(|own| own.is_some() && *own == shapes[0]) {
+        return 0;
+    }
     let result = shapes.iter().try_fold(Shape::default(), |all, own| broadcast(&all, (*own)?));
     let stretches = |i: &usize| match &result {
         Some(result) => shapes[*i].is_none_or(|own| own != &result[..]),
@@ -114,7 +117,7 @@ struct Stored<'a> {
     expr: Cow<'a, Expr>,
     cotangent: Option<u8>,
     scalars: SmallVec<[Number; 2]>,
-    /// Which operands do.
+    /// The operands that broadcast.
     broadcast: SmallVec<[u8; 4]>,
 }
 
