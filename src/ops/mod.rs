@@ -25,6 +25,7 @@ mod arithmetic;
 mod dot;
 mod loss;
 pub(crate) mod map;
+mod output;
 mod pick;
 mod reduce;
 mod rows_of;
@@ -38,6 +39,10 @@ mod unary;
 pub use dot::Dot;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
+pub use output::{
+    Count, MakeLoss, Normalization, PerCount, Regression, RegressionOutput, SoftmaxLayout,
+    SoftmaxOutput, SoftmaxResidual,
+};
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
 pub use rows_of::RowsOf;
@@ -94,8 +99,8 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
-    Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, MakeLoss, Map, OneHotLike, OnesLike, PerCount, Pick,
+    Project, RegressionOutput, Reshape, RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.
