@@ -88,8 +88,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use ops::Loss;
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
-    Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch, Surrogate,
-    Tape, Var, evaluate,
+    LossOf, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,
+    Surrogate, Tape, Var, evaluate,
 };
 #[cfg(feature = "random")]
 pub use tensor::random;

@@ -1,7 +1,7 @@
 //! Gradients of one run, and what the backward rule records.
 
 use super::check_op::{Checked, Trial, fault};
-use super::gradcheck::{Function, GradCheck, Pass};
+use super::gradcheck::{Function, GradCheck, Of, Pass};
 use super::heads;
 use super::places::{Entries, weights};
 use super::report::Report;
@@ -53,34 +53,51 @@ fn differences<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<()> {
     let inputs = &trial.inputs;
     let op = function(|_, x| Var::apply(trial.op.clone(), x));
     match trial.op.gradient() {
-        Gradient::True => match existing(settings(2).compare(inputs, &op, &op))? {
-            Some(report) => count(&report, checked),
-            None => one_by_one(trial, checked),
-        },
+        Gradient::True => both_orders(trial, checked, &op, Of::Function),
+        Gradient::Loss { loss, .. } => {
+            both_orders(trial, checked, &function(|_, x| loss(trial.op, x)), Of::Loss)
+        }
         Gradient::Stated { function: None, .. } => settings(1).pass(inputs, &op).map(|_| ()),
         Gradient::Stated { function: Some(stated), .. } => {
             let surrogate = function(|tape, x| stated(trial.op, x, &constants(tape, inputs)));
-            count(&settings(1).compare(inputs, &op, &surrogate)?, checked)
+            count(&settings(1).compare(inputs, &op, (&surrogate, Of::Function))?, checked)
         }
     }
 }
 
-/// Where some derivative does not exist: each operand, and each order, that there is.
-fn one_by_one<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<()> {
+/// Orders 1 and 2: of all operands together or, where some derivative does not exist, of each
+/// operand, and each order, that there is.
+fn both_orders<O: Op>(
+    trial: &Trial<O>,
+    checked: &mut Checked,
+    stated: Function,
+    of: Of,
+) -> Result<()> {
+    let op = function(|_, x| Var::apply(trial.op.clone(), x));
+    if let Some(report) = existing(settings(2).compare(&trial.inputs, &op, (stated, of)))? {
+        return count(&report, checked);
+    }
     checked.not_differentiable += 1;
     for (i, x) in trial.inputs.iter().enumerate().filter(|(_, x)| x.dtype().is_float()) {
         let op = function(|tape, x| {
-            let mut operands = constants(tape, &trial.inputs);
-            operands[i] = x[0];
-            Var::apply(trial.op.clone(), &operands)
+            Var::apply(trial.op.clone(), &one_free(tape, &trial.inputs, i, x[0]))
         });
+        let stated = function(|tape, x| stated(tape, &one_free(tape, &trial.inputs, i, x[0])));
         for order in [1, 2] {
             let input = std::slice::from_ref(x);
-            let Some(report) = existing(settings(order).compare(input, &op, &op))? else { break };
+            let report = existing(settings(order).compare(input, &op, (&stated, of)))?;
+            let Some(report) = report else { break };
             count(&report, checked)?;
         }
     }
     Ok(())
+}
+
+/// The inputs as constants, but for one.
+fn one_free<'t>(tape: &'t Tape, inputs: &[Tensor], i: usize, free: Var<'t>) -> Vec<Var<'t>> {
+    let mut operands = constants(tape, inputs);
+    operands[i] = free;
+    operands
 }
 
 fn count(report: &Report, checked: &mut Checked) -> Result<()> {

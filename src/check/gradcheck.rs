@@ -15,6 +15,15 @@ use crate::tensor::{DType, Stype, Tensor, row_len};
 /// A function under test, without its type.
 pub(super) type Function<'a> = &'a dyn for<'t> Fn(&'t Tape, &[Var<'t>]) -> Var<'t>;
 
+/// What a gradient is stated to be of.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    /// A function: the gradient is that of its result times the head cotangent.
+    Function,
+    /// A loss, a single number: the head cotangent does not matter.
+    Loss,
+}
+
 /// Compares the gradients of `f` with finite differences, at first and second order, with the
 /// settings of [`GradCheck::new`].
 ///
@@ -129,7 +138,7 @@ impl GradCheck {
             let message = format!("the order is 1 or 2, not {}", self.order);
             return Err(Error::new(ErrorKind::Value, message).operator("gradcheck").at(at));
         }
-        let report = self.compare(inputs, &f, &f)?;
+        let report = self.compare(inputs, &f, (&f, Of::Function))?;
         let fault =
             |message| Err(Error::new(ErrorKind::Check, message).operator("gradcheck").at(at));
         match report.fault() {
@@ -144,14 +153,23 @@ impl GradCheck {
 
     /// Compares the gradients of `f` with differences of `g`, and those of second order with
     /// differences of the first.
-    pub(super) fn compare(&self, inputs: &[Tensor], f: Function, g: Function) -> Result<Report> {
+    pub(super) fn compare(
+        &self,
+        inputs: &[Tensor],
+        f: Function,
+        (g, of): (Function, Of),
+    ) -> Result<Report> {
         let pass = self.pass(inputs, f)?;
         let mut report = Report::of_first_order();
+        let head = match of {
+            Of::Function => pass.head.clone(),
+            Of::Loss => Tensor::scalar(1.0),
+        };
         let value = |x: &[Tensor]| {
             let tape = self.tape();
             let y = g(&tape, &leaves(&tape, x)).value()?;
             let mut sum = Sum::default();
-            sum.add(&pass.head, &y);
+            sum.add(&head, &y);
             Ok(sum)
         };
         self.entries(inputs, &pass.first, &value, &pass, &mut report)?;

@@ -27,6 +27,7 @@ mod arithmetic;
 mod dot;
 mod loss;
 pub(crate) mod map;
+mod output;
 mod pick;
 mod reduce;
 mod rows_of;
@@ -43,6 +44,10 @@ pub use add_n::AddN;
 pub use dot::Dot;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
+pub use output::{
+    Count, MakeLoss, Normalization, PerCount, Regression, RegressionOutput, SoftmaxLayout,
+    SoftmaxOutput, SoftmaxResidual,
+};
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
 pub use rows_of::RowsOf;
@@ -121,9 +126,10 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, AddN, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, Map,
-    OneHotLike, OnesLike, Pick, Project, Reshape, RowsOf, SampledDot, StopGradient, StraightThrough,
-    Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, AddN, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, MakeLoss, Map,
+    OneHotLike, OnesLike, PerCount, Pick, Project, RegressionOutput, Reshape, RowsOf, SampledDot,
+    SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take, TakeGrad,
+    ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

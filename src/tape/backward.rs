@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 
 use super::dyn_op::OpRef;
 use super::gradients::Gradients;
+#[cfg(doc)]
+use super::op::Gradient;
 use super::op::{Cotangent, Grads, Read};
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
@@ -14,7 +16,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Stype, Tensor, Type};
 
 impl<'t> Var<'t> {
-    /// Gradients of this single number with respect to all leaves that want one.
+    /// Gradients of this single number with respect to all leaves that want one; or of the loss that
+    /// the operator states, for one that ignores the head cotangent ([`Gradient::Loss`]), whatever
+    /// its shape.
     ///
     /// The backward recording is dropped when this returns; [`Tape::grad`] keeps it, for higher
     /// orders.
@@ -29,7 +33,8 @@ impl<'t> Var<'t> {
     /// ```
     ///
     /// # Errors
-    /// The first error on the way here; [`ErrorKind::Shape`] unless there is exactly one element;
+    /// The first error on the way here; [`ErrorKind::Shape`] unless there is exactly one element,
+    /// or the operator ignores the head cotangent;
     /// [`ErrorKind::NotDifferentiable`] naming the operator and line without a derivative, or if
     /// nothing upstream wants a gradient.
     #[track_caller]
@@ -172,7 +177,8 @@ impl Tape {
 
     fn ones_head<'t>(&'t self, y: Var<'t>, at: &'static Location<'static>) -> Result<Var<'t>> {
         let ty = y.ty()?;
-        if ty.shape.size() != 1 {
+        let any = self.operation(y.id).is_some_and(|(op, ..)| op.ignores_head());
+        if ty.shape.size() != 1 && !any {
             let message = format!(
                 "a gradient without a head cotangent needs a single number, got {ty}; reduce it \
                  with `sum` or `mean`, or give the cotangent"

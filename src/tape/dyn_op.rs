@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::memory::{Out, Scratch};
-use super::op::{Grads, Op, Read};
+use super::op::{Gradient, Grads, Op, Read};
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
@@ -43,6 +43,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn reads(&self, i: usize) -> Read;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
+    /// Whether the backward rule takes no notice of the head cotangent: [`Gradient::Loss`].
+    fn ignores_head(&self) -> bool;
     /// The operator's fields.
     fn to_json(&self) -> Result<serde_json::Value>;
 }
@@ -99,6 +101,10 @@ impl<O: Op> DynOp for O {
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         Op::vjp(self, x, y, dy, grads)
+    }
+
+    fn ignores_head(&self) -> bool {
+        matches!(self.gradient(), Gradient::Loss { .. })
     }
 
     fn to_json(&self) -> Result<serde_json::Value> {

@@ -34,7 +34,9 @@ pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub(crate) use inspect::Recorded;
 pub use memory::{Out, Scratch};
-pub use op::{ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, Op, Read, Sample, Surrogate};
+pub use op::{
+    ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
+};
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
 pub use refine::PartialShape;

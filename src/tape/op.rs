@@ -244,7 +244,18 @@ pub enum Gradient<O> {
         /// point of linearisation; `None` if there is no such function.
         function: Option<Surrogate<O>>,
     },
+    /// Of a loss, whatever the head cotangent: the rule ignores it, as the outputs of MXNet do.
+    /// [`Var::backward`] starts at such a result whatever its shape.
+    Loss {
+        /// Why, in one sentence.
+        why: &'static str,
+        /// The loss, a single number.
+        loss: LossOf<O>,
+    },
 }
+
+/// The loss whose derivative a backward rule is: `(operator, operands)`.
+pub type LossOf<O> = for<'t> fn(&O, &[Var<'t>]) -> Var<'t>;
 
 /// The function whose derivative a backward rule is: `(operator, operands, operands held constant)`.
 pub type Surrogate<O> = for<'t> fn(&O, &[Var<'t>], &[Var<'t>]) -> Var<'t>;

@@ -36,7 +36,7 @@ pub enum Axes {
 
 impl Reduction {
     /// Which axes of a shape of rank `ndim` are reduced.
-    pub(super) fn reduced(&self, ndim: usize) -> Result<SmallVec<[bool; 4]>> {
+    pub(crate) fn reduced(&self, ndim: usize) -> Result<SmallVec<[bool; 4]>> {
         let mut reduced: SmallVec<[bool; 4]> = SmallVec::from_elem(self.axes == Axes::All, ndim);
         let Axes::List(axes) = &self.axes else { return Ok(reduced) };
         for &axis in axes {

@@ -1,0 +1,212 @@
+//! What probabilities of classes differ from their labels.
+
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
+
+use super::Normalization;
+use super::along::Along;
+use super::softmax::{NO_LABEL_GRADIENT, SoftmaxOutput, data_dtype, samples};
+use crate::case;
+use crate::error::{Error, ErrorKind, Result};
+use crate::tape::op::{Case, Grads, Op, Sample};
+use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tensor::{DType, Real, Stype, View, size_of};
+
+/// `softmax_residual`: `(p − target) · weight` for probabilities p and labels; or `p · weight`, its
+/// derivative. Target and weight of a row follow from its label and the options of a
+/// [`SoftmaxOutput`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SoftmaxResidual {
+    options: SoftmaxOutput,
+    /// Whether targets are left out.
+    weights_only: bool,
+}
+
+impl SoftmaxResidual {
+    /// `p` is arranged: classes in its last axis, or in the second.
+    #[track_caller]
+    pub(super) fn of<'t>(options: &SoftmaxOutput, p: Var<'t>, label: Var<'t>) -> Var<'t> {
+        let op = SoftmaxResidual { options: options.clone(), weights_only: false };
+        Var::apply(op, &[p, label])
+    }
+
+    #[track_caller]
+    pub(super) fn weights<'t>(options: &SoftmaxOutput, p: Var<'t>, label: Var<'t>) -> Var<'t> {
+        let op = SoftmaxResidual { options: options.clone(), weights_only: true };
+        Var::apply(op, &[p, label])
+    }
+}
+
+/// What the labels say of a row.
+struct Labels {
+    options: SoftmaxOutput,
+    along: Along,
+    /// What the gradient is divided by.
+    divisor: f64,
+}
+
+impl Labels {
+    /// Labels by class number, given one by one.
+    fn numbered(options: &SoftmaxOutput, along: Along, labels: impl Iterator<Item = f64>) -> Self {
+        let valid = || labels.filter(|&label| !ignored(options, label)).count();
+        let count = match options.normalization {
+            Normalization::None => 1,
+            Normalization::Batch => along.outer,
+            Normalization::Valid => valid(),
+        };
+        let positions = match options.normalization {
+            Normalization::Valid => 1,
+            _ => along.inner,
+        };
+        let divisor = (count.max(1) * positions) as f64;
+        Labels { options: options.clone(), along, divisor }
+    }
+
+    fn weight(&self, label: f64) -> f64 {
+        let scale = self.options.grad_scale / self.divisor;
+        if ignored(&self.options, label) { 0.0 } else { scale }
+    }
+
+    /// Targets of the label's class and of each other class.
+    fn targets(&self) -> (f64, f64) {
+        let alpha = self.options.smooth_alpha;
+        (1.0 - alpha, alpha / (self.along.len.max(2) - 1) as f64)
+    }
+}
+
+/// Labels are truncated; NaN is no class.
+fn class(label: f64) -> Option<i64> {
+    (!label.is_nan()).then_some(label as i64)
+}
+
+fn ignored(options: &SoftmaxOutput, label: f64) -> bool {
+    options.ignore_label.is_some() && class(label) == options.ignore_label
+}
+
+fn residual<T: Real>(
+    op: &SoftmaxResidual,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
+    let (p, label, along) =
+        (ins[0].typed::<T>()?, ins[1].values(), op.options.along(ins[0].shape())?);
+    let result = out.dense::<T>();
+    if are_shares(ins, along)? {
+        let scale = T::from_f64(op.options.grad_scale);
+        p.iter().zip(&mut *result).for_each(|(&p, to)| *to = p * scale);
+        if !op.weights_only {
+            subtract_shares(&ins[1], scale, result);
+        }
+        return Ok(());
+    }
+    let labels = Labels::numbered(&op.options, along, (0..label.len()).map(|i| label.get_f64(i)));
+    let (own, other) = labels.targets();
+    for row in 0..along.rows() {
+        let label = label.get_f64(row);
+        let weight = T::from_f64(labels.weight(label));
+        let own_class = class(label).and_then(|c| usize::try_from(c).ok());
+        for step in 0..along.len {
+            let at = along.at(row, step);
+            let target = match op.weights_only {
+                true => 0.0,
+                false if own_class == Some(step) => own,
+                false => other,
+            };
+            result[at] =
+                if weight == T::zero() { weight } else { (p[at] - T::from_f64(target)) * weight };
+        }
+    }
+    Ok(())
+}
+
+/// Whether there is a label for each element: a share of its class.
+fn are_shares(ins: &[View], along: Along) -> Result<bool> {
+    let (data, labels) = (ins[0].shape(), ins[1].shape());
+    let count = size_of(labels);
+    match ins[1].stype() {
+        Stype::Csr if count != along.size() => {
+            let message = "csr labels are probabilities, in the shape of the data";
+            Err(Error::new(ErrorKind::Shape, message))
+        }
+        Stype::Csr => Ok(true),
+        _ => Ok(count != along.rows() || (along.len == 1 && labels == data)),
+    }
+}
+
+fn subtract_shares<T: Real>(labels: &View, scale: T, result: &mut [T]) {
+    let share = |i: usize| T::from_f64(labels.values().get_f64(i)) * scale;
+    match labels {
+        View::Csr(v) => {
+            for row in 0..v.pattern.rows() {
+                for at in v.pattern.row_range(row) {
+                    let to = &mut result[row * v.pattern.cols() + v.pattern.indices()[at] as usize];
+                    *to = *to - share(at);
+                }
+            }
+        }
+        _ => result.iter_mut().enumerate().for_each(|(i, to)| *to = *to - share(i)),
+    }
+}
+
+impl Op for SoftmaxResidual {
+    const NAME: &'static str = "softmax_residual";
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+        ins[0].unify(out)?;
+        match ins[0].known() {
+            Some(data) => self.options.check_shapes(ins, self.options.along(&data)?),
+            None => Ok(()),
+        }
+    }
+
+    fn dtype(&self, ins: &[DType]) -> Result<DType> {
+        data_dtype(ins)
+    }
+
+    fn cases(&self) -> &'static [Case<Self>] {
+        static CASES: [Case<SoftmaxResidual>; 2] = [
+            case!([Default, Default] => Default, residual),
+            case!([Default, Csr] => Default, residual),
+        ];
+        &CASES
+    }
+
+    fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || SoftmaxResidual::weights(&self.options, dy, x[1]));
+        grads.not_differentiable(1, NO_LABEL_GRADIENT);
+    }
+
+    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
+        let Ok(along) = self.options.along(ins[0].shape()) else { return ins[0].clone() };
+        let (p, labels): (Vec<f64>, Vec<f64>) =
+            (ins[0].iter().copied().collect(), ins[1].iter().copied().collect());
+        let o = &self.options;
+        let keep = if self.weights_only { 0.0 } else { 1.0 };
+        let mut y = p.clone();
+        if labels.len() == p.len() && along.len > 1 {
+            y.iter_mut().zip(&labels).for_each(|(y, l)| *y = (*y - keep * l) * o.grad_scale);
+        } else {
+            let valid = |l: &f64| o.ignore_label != Some(l.trunc() as i64);
+            let divisor = match o.normalization {
+                Normalization::None => along.inner,
+                Normalization::Batch => along.inner * along.outer,
+                Normalization::Valid => labels.iter().filter(|l| valid(l)).count(),
+            };
+            let weight = o.grad_scale / divisor.max(1) as f64;
+            let others = o.smooth_alpha / (along.len as f64 - 1.0);
+            for (row, step) in (0..along.rows()).flat_map(|r| (0..along.len).map(move |s| (r, s))) {
+                let own = labels[row].trunc() == step as f64;
+                let target = if own { 1.0 - o.smooth_alpha } else { others };
+                let weight = if valid(&labels[row]) { weight } else { 0.0 };
+                y[along.at(row, step)] = (p[along.at(row, step)] - keep * target) * weight;
+            }
+        }
+        ArrayD::from_shape_vec(ins[0].raw_dim(), y).unwrap_or_else(|_| ins[0].clone())
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        let of = |weights_only| move |options| SoftmaxResidual { options, weights_only };
+        samples(of(false), of(true))
+    }
+}
