@@ -23,8 +23,11 @@
 
 mod arithmetic;
 mod dot;
+mod extremum;
+mod log_sum_exp;
 mod loss;
 pub(crate) mod map;
+mod norm;
 mod pick;
 mod reduce;
 mod rows_of;
@@ -36,8 +39,11 @@ mod take;
 mod unary;
 
 pub use dot::Dot;
+pub use extremum::{Extremum, Ties};
+pub use log_sum_exp::LogSumExp;
 pub use loss::LossReduction;
 pub use map::Map;
+pub use norm::{Norm, NormOrder};
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
 pub use rows_of::RowsOf;
@@ -94,8 +100,9 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
-    Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, BroadcastLike, Cast, CastStorage, Dot, Extremum, LogSoftmax, LogSumExp, Map, Norm,
+    OneHotLike, OnesLike, Pick, Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take,
+    TakeGrad, Ties, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.
