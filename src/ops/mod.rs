@@ -25,9 +25,12 @@
 mod add_n;
 mod arithmetic;
 mod dot;
+mod extremum;
+mod log_sum_exp;
 mod loss;
 pub(crate) mod map;
 mod output;
+mod norm;
 mod pick;
 mod reduce;
 mod rows_of;
@@ -48,6 +51,10 @@ pub use output::{
     Count, MakeLoss, Normalization, PerCount, Regression, RegressionOutput, SoftmaxLayout,
     SoftmaxOutput, SoftmaxResidual,
 };
+pub use extremum::{Extremum, Ties};
+pub use log_sum_exp::LogSumExp;
+pub use loss::LossReduction;
+pub use norm::{Norm, NormOrder};
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
 pub use rows_of::RowsOf;
@@ -126,10 +133,10 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, AddN, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, MakeLoss, Map,
-    OneHotLike, OnesLike, PerCount, Pick, Project, RegressionOutput, Reshape, RowsOf, SampledDot,
-    SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take, TakeGrad,
-    ZerosLike,
+    Accumulate, AddN, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, Extremum, LogSoftmax,
+    LogSumExp, MakeLoss, Map, Norm, OneHotLike, OnesLike, PerCount, Pick, Project, RegressionOutput,
+    Reshape, RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum,
+    SumLike, Take, TakeGrad, Ties, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.
