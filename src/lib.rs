@@ -73,7 +73,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use ops::LossReduction;
+pub use ops::{BagReduction, Embedding, EmbeddingBag, LossReduction, OutOfRange};
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
     Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch, Surrogate,

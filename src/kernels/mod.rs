@@ -1,5 +1,7 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
+pub(crate) mod arg;
+pub(crate) mod bags;
 pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod convert;
@@ -33,6 +35,7 @@ pub(crate) mod spmm;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threads;
+pub(crate) mod top_k;
 pub(crate) mod transposed;
 pub(crate) mod update;
 mod vectorized;

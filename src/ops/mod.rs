@@ -21,10 +21,17 @@
 //!
 #![doc = include_str!("../../tests/golden/storage_tables.md")]
 
+mod arg;
 mod arithmetic;
+mod batch_dot;
 mod dot;
+mod embedding;
+mod embedding_bag;
+mod getnnz;
+mod ids;
 mod loss;
 pub(crate) mod map;
+mod one_hot;
 mod pick;
 mod reduce;
 mod rows_of;
@@ -33,12 +40,20 @@ mod shape;
 mod softmax;
 mod stop_gradient;
 mod take;
+mod top_k;
 mod unary;
 
+pub use arg::ArgMax;
+pub use batch_dot::BatchDot;
 pub use dot::Dot;
+pub use embedding::Embedding;
+pub use embedding_bag::{BagReduction, Bags, BagsGrad, EmbeddingBag};
+pub use getnnz::GetNnz;
+pub use ids::{IdsInRange, OutOfRange};
 pub use loss::LossReduction;
 pub use map::Map;
-pub use pick::{OneHotLike, Pick};
+pub use one_hot::{OneHot, OneHotLike};
+pub use pick::{Pick, PickGrad};
 pub use reduce::Sum;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
@@ -46,6 +61,7 @@ pub use shape::Reshape;
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
 pub use take::{Take, TakeGrad};
+pub use top_k::TopK;
 
 pub use crate::tape::structural::{
     Accumulate, Axes, BroadcastLike, Cast, CastStorage, OnesLike, Project, Reduction, SumLike,
@@ -94,8 +110,9 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
-    Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, Cast, CastStorage, Dot, GetNnz,
+    IdsInRange, LogSoftmax, Map, OneHot, OneHotLike, OnesLike, Pick, PickGrad, Project, Reshape,
+    RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, TopK, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.
