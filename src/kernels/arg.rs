@@ -40,37 +40,61 @@ pub(crate) fn arg_axis<T: Number, const MIN: bool>(
 
 /// A lane of which only some elements are stored; the others are zeros.
 #[derive(Clone, Copy)]
-struct Lane<T> {
+struct Lane<T, const MIN: bool> {
     /// The first stored element that no stored one beats, and its position.
     best: Option<(T, i64)>,
     /// The first position from 0 on that is not stored.
     absent: i64,
 }
 
-/// As [`arg_axis`] for lanes of `n` elements of which `entries` lists those stored: lane, position,
-/// value; positions ascend in each lane.
-pub(crate) fn arg_sparse<T: Number, const MIN: bool>(
-    n: usize,
-    entries: impl Iterator<Item = (usize, usize, T)>,
-    out: &mut [i64],
-) {
-    let mut lanes = vec![Lane { best: None, absent: 0 }; out.len()];
-    for (lane, at, x) in entries {
-        let (lane, at) = (&mut lanes[lane], at as i64);
-        lane.absent += i64::from(lane.absent == at);
-        if lane.best.is_none_or(|(best, _)| beats::<T, MIN>(x, best)) {
-            lane.best = Some((x, at));
+impl<T: Number, const MIN: bool> Lane<T, MIN> {
+    const EMPTY: Self = Lane { best: None, absent: 0 };
+
+    /// Adds a stored element, at a larger position than those before.
+    fn add(&mut self, at: i64, x: T) {
+        self.absent += i64::from(self.absent == at);
+        if self.best.is_none_or(|(best, _)| beats::<T, MIN>(x, best)) {
+            self.best = Some((x, at));
         }
     }
-    for (out, Lane { best, absent }) in out.iter_mut().zip(lanes) {
-        *out = match best {
-            Some((best, at)) if absent == n as i64 || !zero_wins::<T, MIN>(absent, best, at) => at,
-            _ => absent,
-        };
+
+    /// Where, among `n` elements, the first is that none beats.
+    fn first(self, n: usize) -> i64 {
+        let zero = T::default();
+        match self.best {
+            Some((best, at)) if beats::<T, MIN>(best, zero) => at,
+            Some((best, at)) if best == zero => at.min(self.absent),
+            Some((_, at)) if self.absent == n as i64 => at,
+            _ => self.absent,
+        }
     }
 }
 
-fn zero_wins<T: Number, const MIN: bool>(absent: i64, best: T, at: i64) -> bool {
-    let zero = T::default();
-    beats::<T, MIN>(zero, best) || (zero == best && absent < at)
+/// As [`arg_axis`] for rows of `n` elements of which `row(i)` gives the stored columns, ascending,
+/// and their values.
+pub(crate) fn arg_rows<'a, T: Number, const MIN: bool>(
+    row: impl Fn(usize) -> (&'a [u32], &'a [T]) + Sync,
+    (n, cost): (usize, usize),
+    out: &mut [i64],
+) {
+    for_each_part(out, 1, cost, |first, out| {
+        for (i, out) in (first..).zip(out) {
+            let mut lane = Lane::<T, MIN>::EMPTY;
+            let (columns, values) = row(i);
+            columns.iter().zip(values).for_each(|(&c, &x)| lane.add(c.into(), x));
+            *out = lane.first(n);
+        }
+    });
+}
+
+/// As [`arg_axis`] for lanes of `n` elements of which `entries` lists those stored: lane, position,
+/// value; positions ascend in each lane.
+pub(crate) fn arg_lanes<T: Number, const MIN: bool>(
+    entries: impl Iterator<Item = (usize, usize, T)>,
+    n: usize,
+    out: &mut [i64],
+) {
+    let mut lanes = vec![Lane::<T, MIN>::EMPTY; out.len()];
+    entries.for_each(|(lane, at, x)| lanes[lane].add(at as i64, x));
+    out.iter_mut().zip(lanes).for_each(|(out, lane)| *out = lane.first(n));
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::arg::{arg_axis, arg_sparse};
+use crate::kernels::arg::{arg_axis, arg_lanes, arg_rows};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{DType, Element, RowSparseView, Tensor, View, row_len, size_of};
 
@@ -76,31 +77,32 @@ fn arg_of<T: Element, const MIN: bool>(x: View, values: &[T], axis: usize, out: 
     let (n, inner) = (x.shape()[axis], size_of(&x.shape()[axis + 1..]));
     match x {
         View::Dense(_) => arg_axis::<T, MIN>(values, n, inner, out),
-        View::Csr(v) => {
-            let place =
-                |row: usize, column: usize| if axis == 0 { (column, row) } else { (row, column) };
-            let entries = (0..v.pattern.rows()).flat_map(|row| {
-                let columns = v.pattern.row_range(row).map(move |e| (row, e));
-                columns.map(|(row, e)| {
-                    let (lane, at) = place(row, v.pattern.indices()[e] as usize);
-                    (lane, at, values[e])
-                })
+        View::Csr(v) if axis == 0 => {
+            let csr = csr_ref(&v, values);
+            let entries = (0..csr.rows()).flat_map(|r| {
+                let (columns, values) = csr.row(r);
+                columns.iter().zip(values).map(move |(&c, &x)| (c as usize, r, x))
             });
-            arg_sparse::<T, MIN>(n, entries, out);
+            arg_lanes::<T, MIN>(entries, n, out);
+        }
+        View::Csr(v) => {
+            let csr = csr_ref(&v, values);
+            let cost = 4 * (values.len() / csr.rows().max(1) + 1);
+            arg_rows::<T, MIN>(|i| csr.row(i), (n, cost), out);
         }
         View::RowSparse(v) if axis == 0 => {
             let rows = v.rows.iter().zip(values.chunks(inner.max(1)));
             let entries = rows.flat_map(|(&r, row)| {
                 row.iter().enumerate().map(move |(lane, &x)| (lane, r as usize, x))
             });
-            arg_sparse::<T, MIN>(n, entries, out);
+            arg_lanes::<T, MIN>(entries, n, out);
         }
-        View::RowSparse(v) => arg_rows::<T, MIN>(&v, values, (n, inner), out),
+        View::RowSparse(v) => within_rows::<T, MIN>(&v, values, (n, inner), out),
     }
 }
 
 /// Along an axis within rows: those that are absent hold zeros only.
-fn arg_rows<T: Element, const MIN: bool>(
+fn within_rows<T: Element, const MIN: bool>(
     v: &RowSparseView,
     values: &[T],
     (n, inner): (usize, usize),

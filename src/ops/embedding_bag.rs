@@ -125,6 +125,9 @@ impl Tensor {
 /// Where each bag starts, and where the last one ends.
 fn bounds(offsets: &[i64], ids: usize) -> Result<Vec<usize>> {
     let fault = |message| Err(Error::new(ErrorKind::Index, message));
+    if ids as u64 > 1 << 32 {
+        return fault(format!("{ids} ids, but bags hold at most 4294967296 (2^32)"));
+    }
     if let Some(&first) = offsets.first()
         && first != 0
     {

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::top_k::{top_k, top_k_sparse};
 use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var, evaluate};
+use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{DType, Element, RowSparseView, Shape, Tensor, View, row_len};
 
@@ -64,12 +65,9 @@ fn columns_of<T: Element>(k: usize, x: View, values: &[T], out: &mut [i64]) {
     match x {
         View::Dense(_) => top_k(values, cols, k, out),
         View::Csr(v) => {
-            let row = |i: usize| {
-                let range = v.pattern.row_range(i);
-                (&v.pattern.indices()[range.clone()], &values[range])
-            };
-            let cost = 4 * (v.pattern.nnz() / v.pattern.rows().max(1) + k);
-            top_k_sparse(row, cols, (k, cost), out);
+            let csr = csr_ref(&v, values);
+            let cost = 4 * (values.len() / csr.rows().max(1) + k);
+            top_k_sparse(|i| csr.row(i), cols, (k, cost), out);
         }
         View::RowSparse(v) if v.shape.len() == 1 => {
             top_k_sparse(|_| (&v.rows[..], values), cols, (k, v.rows.len()), out);
