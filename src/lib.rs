@@ -85,7 +85,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use ops::{Loss, NormOrder};
+pub use ops::{BagReduction, Embedding, EmbeddingBag, Loss, NormOrder, OutOfRange};
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
     LossOf, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,

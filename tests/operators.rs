@@ -332,8 +332,8 @@ mod patterns {
                 }
             )
         ) {
-            let y = agrees(&Take, &[&table, &ids])?;
-            let dy = agrees(&TakeGrad, &[&y, &ids, &table])?;
+            let y = agrees(&Take::default(), &[&table, &ids])?;
+            let dy = agrees(&TakeGrad::default(), &[&y, &ids, &table])?;
             let mut distinct: Vec<u32> = ids.values::<i64>()?.iter().map(|&id| id as u32).collect();
             distinct.sort_unstable();
             distinct.dedup();

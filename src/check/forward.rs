@@ -53,10 +53,15 @@ pub(super) fn result<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Result<Tenso
     evaluate(trial.handle(), &operands)
 }
 
-/// The definition's result.
+/// The definition's result. Where the pattern alone is read, the definition is given that: ones at
+/// what is stored.
 pub(super) fn definition<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Result<ArrayD<f64>> {
-    let dense = |x: &Tensor| x.cast_storage(Stype::Default)?.cast(DType::F64).to_ndarray::<f64>();
-    let arrays: Vec<ArrayD<f64>> = inputs.iter().map(dense).collect::<Result<_>>()?;
+    let dense = |(i, x): (usize, &Tensor)| {
+        let pattern = Op::reads(trial.op, i) == Read::Pattern;
+        let x = if pattern { replaced(x, |_, _| 1.0) } else { x.clone() };
+        x.cast_storage(Stype::Default)?.cast(DType::F64).to_ndarray::<f64>()
+    };
+    let arrays: Vec<ArrayD<f64>> = inputs.iter().enumerate().map(dense).collect::<Result<_>>()?;
     Ok(trial.op.mimic(&arrays))
 }
 

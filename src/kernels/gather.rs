@@ -1,9 +1,9 @@
 //! Copies of rows, and their sums.
 
-use super::Number;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
 use super::vectorized::{Task, each_width, is_far, load, load_mut, prefetch, vectorized};
+use super::{CsrRef, Number};
 
 /// How many rows ahead a row of the table is asked for.
 const AHEAD: usize = 16;
@@ -74,6 +74,22 @@ impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOL
             }
         }
     }
+}
+
+/// Row pointers, columns and values of the rows `ids` of a csr matrix.
+pub(crate) fn gather_csr<T: Number>(csr: CsrRef<T>, ids: &[u32]) -> (Vec<usize>, Vec<u32>, Vec<T>) {
+    let mut indptr = Vec::with_capacity(ids.len() + 1);
+    indptr.push(0);
+    indptr.extend(ids.iter().map(|&id| csr.range(id as usize).len()));
+    super::prefix_sum(&mut indptr);
+    let stored = indptr[ids.len()];
+    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
+    for &id in ids {
+        let (columns, row) = csr.row(id as usize);
+        indices.extend_from_slice(columns);
+        values.extend_from_slice(row);
+    }
+    (indptr, indices, values)
 }
 
 /// Sums row `n` of `values` into row `slots[n]` of `out`, in ascending order of `n`, from 0 on.

@@ -25,6 +25,24 @@ pub(crate) fn gemm<T: Real>(a: Strided<T>, b: Strided<T>, out: &mut [T]) {
     });
 }
 
+/// Products of pairs of matrices, one after the other in `out`, of `size` elements each.
+pub(crate) fn gemm_batches<'a, T: Real>(
+    size: usize,
+    pair: impl Fn(usize) -> (Strided<'a, T>, Strided<'a, T>) + Sync,
+    out: &mut [T],
+) {
+    if out.is_empty() {
+        return;
+    }
+    let cost = size * pair(0).0.cols / 32 + 1;
+    for_each_part(out, size, cost, |first, out| {
+        for (i, out) in out.chunks_exact_mut(size).enumerate() {
+            let (a, b) = pair(first + i);
+            gemm(a, b, out);
+        }
+    });
+}
+
 fn times_vector<T: Real>(a: Strided<T>, b: Strided<T>, out: &mut [T]) {
     let column = &b.values[..b.rows];
     for_each_part(out, 1, a.cols / 8 + 1, |first, out| {

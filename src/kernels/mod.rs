@@ -1,5 +1,7 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
+pub(crate) mod arg;
+pub(crate) mod bags;
 pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod convert;
@@ -34,6 +36,7 @@ pub(crate) mod sums;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threads;
+pub(crate) mod top_k;
 pub(crate) mod transposed;
 pub(crate) mod update;
 mod vectorized;

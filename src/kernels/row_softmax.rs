@@ -30,27 +30,6 @@ pub(crate) fn log_softmax_rows<T: Real>(x: &[T], classes: usize, out: &mut [T]) 
     });
 }
 
-/// `out = x - ln Σₐ exp(x[o, a, i])` for a row-major `outer × axis × inner` array, shifted by the
-/// maximum.
-pub(crate) fn log_softmax_axis<T: Real>(
-    x: &[T],
-    (outer, axis, inner): (usize, usize, usize),
-    out: &mut [T],
-) {
-    assert!(x.len() == outer * axis * inner && x.len() == out.len());
-    if inner == 1 {
-        return log_softmax_rows(x, axis, out);
-    }
-    let places = |row: usize| {
-        let first = row / inner * axis * inner + row % inner;
-        (0..axis).map(move |step| first + step * inner)
-    };
-    let rows: Vec<T> = (0..outer * inner).flat_map(places).map(|at| x[at]).collect();
-    let mut logs = vec![T::zero(); x.len()];
-    log_softmax_rows(&rows, axis, &mut logs);
-    (0..outer * inner).flat_map(places).zip(&logs).for_each(|(at, &log)| out[at] = log);
-}
-
 /// Subtracts its maximum from each row.
 fn shift<T: Real>(x: &[T], classes: usize, out: &mut [T]) {
     for (x, out) in x.chunks_exact(classes).zip(out.chunks_exact_mut(classes)) {

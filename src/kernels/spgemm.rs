@@ -12,7 +12,7 @@ use super::{CsrRef, Number, Real, prefix_sum};
 const COLUMNS_PER_PRODUCT: usize = 32;
 
 /// Row pointers, columns and values.
-type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
+pub(super) type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
 
 /// `a · b`. An entry is stored wherever a product exists, even if the sum is 0.
 pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
@@ -31,7 +31,7 @@ pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
 }
 
 /// Joins parts whose first element holds row lengths.
-fn concat<T: Copy>(rows: usize, mut parts: Vec<Csr<T>>) -> Csr<T> {
+pub(super) fn concat<T: Copy>(rows: usize, mut parts: Vec<Csr<T>>) -> Csr<T> {
     if let [_] = parts[..]
         && let Some((mut lengths, indices, values)) = parts.pop()
     {

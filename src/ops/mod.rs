@@ -23,14 +23,21 @@
 #![doc = include_str!("../../tests/golden/storage_tables.md")]
 
 mod add_n;
+mod arg;
 mod arithmetic;
+mod batch_dot;
 mod dot;
+mod embedding;
+mod embedding_bag;
 mod extremum;
+mod getnnz;
+mod ids;
 mod log_sum_exp;
 mod loss;
 pub(crate) mod map;
-mod output;
 mod norm;
+mod one_hot;
+mod output;
 mod pick;
 mod reduce;
 mod rows_of;
@@ -41,21 +48,28 @@ mod softmax;
 mod stop_gradient;
 mod straight_through;
 mod take;
+mod top_k;
 mod unary;
 
 pub use add_n::AddN;
+pub use arg::ArgMax;
+pub use batch_dot::BatchDot;
 pub use dot::Dot;
+pub use embedding::Embedding;
+pub use embedding_bag::{BagReduction, Bags, BagsGrad, EmbeddingBag};
+pub use extremum::{Extremum, Ties};
+pub use getnnz::GetNnz;
+pub use ids::{IdsInRange, OutOfRange};
+pub use log_sum_exp::LogSumExp;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
+pub use norm::{Norm, NormOrder};
+pub use one_hot::{OneHot, OneHotLike};
 pub use output::{
     Count, MakeLoss, Normalization, PerCount, Regression, RegressionOutput, SoftmaxLayout,
     SoftmaxOutput, SoftmaxResidual,
 };
-pub use extremum::{Extremum, Ties};
-pub use log_sum_exp::LogSumExp;
-pub use loss::LossReduction;
-pub use norm::{Norm, NormOrder};
-pub use pick::{OneHotLike, Pick};
+pub use pick::{Pick, PickGrad};
 pub use reduce::Sum;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
@@ -64,6 +78,7 @@ pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
 pub use straight_through::StraightThrough;
 pub use take::{Take, TakeGrad};
+pub use top_k::TopK;
 
 pub use crate::tape::structural::{
     Accumulate, Axes, BroadcastLike, Cast, CastStorage, OnesLike, Project, Reduction, SumLike,
@@ -133,10 +148,11 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, AddN, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, Extremum, LogSoftmax,
-    LogSumExp, MakeLoss, Map, Norm, OneHotLike, OnesLike, PerCount, Pick, Project, RegressionOutput,
-    Reshape, RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum,
-    SumLike, Take, TakeGrad, Ties, ZerosLike,
+    Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, Cast, CastStorage,
+    CheckLabels, Dot, Extremum, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm,
+    OneHot, OneHotLike, OnesLike, PerCount, Pick, PickGrad, Project, RegressionOutput, Reshape,
+    RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike,
+    Take, TakeGrad, Ties, TopK, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -3,28 +3,52 @@
 use ndarray::{ArrayD, Axis, IxDyn};
 use serde::{Deserialize, Serialize};
 
+use super::ids::{self, OutOfRange, no_rows, with_ids};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
-use crate::kernels::gather::{gather_compact, gather_rows, scatter_add_compact};
+use crate::kernels::gather::{gather_compact, gather_csr, gather_rows, scatter_add_compact};
 use crate::kernels::merge::positions;
+use crate::kernels::{CsrRef, spgemm};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, compose};
-use crate::tensor::{DType, Real, Shape, Tensor, View, row_len};
+use crate::tape::{OpRef, Out, PartialShape, Scratch, Var, compose};
+use crate::tensor::cast::csr_ref;
+use crate::tensor::dtype::each_dtype;
+use crate::tensor::{CsrView, DType, Element, Real, Shape, Stype, Tensor, View, row_len};
 
 /// `take`: the rows of a table that ids name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Take;
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Take {
+    /// Whether the gradient of a dense table is dense.
+    #[serde(default)]
+    dense_grad: bool,
+}
 
-/// `take_grad`: rows of a cotangent added up by id, row-sparse, in the shape of the table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TakeGrad;
+/// `take_grad`: rows of a cotangent added up by id, in the shape of the table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TakeGrad {
+    /// Whether the result is dense; else it is row-sparse, or csr where the table is.
+    #[serde(default)]
+    dense: bool,
+}
+
+/// [`Take`] whose gradient is as sparse as can be, or dense for a dense table.
+pub(super) fn operator(dense_grad: bool) -> OpRef {
+    match dense_grad {
+        false => OpRef::from_static(&Take { dense_grad: false }),
+        true => OpRef::from_static(&Take { dense_grad: true }),
+    }
+}
 
 methods! {
     /// The rows of this table that `ids` (i64, any shape) name: shape `ids.shape + table.shape[1..]`.
-    /// The table's gradient is row-sparse, with exactly the ids that occur. An id out of range is an
-    /// error. (MXNet: `take` on axis 0, `Embedding` with `sparse_grad`.)
+    /// Rows of a csr table make a csr matrix; its ids have one axis. An id out of range is an error;
+    /// [`Var::take_with`] clips or wraps it.
+    ///
+    /// The gradient of a dense or row-sparse table is row-sparse, with exactly the ids that occur;
+    /// that of a csr table lives on its pattern. (MXNet: `take` on axis 0; PyTorch: `embedding` with
+    /// `sparse`.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -37,91 +61,141 @@ methods! {
     /// assert_eq!(gradients.wrt(table).unwrap().rows(), Some(&[2][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    fn take(table, ids) = Take;
+    fn take(table, ids) = operator(false);
 }
 
 impl<'t> Var<'t> {
-    /// The embedding of these ids: [`Var::take`] with the operands as MXNet's `Embedding` has them.
+    /// [`Var::take`] with a choice for ids out of range. (MXNet: `take` with `mode`.)
     ///
     /// ```
-    /// use sparsetape::{Tape, Tensor};
+    /// use sparsetape::{OutOfRange, Tape, Tensor};
     /// let tape = Tape::new();
-    /// let table = tape.variable(Tensor::dense([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?);
-    /// let ids = tape.constant(Tensor::dense([1], vec![1i64])?);
-    /// assert_eq!(ids.embedding(table).value()?.values::<f32>()?, [3.0, 4.0]);
+    /// let table = tape.constant(Tensor::csr([2, 9], vec![0, 1, 2], vec![4, 7], vec![1.0f32, 2.0])?);
+    /// let ids = tape.constant(Tensor::dense([2], vec![-1i64, 5])?);
+    /// let last = table.take_with(ids, OutOfRange::Wrap).value()?;
+    /// assert_eq!((last.indices(), last.values::<f32>()?), (Some(&[7, 7][..]), &[2.0, 2.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     #[track_caller]
-    pub fn embedding(self, table: Var<'t>) -> Var<'t> {
-        table.take(self)
+    pub fn take_with(self, ids: Var<'t>, out_of_range: OutOfRange) -> Var<'t> {
+        self.take(ids.bounded_by(self, out_of_range))
     }
 }
 
 impl Tensor {
-    /// Unrecorded [`Var::embedding`].
+    /// Unrecorded [`Var::take_with`].
     ///
     /// # Errors
     /// What the recorded operators refuse, at once.
     #[track_caller]
-    pub fn embedding(&self, table: &Tensor) -> Result<Tensor> {
-        compose([self, table], |[ids, table]| ids.embedding(table))
+    pub fn take_with(&self, ids: &Tensor, out_of_range: OutOfRange) -> Result<Tensor> {
+        compose([self, ids], |[table, ids]| table.take_with(ids, out_of_range))
     }
 }
 
 /// The ids as row numbers of a table.
 fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
-    let row = |(i, &id): (usize, &i64)| match u32::try_from(id) {
-        Ok(row) if (row as usize) < bound => Ok(row),
-        _ => {
-            let message = format!("ids[{i}] = {id}, but the table has {bound} rows");
-            Err(Error::new(ErrorKind::Index, message))
-        }
-    };
-    ids.iter().enumerate().map(row).collect()
+    ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)).collect()
 }
 
-fn take<T: Real>(_: &Take, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (table, shape) = (ins[0].typed::<T>()?, ins[0].shape());
-    let ids = rows(ins[1].typed()?, shape[0])?;
-    match ins[0] {
+fn take(_: &Take, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let ids = rows(ins[1].typed()?, ins[0].shape()[0])?;
+    each_dtype!(Slice::ins[0].values(), values => take_rows(ins[0], values, &ids, out))
+}
+
+fn take_rows<T: Element>(table: View, values: &[T], ids: &[u32], out: &mut Out) -> Result<()> {
+    let k = row_len(table.shape());
+    match table {
+        View::Dense(_) => gather_rows(values, k, ids, out.dense()),
         View::RowSparse(v) => {
-            let (distinct, slots) = compact(&ids, shape[0]);
+            let (distinct, slots) = compact(ids, v.shape[0]);
             let at = positions(&distinct, v.rows);
             let slots: Vec<u32> = slots.iter().map(|&slot| at[slot as usize]).collect();
-            gather_compact(&slots, table, row_len(shape), out.dense());
+            gather_compact(&slots, values, k, out.dense());
         }
-        _ => gather_rows(table, row_len(shape), &ids, out.dense()),
+        View::Csr(v) => {
+            if out.shape().len() != 2 {
+                let axes = out.shape().len() - 1;
+                let message = format!("rows of a csr table need ids with one axis, got {axes}");
+                return Err(Error::new(ErrorKind::Shape, message));
+            }
+            out.set_csr(gather_csr(csr_ref(&v, values), ids));
+        }
     }
     Ok(())
 }
 
-fn take_grad<T: Real>(_: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (dy, shape) = (ins[0].typed::<T>()?, out.shape());
-    let mut ids = rows(ins[1].typed()?, shape[0])?;
-    if let View::RowSparse(v) = ins[0] {
-        // The ids of the rows that the cotangent stores.
-        let each = row_len(ins[1].shape());
-        let stored = v.rows.iter().flat_map(|&r| &ids[r as usize * each..][..each]);
-        ids = stored.copied().collect();
+/// The ids of the rows of `dy` that are stored, and their values.
+fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Vec<u32>, &'a [T])> {
+    let named = rows(ids.typed()?, bound)?;
+    let each = row_len(ids.shape());
+    let ids = match dy {
+        View::RowSparse(v) => {
+            let of_row = |&r: &u32| &named[r as usize * each..][..each];
+            v.rows.iter().flat_map(of_row).copied().collect()
+        }
+        _ => named,
+    };
+    Ok((ids, dy.typed::<T>()?))
+}
+
+/// Dense or row-sparse cotangents.
+fn add_rows<T: Real>(op: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let shape = out.shape();
+    let (ids, dy) = stored::<T>(ins[0], ins[1], shape[0])?;
+    if op.dense {
+        scatter_add_compact(&ids, dy, row_len(shape), out.dense());
+        return Ok(());
     }
     let (distinct, slots) = compact(&ids, shape[0]);
     scatter_add_compact(&slots, dy, row_len(shape), out.rows(distinct)?);
     Ok(())
 }
 
-fn float_and_ids(x: DType, ids: DType) -> Result<DType> {
-    match ids {
-        DType::I64 => Ok(x),
-        _ => Err(Error::new(ErrorKind::DType, format!("ids are i64, got {ids}; use `cast`"))),
+/// A csr cotangent of dense rows.
+fn add_csr<T: Real>(op: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (dy, shape) = (ins[0].csr()?, out.shape());
+    let (ids, values) = stored::<T>(ins[0], ins[1], shape[0])?;
+    if op.dense {
+        add_entries(dy, values, &ids, out.zeros());
+        return Ok(());
     }
+    let (distinct, slots) = compact(&ids, shape[0]);
+    let sums = out.rows::<T>(distinct)?;
+    sums.fill(T::zero());
+    add_entries(dy, values, &slots, sums);
+    Ok(())
+}
+
+/// Adds row `n` of a csr matrix to row `slots[n]` of `sums`.
+fn add_entries<T: Real>(dy: &CsrView, values: &[T], slots: &[u32], sums: &mut [T]) {
+    let (dy, k) = (csr_ref(dy, values), dy.pattern.cols());
+    for (n, &slot) in slots.iter().enumerate() {
+        let (columns, values) = dy.row(n);
+        for (&column, &x) in columns.iter().zip(values) {
+            let sum = &mut sums[slot as usize * k + column as usize];
+            *sum = *sum + x;
+        }
+    }
+}
+
+/// Sᵀ · dy, where row `n` of S has a one at `ids[n]`.
+fn merge_rows<T: Real>(_: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (ids, values) = stored::<T>(ins[0], ins[1], out.shape()[0])?;
+    let (starts, ones): (Vec<usize>, _) = ((0..=ids.len()).collect(), vec![T::one(); ids.len()]);
+    let selection = CsrRef { cols: out.shape()[0], indptr: &starts, indices: &ids, values: &ones };
+    let (indptr, indices, ones) = spgemm::transpose(selection);
+    let turned = CsrRef { cols: ids.len(), indptr: &indptr, indices: &indices, values: &ones };
+    out.set_csr(spgemm::csr_csr(turned, csr_ref(ins[0].csr()?, values)));
+    Ok(())
 }
 
 /// `ids.shape + table.shape[1..]`.
 fn looked_up(table: &[usize], ids: &[usize]) -> Result<Shape> {
-    if table.is_empty() {
-        return Err(Error::new(ErrorKind::Shape, "the table has no rows: its shape is ()"));
+    match table {
+        [] => Err(no_rows()),
+        [_, row @ ..] => Ok(ids.iter().chain(row).copied().collect()),
     }
-    Ok(ids.iter().chain(&table[1..]).copied().collect())
 }
 
 impl Op for Take {
@@ -135,13 +209,14 @@ impl Op for Take {
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
-        float_and_ids(ins[0], ins[1])
+        with_ids(ins[0], ins[1])
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<Take>; 2] = [
-            case!([Default, Default] => Default, take),
-            case!([RowSparse, Default] => Default, take),
+        static CASES: [Case<Take>; 3] = [
+            case!(any [Default, Default] => Default, take),
+            case!(any [RowSparse, Default] => Default, take),
+            case!(any [Csr, Default] => Csr, take),
         ];
         &CASES
     }
@@ -151,7 +226,12 @@ impl Op for Take {
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        grads.give(0, || Var::apply(TakeGrad, &[dy, x[1], x[0]]));
+        let dense_table = x[0].stype().is_ok_and(|stype| stype == Stype::Default);
+        let op = match self.dense_grad && dense_table {
+            false => OpRef::from_static(&TakeGrad { dense: false }),
+            true => OpRef::from_static(&TakeGrad { dense: true }),
+        };
+        grads.give(0, || Var::apply(op, &[dy, x[1], x[0]]));
         grads.zero(1);
     }
 
@@ -167,14 +247,25 @@ impl Op for Take {
         let ids = |shape: &[usize]| Tensor::from_fn(shape, |i| (i as i64 * 3) % 4);
         let far = Tensor::from_fn([2], |i| i as i64 * 4);
         let floats = Tensor::from_fn([2], |i| i as f64);
-        vec![
-            Sample::good(Take, [table(), ids(&[5])]),
-            Sample::good(Take, [table(), ids(&[2, 3])]),
-            Sample::good(Take, [table(), ids(&[0])]),
-            Sample::good(Take, [Tensor::from_fn([4], |i| i as f64), ids(&[])]),
-            Sample::bad(Take, [table(), far], ErrorKind::Index, "ids[1] = 4"),
-            Sample::bad(Take, [table(), floats], ErrorKind::DType, "ids are i64"),
-        ]
+        let op = |dense_grad| Take { dense_grad };
+        let mut samples = vec![
+            Sample::good(op(false), [table(), ids(&[5])]),
+            Sample::good(op(false), [table(), ids(&[2, 3])]),
+            Sample::good(op(false), [table(), ids(&[0])]),
+            Sample::good(op(false), [Tensor::from_fn([4], |i| i as f64), ids(&[])]),
+            Sample::good(op(false), [Tensor::from_fn([4, 2, 2], |i| i as f64), ids(&[3])]),
+            Sample::good(op(false), [super::dot::sparse_sample([4, 0], 3), ids(&[3])]),
+            Sample::good(op(true), [table(), ids(&[5])]),
+            Sample::good(op(true), [table(), ids(&[2, 3])]),
+            Sample::bad(op(false), [table(), far], ErrorKind::Index, "ids[1] = 4"),
+            Sample::bad(op(false), [table(), floats], ErrorKind::DType, "ids are i64"),
+            Sample::bad(op(false), [Tensor::scalar(1.0), ids(&[1])], ErrorKind::Shape, "no rows"),
+        ];
+        let csr = table().cast_storage(Stype::Csr);
+        samples.extend(csr.map(|x| {
+            Sample::bad(op(false), [x, ids(&[2, 2])], ErrorKind::Shape, "one axis, got 2")
+        }));
+        samples
     }
 }
 
@@ -191,17 +282,25 @@ impl Op for TakeGrad {
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
-        float_and_ids(ins[0], ins[1])
+        with_ids(ins[0], ins[1])
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<TakeGrad>; 4] = [
-            case!([Default, Default, Default] => RowSparse, take_grad),
-            case!([Default, Default, RowSparse] => RowSparse, take_grad),
-            case!([RowSparse, Default, Default] => RowSparse, take_grad),
-            case!([RowSparse, Default, RowSparse] => RowSparse, take_grad),
+        static SPARSE: [Case<TakeGrad>; 7] = [
+            case!([Default, Default, Default] => RowSparse, add_rows),
+            case!([Default, Default, RowSparse] => RowSparse, add_rows),
+            case!([RowSparse, Default, Default] => RowSparse, add_rows),
+            case!([RowSparse, Default, RowSparse] => RowSparse, add_rows),
+            case!([Csr, Default, Default] => RowSparse, add_csr),
+            case!([Csr, Default, RowSparse] => RowSparse, add_csr),
+            case!([Csr, Default, Csr] => Csr, merge_rows),
         ];
-        &CASES
+        static DENSE: [Case<TakeGrad>; 3] = [
+            case!([Default, Default, Default] => Default, add_rows),
+            case!([RowSparse, Default, Default] => Default, add_rows),
+            case!([Csr, Default, Default] => Default, add_csr),
+        ];
+        if self.dense { &DENSE } else { &SPARSE }
     }
 
     fn reads(&self, i: usize) -> Read {
@@ -209,7 +308,13 @@ impl Op for TakeGrad {
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        grads.give(0, || dy.take(x[1]));
+        let is = |v: Var<'t>, stype| v.stype().is_ok_and(|s| s == stype);
+        // Rows of a csr matrix are csr, whatever the shape of the ids.
+        let by_rows = is(dy, Stype::Csr) && !is(x[2], Stype::Csr);
+        grads.give(0, || match by_rows {
+            true => dy.cast_storage(Stype::RowSparse).take(x[1]),
+            false => dy.take(x[1]),
+        });
         grads.zero(1);
         grads.zero(2);
     }
@@ -229,17 +334,25 @@ impl Op for TakeGrad {
         let table = || super::dot::sparse_sample([4, 2], 3);
         let ids = || Tensor::from_fn([5], |i| (i as i64 * 3) % 4);
         let dy = |n: usize| Tensor::from_fn([n, 2], |i| i as f64 - 3.5);
+        let op = |dense| TakeGrad { dense };
+        let pairs = || {
+            let dy = Tensor::from_fn([2, 2, 2], |i| if i < 4 { 0.0 } else { i as f64 });
+            [dy, Tensor::from_fn([2, 2], |i| i as i64), table()]
+        };
+        let none = [dy(0), Tensor::from_fn([0], |i| i as i64), table()];
+        let holes = || super::dot::sparse_sample([5, 2], 3);
+        let far = Tensor::from_fn([5], |i| i as i64 - 1);
         vec![
-            Sample::good(TakeGrad, [dy(5), ids(), table()]),
-            Sample::good(
-                TakeGrad,
-                [
-                    Tensor::from_fn([2, 2, 2], |i| if i < 4 { 0.0 } else { i as f64 }),
-                    Tensor::from_fn([2, 2], |i| i as i64),
-                    table(),
-                ],
-            ),
-            Sample::bad(TakeGrad, [dy(4), ids(), table()], ErrorKind::Shape, "differ"),
+            Sample::good(op(false), [dy(5), ids(), table()]),
+            Sample::good(op(false), [holes(), ids(), table()]),
+            Sample::good(op(false), pairs()),
+            Sample::good(op(false), none.clone()),
+            Sample::good(op(true), [dy(5), ids(), table()]),
+            Sample::good(op(true), [holes(), ids(), table()]),
+            Sample::good(op(true), pairs()),
+            Sample::good(op(true), none),
+            Sample::bad(op(false), [dy(4), ids(), table()], ErrorKind::Shape, "differ"),
+            Sample::bad(op(true), [dy(5), far, table()], ErrorKind::Index, "ids[0] = -1"),
         ]
     }
 }

@@ -67,6 +67,8 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
 
     /// The definition: a slow, obvious dense computation in `f64` that kernels are tested against.
+    /// An operand of which the pattern alone is read ([`Read::Pattern`]) is given as ones where it
+    /// stores something, zeros elsewhere.
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64>;
 
     /// Good and bad inputs; every generic test runs over them.
