@@ -2,6 +2,7 @@
 
 pub(crate) mod broadcast;
 pub(crate) mod columns;
+pub(crate) mod concat;
 pub(crate) mod convert;
 pub(crate) mod dense_csr;
 mod drive;
@@ -30,6 +31,8 @@ pub(crate) mod row_softmax;
 pub(crate) mod sampled;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
+pub(crate) mod steps;
+pub(crate) mod strided;
 #[cfg(test)]
 mod tests;
 pub(crate) mod threads;

@@ -22,30 +22,40 @@
 #![doc = include_str!("../../tests/golden/storage_tables.md")]
 
 mod arithmetic;
+mod broadcast_to;
+mod concat;
 mod dot;
 mod loss;
 pub(crate) mod map;
 mod pick;
 mod reduce;
+mod retain;
 mod rows_of;
 mod sampled_dot;
 mod shape;
+mod slice;
 mod softmax;
 mod stop_gradient;
 mod take;
+mod transpose;
 mod unary;
 
+pub use broadcast_to::BroadcastTo;
+pub use concat::{Concat, ConcatGrad, ConcatPart};
 pub use dot::Dot;
 pub use loss::LossReduction;
 pub use map::Map;
 pub use pick::{OneHotLike, Pick};
 pub use reduce::Sum;
+pub use retain::Retain;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
 pub use shape::Reshape;
+pub use slice::{Slice, SliceGrad, SliceRange};
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
 pub use take::{Take, TakeGrad};
+pub use transpose::Transpose;
 
 pub use crate::tape::structural::{
     Accumulate, Axes, BroadcastLike, Cast, CastStorage, OnesLike, Project, Reduction, SumLike,
@@ -94,8 +104,9 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, Dot, LogSoftmax, Map, OneHotLike, OnesLike, Pick,
-    Project, Reshape, RowsOf, SampledDot, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, BroadcastLike, BroadcastTo, Cast, CastStorage, Concat, ConcatGrad, ConcatPart, Dot, LogSoftmax, Map,
+    OneHotLike, OnesLike, Pick, Project, Reshape, Retain, RowsOf, SampledDot, Slice, SliceGrad,
+    StopGradient, Sum, SumLike, Take, TakeGrad, Transpose, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

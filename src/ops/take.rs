@@ -69,7 +69,7 @@ impl Tensor {
 }
 
 /// The ids as row numbers of a table.
-fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
+pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
     let row = |(i, &id): (usize, &i64)| match u32::try_from(id) {
         Ok(row) if (row as usize) < bound => Ok(row),
         _ => {
@@ -109,7 +109,7 @@ fn take_grad<T: Real>(_: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch
     Ok(())
 }
 
-fn float_and_ids(x: DType, ids: DType) -> Result<DType> {
+pub(super) fn float_and_ids(x: DType, ids: DType) -> Result<DType> {
     match ids {
         DType::I64 => Ok(x),
         _ => Err(Error::new(ErrorKind::DType, format!("ids are i64, got {ids}; use `cast`"))),

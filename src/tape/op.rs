@@ -110,6 +110,8 @@ pub enum Ins {
     Fixed(&'static [Stype]),
     /// Any number of operands, all of this storage type.
     All(Stype),
+    /// The first operand of one storage type, any number of further ones all of another.
+    First(Stype, Stype),
 }
 
 impl Ins {
@@ -118,12 +120,17 @@ impl Ins {
         match self {
             Ins::Fixed(stypes) => stypes[i],
             Ins::All(stype) => *stype,
+            Ins::First(first, rest) => *if i == 0 { first } else { rest },
         }
     }
 
     /// Whether the row takes this many operands.
     pub fn takes(&self, n: usize) -> bool {
-        matches!(self, Ins::All(_)) || matches!(self, Ins::Fixed(s) if s.len() == n)
+        match self {
+            Ins::Fixed(stypes) => stypes.len() == n,
+            Ins::All(_) => true,
+            Ins::First(..) => n > 0,
+        }
     }
 
     pub(super) fn matches(&self, stypes: &[Stype]) -> bool {
@@ -156,6 +163,11 @@ impl<O> ByDtype<O> {
         ByDtype { f32: Some(f32), f64: Some(f64), i64: None }
     }
 
+    /// Kernels for every element type.
+    pub const fn all(f32: Kernel<O>, f64: Kernel<O>, i64: Kernel<O>) -> Self {
+        ByDtype { f32: Some(f32), f64: Some(f64), i64: Some(i64) }
+    }
+
     /// One kernel that works for every element type.
     pub const fn any(kernel: Kernel<O>) -> Self {
         ByDtype { f32: Some(kernel), f64: Some(kernel), i64: Some(kernel) }
@@ -172,7 +184,8 @@ impl<O> ByDtype<O> {
 
 /// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel
 /// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`; with `any` before the row,
-/// for every element type, and the kernel has no parameter.
+/// for every element type, and the kernel has no parameter; with `each`, for every element type, and
+/// the kernel's parameter is any [`Element`](crate::Element).
 #[macro_export]
 macro_rules! case {
     (any [$($in:ident),*] => $out:ident, $kernel:ident) => {
@@ -180,6 +193,13 @@ macro_rules! case {
             ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
             out: $crate::Stype::$out,
             run: $crate::ByDtype::any($kernel),
+        }
+    };
+    (each [$($in:ident),*] => $out:ident, $kernel:ident) => {
+        $crate::Case {
+            ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
+            out: $crate::Stype::$out,
+            run: $crate::ByDtype::all($kernel::<f32>, $kernel::<f64>, $kernel::<i64>),
         }
     };
     ([$($in:ident),*] => $out:ident, $kernel:ident) => {
