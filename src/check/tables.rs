@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::tape::{DynOp, Op};
+use crate::tape::{Case, DynOp, Ins, Op};
 use crate::tensor::Stype;
 
 /// One table, and the operators that have it.
@@ -124,17 +124,19 @@ fn rows<O: Op>(op: &O, label: &str, fields: &Value, operands: usize) -> Vec<Row>
         r.operator == label && r.fields.iter().all(|(key, value)| fields.get(key) == Some(value))
     };
     let reference = MXNET.iter().find(has);
-    let row = |(ins, out): (_, Stype)| {
-        let ins = list(ins);
-        let answer = reference.and_then(|r| r.rows.get(&ins)?.as_str());
-        Row { mxnet: answer.unwrap_or("-"), ins, out }
+    let fits = |ins: &Ins| !matches!(ins, Ins::Fixed(stypes) if stypes.len() != operands);
+    let row = |case: &Case<O>| {
+        // Of any number of operands, two show the row.
+        let n = match case.ins {
+            Ins::Fixed(stypes) | Ins::Mix(stypes) => stypes.len(),
+            Ins::All(_) | Ins::First(..) => 2,
+        };
+        let stypes = (0..n).map(|i| case.ins.get(i).to_string());
+        let key = stypes.collect::<Vec<String>>().join(", ");
+        let answer = reference.and_then(|r| r.rows.get(&key)?.as_str());
+        Row { ins: case.ins.to_string(), out: case.out, mxnet: answer.unwrap_or("-") }
     };
-    DynOp::rows(op, operands).into_iter().map(row).collect()
-}
-
-fn list(stypes: impl IntoIterator<Item = Stype>) -> String {
-    let names: Vec<String> = stypes.into_iter().map(|stype| stype.to_string()).collect();
-    names.join(", ")
+    op.cases().iter().filter(|case| fits(&case.ins)).map(row).collect()
 }
 
 /// The fields that are not the same for all.

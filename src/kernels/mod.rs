@@ -4,6 +4,7 @@ pub(crate) mod arg;
 pub(crate) mod bags;
 pub(crate) mod broadcast;
 pub(crate) mod columns;
+pub(crate) mod concat;
 pub(crate) mod convert;
 pub(crate) mod dense_csr;
 mod drive;
@@ -32,6 +33,8 @@ pub(crate) mod row_softmax;
 pub(crate) mod sampled;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
+pub(crate) mod steps;
+pub(crate) mod strided;
 pub(crate) mod sums;
 #[cfg(test)]
 mod tests;

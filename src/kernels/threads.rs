@@ -12,8 +12,9 @@ const PART_COST: usize = 1 << 16;
 /// The most parts that a loop is cut into: enough to even out parts of unequal work.
 const MAX_PARTS: usize = 64;
 
-/// Calls `f(first row, rows)` for parts of `out`, which holds rows of `row_len` elements that take
-/// about `cost_per_row` nanoseconds each. Little work stays on the calling thread.
+/// Calls `f(first row, rows)` for parts of `out`, which holds rows of `row_len` elements (the last may
+/// be shorter) that take about `cost_per_row` nanoseconds each. Little work stays on the calling
+/// thread.
 pub(crate) fn for_each_part<T: Send, F>(out: &mut [T], row_len: usize, cost_per_row: usize, f: F)
 where
     F: Fn(usize, &mut [T]) + Sync,
@@ -21,7 +22,7 @@ where
     if out.is_empty() {
         return;
     }
-    let rows = out.len() / row_len;
+    let rows = out.len().div_ceil(row_len);
     let step = rows_per_part(rows, cost_per_row);
     if step >= rows {
         return f(0, out);

@@ -26,6 +26,8 @@ mod add_n;
 mod arg;
 mod arithmetic;
 mod batch_dot;
+mod broadcast_to;
+mod concat;
 mod dot;
 mod embedding;
 mod embedding_bag;
@@ -40,20 +42,25 @@ mod one_hot;
 mod output;
 mod pick;
 mod reduce;
+mod retain;
 mod rows_of;
 mod sampled_dot;
 mod select;
 mod shape;
+mod slice;
 mod softmax;
 mod stop_gradient;
 mod straight_through;
 mod take;
 mod top_k;
+mod transpose;
 mod unary;
 
 pub use add_n::AddN;
 pub use arg::ArgMax;
 pub use batch_dot::BatchDot;
+pub use broadcast_to::BroadcastTo;
+pub use concat::{Concat, ConcatGrad, ConcatPart};
 pub use dot::Dot;
 pub use embedding::Embedding;
 pub use embedding_bag::{BagReduction, Bags, BagsGrad, EmbeddingBag};
@@ -71,14 +78,17 @@ pub use output::{
 };
 pub use pick::{Pick, PickGrad};
 pub use reduce::Sum;
+pub use retain::Retain;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
 pub use shape::Reshape;
+pub use slice::{Slice, SliceGrad, SliceRange};
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
 pub use straight_through::StraightThrough;
 pub use take::{Take, TakeGrad};
 pub use top_k::TopK;
+pub use transpose::Transpose;
 
 pub use crate::tape::structural::{
     Accumulate, Axes, BroadcastLike, Cast, CastStorage, OnesLike, Project, Reduction, SumLike,
@@ -148,11 +158,12 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, Cast, CastStorage,
-    CheckLabels, Dot, Extremum, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm,
-    OneHot, OneHotLike, OnesLike, PerCount, Pick, PickGrad, Project, RegressionOutput, Reshape,
-    RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike,
-    Take, TakeGrad, Ties, TopK, ZerosLike,
+    Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
+    CastStorage, CheckLabels, Concat, ConcatGrad, ConcatPart, Dot, Extremum, GetNnz, IdsInRange,
+    LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount, Pick,
+    PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, Slice, SliceGrad,
+    SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take, TakeGrad,
+    Ties, TopK, Transpose, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

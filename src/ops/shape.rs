@@ -1,28 +1,44 @@
 //! The same elements in another shape.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::{convert, prefix_sum};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Real, Shape, Tensor, View, row_len};
+use crate::tensor::cast::csr_ref;
+use crate::tensor::construct::pointers;
+use crate::tensor::{
+    Element, Layout, Pattern, Shape, Tensor, View, check_extent, row_len, size_of,
+};
 
-/// `reshape_like`: the elements of the first operand in the shape of the second, which is not read;
-/// or in a shape given by number.
+/// `reshape` and its kin: the elements of the first operand in another shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reshape {
-    /// The shape of the second operand.
+    /// The shape of the second operand, which is not read.
     Like,
     /// Sizes per axis: −1 (once) is what remains, 0 keeps the operand's size of that axis.
     To(SmallVec<[isize; 4]>),
+    /// A new axis of size 1; a negative position counts from the last of the result.
+    ExpandDims(isize),
+    /// Without these axes of size 1, or, if none is named, without all of them.
+    Squeeze(SmallVec<[isize; 4]>),
+    /// The first axis stays, the others become one.
+    Flatten,
+    /// The same shape.
+    Identity,
 }
 
 methods! {
-    /// The same elements in the shape of `like`. (MXNet: `reshape_like`.)
+    /// The same elements in the shape of `like`. A csr value keeps its storage where `like` is csr
+    /// too, and is dense where `like` is. (MXNet: `reshape_like`.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -34,7 +50,8 @@ methods! {
     /// ```
     fn reshape_like(x, like) = Reshape::Like;
     /// The same elements in another shape; −1 (once) stands for what remains, 0 keeps the size of
-    /// that axis. Nothing is copied, but rows of a row-sparse value whose first axis changes. (MXNet:
+    /// that axis. Nothing is copied, but rows of a row-sparse value whose first axis changes, and the
+    /// ids of a csr matrix, which stays csr with two axes and must be cast for others. (MXNet:
     /// `reshape` with −1 and 0.)
     ///
     /// ```
@@ -45,6 +62,51 @@ methods! {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn reshape(x; sizes: &[isize]) = Reshape::To(sizes.into());
+    /// The same elements with a new axis of size 1 at `axis`; a negative one counts from the last axis
+    /// of the result. Row-sparse stays row-sparse. (MXNet: `expand_dims`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::full([2, 3], 1.0f32)?);
+    /// assert_eq!(x.expand_dims(-1).shape()?[..], [2, 3, 1]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn expand_dims(x; axis: isize) = Reshape::ExpandDims(axis);
+    /// The same elements without these axes, which must have size 1 (negative ones count from the
+    /// last); with an empty list, without all axes of size 1. Row-sparse stays row-sparse. (MXNet:
+    /// `squeeze`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::full([1, 3, 1], 1.0f32)?);
+    /// assert_eq!(x.squeeze(&[-1]).shape()?[..], [1, 3]);
+    /// assert_eq!(x.squeeze(&[]).shape()?[..], [3]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn squeeze(x; axes: &[isize]) = Reshape::Squeeze(axes.into());
+    /// The same elements as a matrix: the first axis stays, the others become one. All storage types
+    /// stay what they are. (MXNet: `flatten`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::full([2, 3, 4], 1.0f32)?);
+    /// assert_eq!(x.flatten().shape()?[..], [2, 12]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn flatten(x) = Reshape::Flatten;
+    /// The value itself, in any storage type: nothing is copied. (MXNet: `identity`, `_copy`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::scalar(2.0f32));
+    /// assert_eq!(x.identity().item::<f32>()?, 2.0);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn identity(x) = Reshape::Identity;
 }
 
 fn reshape(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -53,7 +115,12 @@ fn reshape(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()
 }
 
 /// The rows of the new shape that hold a stored element; where the first axis stays, the same ones.
-fn reshape_rows<T: Real>(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+fn reshape_rows<T: Element>(
+    _: &Reshape,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
     let (v, shape) = (ins[0].row_sparse()?, out.shape());
     let (own, new) = (row_len(v.shape), row_len(shape));
     if v.shape.first() == shape.first() && own == new {
@@ -64,6 +131,7 @@ fn reshape_rows<T: Real>(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scrat
         let message = "a row-sparse value keeps at least one axis; cast it to dense first";
         return Err(Error::new(ErrorKind::Shape, message));
     }
+    check_extent("rows", shape[0])?;
     let held = v.values.typed::<T>()?;
     let mut rows: Vec<u32> = Vec::new();
     for &r in v.rows.iter().filter(|_| own > 0) {
@@ -73,7 +141,7 @@ fn reshape_rows<T: Real>(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scrat
         rows.extend(touched.skip(usize::from(again)).map(|row| row as u32));
     }
     let values = out.rows::<T>(rows.clone())?;
-    values.fill(T::zero());
+    values.fill(T::default());
     let mut at = 0;
     for (&r, row) in v.rows.iter().zip(held.chunks_exact(own.max(1))) {
         for (j, &x) in row.iter().enumerate() {
@@ -87,11 +155,103 @@ fn reshape_rows<T: Real>(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scrat
     Ok(())
 }
 
+/// The entries of a csr matrix in the order of their rows, with other row and column ids.
+fn reshape_csr(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    let (v, fault) = (ins[0].csr()?, |message| Err(Error::new(ErrorKind::Shape, message)));
+    let &[rows, cols] = &out.shape()[..] else {
+        return fault("a csr value has two axes; cast it to dense first".into());
+    };
+    let (pattern, own) = (v.pattern, v.shape[1]);
+    if own == cols {
+        out.alias(0);
+        return Ok(());
+    }
+    check_extent("rows", rows)?;
+    check_extent("columns", cols)?;
+    if size_of(v.shape) == usize::MAX {
+        return fault(format!("shape {} has more than 2^64 elements", Shape::from(v.shape)));
+    }
+    let mut indptr = pointers(rows)?;
+    let mut indices = Vec::with_capacity(pattern.nnz());
+    for row in 0..pattern.rows() {
+        for &column in &pattern.indices()[pattern.row_range(row)] {
+            let place = row * own + column as usize;
+            indptr[place / cols + 1] += 1;
+            indices.push((place % cols) as u32);
+        }
+    }
+    prefix_sum(&mut indptr);
+    let layout = Layout::Csr(Arc::new(Pattern::new(cols, indptr.into(), indices.into())));
+    out.set(Tensor::from_parts(out.shape().clone(), layout, v.owner.clone()));
+    Ok(())
+}
+
+/// The entries of a csr matrix in a dense value.
+fn csr_to_dense<T: Element>(
+    _: &Reshape,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
+    let v = ins[0].csr()?;
+    convert::csr_to_dense(csr_ref(v, v.values.typed::<T>()?), out.zeros());
+    Ok(())
+}
+
+/// An axis from the front of `ndim` axes; a negative one counts from the last.
+pub(super) fn axis_of(axis: isize, ndim: usize) -> Result<usize> {
+    let from_front = if axis < 0 { axis.saturating_add(ndim as isize) } else { axis };
+    usize::try_from(from_front).ok().filter(|&axis| axis < ndim).ok_or_else(|| {
+        let message = format!("axis {axis} is out of bounds for {ndim} axes");
+        Error::new(ErrorKind::Index, message)
+    })
+}
+
+/// The axes that are not squeezed.
+fn squeezed(own: &[usize], axes: &[isize]) -> Result<Shape> {
+    let mut goes: SmallVec<[bool; 4]> =
+        own.iter().map(|&size| axes.is_empty() && size == 1).collect();
+    for &named in axes {
+        let axis = axis_of(named, own.len())?;
+        if own[axis] != 1 {
+            let message = format!("axis {named} has size {}, only 1 can go", own[axis]);
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        goes[axis] = true;
+    }
+    Ok(own.iter().zip(goes).filter(|(_, goes)| !goes).map(|(&size, _)| size).collect())
+}
+
+impl Reshape {
+    /// The shape of the result, if the operand's own says it.
+    fn wanted(&self, own: &[usize]) -> Result<Option<Shape>> {
+        Ok(Some(match self {
+            Reshape::Like => return Ok(None),
+            Reshape::To(sizes) => resolve(own, sizes)?,
+            Reshape::ExpandDims(axis) => {
+                let axis = axis_of(*axis, own.len() + 1)?;
+                own[..axis].iter().chain(&[1]).chain(&own[axis..]).copied().collect()
+            }
+            Reshape::Squeeze(axes) => squeezed(own, axes)?,
+            Reshape::Flatten if own.is_empty() => {
+                return Err(Error::new(ErrorKind::Shape, "there is no first axis to keep"));
+            }
+            Reshape::Flatten => Shape::from([own[0], row_len(own)]),
+            Reshape::Identity => own.into(),
+        }))
+    }
+}
+
+/// Number of elements; saturates far beyond what [`size_of`] counts to.
+fn elements(shape: &[usize]) -> u128 {
+    let product = |n: u128, &size: &usize| n.saturating_mul(size as u128);
+    if shape.contains(&0) { 0 } else { shape.iter().fold(1, product) }
+}
+
 /// The shape that `sizes` ask for.
 fn resolve(own: &[usize], sizes: &[isize]) -> Result<Shape> {
     let fault = || {
-        let message =
-            format!("{} elements do not fit shape {sizes:?}", crate::tensor::size_of(own));
+        let message = format!("{} elements do not fit shape {sizes:?}", elements(own));
         Error::new(ErrorKind::Shape, message)
     };
     let known = |(axis, &size): (usize, &isize)| match size {
@@ -101,58 +261,73 @@ fn resolve(own: &[usize], sizes: &[isize]) -> Result<Shape> {
     };
     let mut shape: SmallVec<[usize; 4]> =
         sizes.iter().enumerate().map(known).collect::<Result<_>>()?;
-    let total = crate::tensor::size_of(own);
+    let total = elements(own);
     let mut open = sizes.iter().enumerate().filter(|(_, s)| **s == -1).map(|(axis, _)| axis);
     if let Some(axis) = open.next() {
-        let rest = crate::tensor::size_of(&shape);
+        let rest = elements(&shape);
         if open.next().is_some() || rest == 0 || !total.is_multiple_of(rest) {
             return Err(fault());
         }
-        shape[axis] = total / rest;
+        shape[axis] = usize::try_from(total / rest).map_err(|_| fault())?;
     }
-    if crate::tensor::size_of(&shape) == total {
-        Ok(shape.into_iter().collect())
-    } else {
-        Err(fault())
-    }
+    if elements(&shape) == total { Ok(shape.into_iter().collect()) } else { Err(fault()) }
 }
 
 impl Op for Reshape {
     const NAME: &'static str = "reshape";
 
+    fn label(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Reshape::Like => "reshape_like",
+            Reshape::To(_) => "reshape",
+            Reshape::ExpandDims(_) => "expand_dims",
+            Reshape::Squeeze(_) => "squeeze",
+            Reshape::Flatten => "flatten",
+            Reshape::Identity => "identity",
+        })
+    }
+
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let own = ins[0].known();
-        let wanted = match self {
-            Reshape::To(sizes) => own.as_ref().map(|own| resolve(own, sizes)).transpose()?,
-            Reshape::Like => {
-                ins[1].unify(out)?;
-                ins[1].known()
-            }
-        };
-        match (own, wanted) {
-            (Some(own), Some(wanted)) if own.size() == wanted.size() => out.set(&wanted),
-            (Some(own), Some(wanted)) => {
-                let message = format!("{} elements do not fit shape {wanted}", own.size());
+        if *self == Reshape::Identity {
+            return ins[0].unify(out);
+        }
+        if *self == Reshape::Like {
+            ins[1].unify(out)?;
+        }
+        let Some(own) = ins[0].known() else { return Ok(()) };
+        let wanted = self.wanted(&own)?.or_else(|| out.known());
+        match wanted {
+            Some(wanted) if elements(&own) == elements(&wanted) => out.set(&wanted),
+            Some(wanted) => {
+                let message = format!("{} elements do not fit shape {wanted}", elements(&own));
                 Err(Error::new(ErrorKind::Shape, message))
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static LIKE: [Case<Reshape>; 6] = [
+        static LIKE: [Case<Reshape>; 8] = [
             case!(any [Default, Default] => Default, reshape),
             case!(any [Default, Csr] => Default, reshape),
             case!(any [Default, RowSparse] => Default, reshape),
-            case!([RowSparse, Default] => RowSparse, reshape_rows),
-            case!([RowSparse, Csr] => RowSparse, reshape_rows),
-            case!([RowSparse, RowSparse] => RowSparse, reshape_rows),
+            case!(each [Csr, Default] => Default, csr_to_dense),
+            case!(any [Csr, Csr] => Csr, reshape_csr),
+            case!(each [RowSparse, Default] => RowSparse, reshape_rows),
+            case!(each [RowSparse, Csr] => RowSparse, reshape_rows),
+            case!(each [RowSparse, RowSparse] => RowSparse, reshape_rows),
         ];
-        static TO: [Case<Reshape>; 2] = [
+        static TO: [Case<Reshape>; 3] = [
             case!(any [Default] => Default, reshape),
-            case!([RowSparse] => RowSparse, reshape_rows),
+            case!(each [RowSparse] => RowSparse, reshape_rows),
+            case!(any [Csr] => Csr, reshape_csr),
         ];
-        if *self == Reshape::Like { &LIKE } else { &TO }
+        match self {
+            Reshape::Like => &LIKE,
+            // Not two axes, or nothing to do.
+            Reshape::ExpandDims(_) | Reshape::Squeeze(_) => &TO[..2],
+            Reshape::To(_) | Reshape::Flatten | Reshape::Identity => &TO,
+        }
     }
 
     fn reads(&self, i: usize) -> Read {
@@ -167,16 +342,18 @@ impl Op for Reshape {
     }
 
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
-        let shape = match self {
-            Reshape::Like => Shape::from(ins[1].shape()),
-            Reshape::To(sizes) => resolve(ins[0].shape(), sizes).unwrap_or_default(),
-        };
+        let like = || Shape::from(ins[1].shape());
+        let shape = self.wanted(ins[0].shape()).unwrap_or_default().unwrap_or_else(like);
         ins[0].to_shape(IxDyn(&shape)).map_or(ins[0].clone(), |x| x.to_owned())
     }
 
     fn samples() -> Vec<Sample<Self>> {
         let x = || Tensor::from_fn([3, 4], |i| i as f64 - 5.5);
+        let sparse = || super::dot::sparse_sample([3, 4], 2);
+        let cube = || Tensor::from_fn([3, 2, 2], |i| if i % 3 == 0 { 0.0 } else { i as f64 });
         let to = |sizes: &[isize]| Reshape::To(sizes.into());
+        let squeeze = |axes: &[isize]| Reshape::Squeeze(axes.into());
+        let bad = |op, kind, message| Sample::bad(op, [x()], kind, message);
         vec![
             Sample::good(Reshape::Like, [x(), Tensor::from_fn([2, 6], |i| i as f64)]),
             Sample::good(to(&[-1]), [x()]),
@@ -184,6 +361,28 @@ impl Op for Reshape {
             Sample::good(Reshape::Like, [x(), Tensor::from_fn([3, 2, 2], |i| i as f64)]),
             Sample::good(Reshape::Like, [x(), Tensor::from_fn([3, 4], |i| i as f64)]),
             Sample::good(to(&[]), [Tensor::from_fn([1, 1], |_| 2.0)]),
+            Sample::good(to(&[2, 6]), [x()]),
+            Sample::good(to(&[6, 2]), [sparse()]),
+            Sample::good(to(&[0, 0]), [sparse()]),
+            Sample::good(to(&[-1, 3]), [Tensor::from_fn([0, 5], |i| i as f64)]),
+            Sample::good(Reshape::Like, [sparse(), Tensor::from_fn([2, 6], |i| i as f64)]),
+            Sample::good(to(&[6, 2]), [cube()]),
+            Sample::good(Reshape::Like, [cube(), Tensor::from_fn([4, 3], |i| i as f64)]),
+            Sample::good(Reshape::ExpandDims(0), [x()]),
+            Sample::good(Reshape::ExpandDims(-1), [x()]),
+            Sample::good(Reshape::ExpandDims(1), [Tensor::from_fn([3], |i| i as f64)]),
+            Sample::good(squeeze(&[]), [Tensor::from_fn([3, 1, 2, 1], |i| i as f64)]),
+            Sample::good(squeeze(&[-1, 1]), [Tensor::from_fn([3, 1, 2, 1], |i| i as f64)]),
+            Sample::good(squeeze(&[0]), [Tensor::from_fn([1, 3], |i| i as f64)]),
+            Sample::good(Reshape::Flatten, [sparse()]),
+            Sample::good(Reshape::Flatten, [cube()]),
+            Sample::good(Reshape::Flatten, [Tensor::from_fn([3], |i| i as f64)]),
+            Sample::good(Reshape::Identity, [sparse()]),
+            Sample::good(Reshape::Identity, [cube()]),
+            bad(Reshape::ExpandDims(3), ErrorKind::Index, "axis 3 is out of bounds for 3 axes"),
+            bad(squeeze(&[1]), ErrorKind::Shape, "axis 1 has size 4, only 1 can go"),
+            bad(squeeze(&[-3]), ErrorKind::Index, "axis -3 is out of bounds for 2 axes"),
+            Sample::bad(Reshape::Flatten, [Tensor::scalar(1.0)], ErrorKind::Shape, "no first axis"),
             Sample::bad(to(&[5, -1]), [x()], ErrorKind::Shape, "12 elements do not fit"),
             Sample::bad(to(&[-1, -1]), [x()], ErrorKind::Shape, "do not fit"),
             Sample::bad(

@@ -94,7 +94,7 @@ impl Tensor {
 }
 
 /// The ids as row numbers of a table.
-fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
+pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
     ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)).collect()
 }
 

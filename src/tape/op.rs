@@ -114,6 +114,8 @@ pub enum Ins {
     All(Stype),
     /// Any number of operands of these storage types, each of which occurs.
     Mix(&'static [Stype]),
+    /// The first operand of one storage type, any number of further ones all of another.
+    First(Stype, Stype),
 }
 
 impl Ins {
@@ -123,6 +125,7 @@ impl Ins {
             Ins::Fixed(stypes) => stypes[i],
             Ins::All(stype) => *stype,
             Ins::Mix(stypes) => stypes[i % stypes.len()],
+            Ins::First(first, rest) => *if i == 0 { first } else { rest },
         }
     }
 
@@ -132,6 +135,7 @@ impl Ins {
             Ins::Fixed(stypes) => stypes.len() == n,
             Ins::All(_) => true,
             Ins::Mix(stypes) => stypes.len() <= n,
+            Ins::First(..) => n > 0,
         }
     }
 
@@ -139,6 +143,9 @@ impl Ins {
         match self {
             Ins::Fixed(stypes) => *stypes == own,
             Ins::All(stype) => own.iter().all(|s| s == stype),
+            Ins::First(first, rest) => own
+                .split_first()
+                .is_some_and(|(f, others)| f == first && others.iter().all(|other| other == rest)),
             Ins::Mix(stypes) => {
                 own.iter().all(|s| stypes.contains(s)) && stypes.iter().all(|s| own.contains(s))
             }
@@ -154,6 +161,7 @@ impl fmt::Display for Ins {
         match self {
             Ins::Fixed(stypes) => f.write_str(&list(stypes, ", ")),
             Ins::All(stype) => write!(f, "{stype}, .."),
+            Ins::First(first, rest) => write!(f, "{first}, {rest}, .."),
             Ins::Mix(stypes) => write!(f, "{}, ..", list(stypes, " and ")),
         }
     }
@@ -184,6 +192,11 @@ impl<O> ByDtype<O> {
         ByDtype { f32: Some(f32), f64: Some(f64), i64: None }
     }
 
+    /// Kernels for every element type.
+    pub const fn all(f32: Kernel<O>, f64: Kernel<O>, i64: Kernel<O>) -> Self {
+        ByDtype { f32: Some(f32), f64: Some(f64), i64: Some(i64) }
+    }
+
     /// One kernel that works for every element type.
     pub const fn any(kernel: Kernel<O>) -> Self {
         ByDtype { f32: Some(kernel), f64: Some(kernel), i64: Some(kernel) }
@@ -200,7 +213,8 @@ impl<O> ByDtype<O> {
 
 /// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel
 /// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`; with `any` before the row,
-/// for every element type, and the kernel has no parameter.
+/// for every element type, and the kernel has no parameter; with `each`, for every element type, and
+/// the kernel's parameter is any [`Element`](crate::Element).
 #[macro_export]
 macro_rules! case {
     (any [$($in:ident),*] => $out:ident, $kernel:ident) => {
@@ -208,6 +222,13 @@ macro_rules! case {
             ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
             out: $crate::Stype::$out,
             run: $crate::ByDtype::any($kernel),
+        }
+    };
+    (each [$($in:ident),*] => $out:ident, $kernel:ident) => {
+        $crate::Case {
+            ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
+            out: $crate::Stype::$out,
+            run: $crate::ByDtype::all($kernel::<f32>, $kernel::<f64>, $kernel::<i64>),
         }
     };
     ([$($in:ident),*] => $out:ident, $kernel:ident) => {

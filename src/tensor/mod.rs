@@ -22,6 +22,7 @@ use std::sync::Arc;
 pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
+pub(crate) use pattern::check_extent;
 pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};
@@ -218,7 +219,9 @@ impl Tensor {
         let (shape, values) = (&self.shape[..], self.values.as_slice());
         match &self.layout {
             Layout::Dense => View::Dense(DenseView { shape, values }),
-            Layout::Csr(pattern) => View::Csr(CsrView { shape, pattern, values }),
+            Layout::Csr(pattern) => {
+                View::Csr(CsrView { shape, pattern, values, owner: &self.values })
+            }
             Layout::RowSparse(rows) => View::RowSparse(RowSparseView { shape, rows, values }),
         }
     }

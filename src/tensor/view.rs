@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::dtype::{DType, Element, Slice};
+use super::dtype::{DType, Element, Slice, Values};
 use super::pattern::Pattern;
 use super::shape::Shape;
 use super::stype::{Stype, Type};
@@ -38,6 +38,8 @@ pub struct CsrView<'a> {
     pub(crate) pattern: &'a Arc<Pattern>,
     /// One value per stored entry.
     pub(crate) values: Slice<'a>,
+    /// The handle that owns them, for results that share them.
+    pub(crate) owner: &'a Values,
 }
 
 /// A row-sparse operand.

@@ -11,7 +11,7 @@ use crate::kernels::patterns::entry_positions;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{CsrView, Real, Tensor, View, row_len};
+use crate::tensor::{CsrView, Element, Real, Tensor, View, row_len};
 
 /// `project_like`: the first operand's values where the second stores something.
 ///
@@ -93,7 +93,7 @@ fn onto_rows<T: Real>(_: &Project, ins: &[View], out: &mut Out, _: &mut Scratch)
 }
 
 /// Copies the rows `ids` of a dense or row-sparse value; absent ones are zeros.
-pub(crate) fn rows_at<T: Real>(x: View, ids: &[u32], to: &mut [T]) -> Result<()> {
+pub(crate) fn rows_at<T: Element>(x: View, ids: &[u32], to: &mut [T]) -> Result<()> {
     let (held, k) = (x.typed::<T>()?, row_len(x.shape()));
     match x {
         View::RowSparse(v) => gather_compact(&positions(ids, v.rows), held, k, to),

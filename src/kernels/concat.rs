@@ -1,0 +1,78 @@
+//! Values one after the other along an axis.
+
+use super::merge::positions;
+use super::threads::for_each_part;
+use super::{CsrRef, Number};
+
+type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
+
+/// Dense parts side by side: each is its elements and how many of them follow each other in the
+/// result.
+pub(crate) fn concat_dense<T: Number>(parts: &[(&[T], usize)], out: &mut [T]) {
+    let width = parts.iter().map(|part| part.1).sum::<usize>();
+    for_each_part(out, width.max(1), width / 4 + 1, |first, out| {
+        for (n, out) in out.chunks_exact_mut(width).enumerate() {
+            let mut at = 0;
+            for &(values, own) in parts {
+                out[at..at + own].copy_from_slice(&values[(first + n) * own..][..own]);
+                at += own;
+            }
+        }
+    });
+}
+
+/// Rows below each other.
+pub(crate) fn concat_rows<T: Number>(parts: &[CsrRef<T>]) -> Csr<T> {
+    let rows = parts.iter().map(|part| part.rows()).sum::<usize>();
+    let (mut indptr, mut indices, mut values) = room(parts, rows);
+    for part in parts {
+        let start = indices.len();
+        indptr.extend(part.indptr[1..].iter().map(|end| start + end - part.indptr[0]));
+        indices.extend_from_slice(part.indices);
+        values.extend_from_slice(part.values);
+    }
+    (indptr, indices, values)
+}
+
+/// Columns beside each other.
+pub(crate) fn concat_columns<T: Number>(parts: &[CsrRef<T>]) -> Csr<T> {
+    let rows = parts.first().map_or(0, |part| part.rows());
+    let (mut indptr, mut indices, mut values) = room(parts, rows);
+    for row in 0..rows {
+        let mut first = 0;
+        for part in parts {
+            let (ids, xs) = part.row(row);
+            indices.extend(ids.iter().map(|&id| (first + id as usize) as u32));
+            values.extend_from_slice(xs);
+            first += part.cols;
+        }
+        indptr.push(indices.len());
+    }
+    (indptr, indices, values)
+}
+
+fn room<T: Number>(parts: &[CsrRef<T>], rows: usize) -> Csr<T> {
+    let stored = parts.iter().map(|part| part.indices.len()).sum();
+    let mut indptr = Vec::with_capacity(rows + 1);
+    indptr.push(0);
+    (indptr, Vec::with_capacity(stored), Vec::with_capacity(stored))
+}
+
+/// Copies stored rows into those of a union of rows: a row is `outer` runs of `own` elements, which
+/// begin at `first` in runs of `width`.
+pub(crate) fn place_rows<T: Number>(
+    (rows, values, own): (&[u32], &[T], usize),
+    union: &[u32],
+    outer: usize,
+    (out, width, first): (&mut [T], usize, usize),
+) {
+    if own == 0 {
+        return;
+    }
+    let runs = values.chunks_exact(own);
+    let places = positions(rows, union).into_iter();
+    let starts = places.flat_map(|place| (0..outer).map(move |n| place as usize * outer + n));
+    for (run, start) in runs.zip(starts) {
+        out[start * width + first..][..own].copy_from_slice(run);
+    }
+}

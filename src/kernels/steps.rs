@@ -1,0 +1,118 @@
+//! Every so many indices of an axis: parts of sparse values, and values put back as parts.
+
+use std::ops::Range;
+
+use super::{CsrRef, Number};
+
+/// `len` indices of an axis: `start`, `start + step`, and so on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Steps {
+    pub start: usize,
+    pub step: isize,
+    pub len: usize,
+}
+
+impl Steps {
+    /// `len` indices in a row.
+    pub fn run(start: usize, len: usize) -> Self {
+        Steps { start, step: 1, len }
+    }
+
+    /// Whether these are all indices of an axis of this size.
+    pub fn is_whole(&self, size: usize) -> bool {
+        *self == Steps::run(0, size)
+    }
+
+    /// The index number `i`.
+    pub fn at(&self, i: usize) -> usize {
+        (self.start as isize + i as isize * self.step) as usize
+    }
+
+    /// Which one this index is, if it is any.
+    pub fn find(&self, index: usize) -> Option<usize> {
+        let distance = index as isize - self.start as isize;
+        let number = (distance / self.step) as usize;
+        let there = distance % self.step == 0 && distance / self.step >= 0 && number < self.len;
+        there.then_some(number)
+    }
+
+    /// The smallest range that holds all of them.
+    fn bounds(&self) -> Range<usize> {
+        let Some(last) = self.len.checked_sub(1) else { return 0..0 };
+        let ends = (self.start, self.at(last));
+        ends.0.min(ends.1)..ends.0.max(ends.1) + 1
+    }
+
+    /// Calls `f` with the position of each id that is one of these, and which one it is, so that
+    /// the latter ascend. Ids are sorted.
+    pub fn each_of(&self, sorted: &[u32], mut f: impl FnMut(usize, u32)) {
+        let bounds = self.bounds();
+        let from = sorted.partition_point(|&id| (id as usize) < bounds.start);
+        let to = from + sorted[from..].partition_point(|&id| (id as usize) < bounds.end);
+        for k in 0..to - from {
+            let position = if self.step > 0 { from + k } else { to - 1 - k };
+            if let Some(number) = self.find(sorted[position] as usize) {
+                f(position, number as u32);
+            }
+        }
+    }
+}
+
+type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
+
+/// The given rows and columns of `a`.
+pub(crate) fn cut_csr<T: Number>(a: CsrRef<T>, rows: Steps, columns: Steps) -> Csr<T> {
+    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    indptr.reserve_exact(rows.len);
+    for i in 0..rows.len {
+        let (ids, xs) = a.row(rows.at(i));
+        columns.each_of(ids, |position, column| {
+            indices.push(column);
+            values.push(xs[position]);
+        });
+        indptr.push(indices.len());
+    }
+    (indptr, indices, values)
+}
+
+/// A matrix whose given rows and columns are those of `a`, in as many rows as the zeroed `indptr`
+/// has room for; the others store nothing.
+pub(crate) fn place_csr<T: Number>(
+    a: CsrRef<T>,
+    rows: Steps,
+    columns: Steps,
+    mut indptr: Vec<usize>,
+) -> Csr<T> {
+    let stored = a.indices.len();
+    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
+    for row in 0..indptr.len() - 1 {
+        let own = rows.find(row).map_or(0..0, |i| a.range(i));
+        let place = |entry: usize| columns.at(a.indices[entry] as usize) as u32;
+        let (start, end) = (own.start, own.end);
+        if columns.step > 0 {
+            indices.extend(own.clone().map(place));
+            values.extend_from_slice(&a.values[own]);
+        } else {
+            indices.extend((start..end).rev().map(place));
+            values.extend(a.values[own].iter().rev());
+        }
+        indptr[row + 1] = indices.len();
+    }
+    (indptr, indices, values)
+}
+
+/// The rows of `a` that sorted `kept` names; the others store nothing.
+pub(crate) fn retain_csr<T: Number>(a: CsrRef<T>, kept: &[u32], mut indptr: Vec<usize>) -> Csr<T> {
+    for &row in kept {
+        indptr[row as usize + 1] = a.range(row as usize).len();
+    }
+    super::prefix_sum(&mut indptr);
+    let stored = indptr[indptr.len() - 1];
+    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
+    for &row in kept {
+        let (ids, xs) = a.row(row as usize);
+        indices.extend_from_slice(ids);
+        values.extend_from_slice(xs);
+    }
+    (indptr, indices, values)
+}
