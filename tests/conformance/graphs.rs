@@ -11,7 +11,13 @@ use crate::operators::{Params, apply};
 use crate::report::{Needed, Outcome};
 
 /// Names of a graph's nodes, and MXNet's own for the same operators.
-const ALIASES: [(&str, &str); 1] = [("stop_gradient", "BlockGrad")];
+const ALIASES: [(&str, &str); 5] = [
+    ("stop_gradient", "BlockGrad"),
+    ("concat", "Concat"),
+    ("retain", "_sparse_retain"),
+    ("reshape", "Reshape"),
+    ("flatten", "Flatten"),
+];
 
 pub type Values<'a, 't> = HashMap<&'a str, Var<'t>>;
 

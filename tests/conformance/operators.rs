@@ -1,7 +1,8 @@
 //! MXNet's operators and their parameters as methods.
 
 use serde_json::Value;
-use sparsetape::{DType, Stype, Var};
+use sparsetape::ops::{MakeLoss, Normalization, SliceRange, SoftmaxLayout, SoftmaxOutput};
+use sparsetape::{DType, Embedding, NormOrder, OutOfRange, Stype, Var};
 
 use crate::arrays::stype;
 
@@ -29,6 +30,55 @@ impl Params<'_> {
             Value::Null => Vec::new(),
             Value::Array(list) => list.iter().map(one).collect(),
             axis => vec![one(axis)],
+        }
+    }
+
+    fn optional(self, name: &str) -> Option<isize> {
+        self.0[name].as_i64().map(|number| number as isize)
+    }
+
+    /// The axes named, or all of them.
+    fn all_axes(self, name: &str, x: Var<'_>) -> Vec<isize> {
+        match self.axes(name)[..] {
+            [] => (0..x.shape().map_or(0, |shape| shape.len() as isize)).collect(),
+            ref axes => axes.to_vec(),
+        }
+    }
+
+    /// `begin`, `end` and `step` by axis.
+    fn ranges(self) -> Vec<SliceRange> {
+        let number = |name: &str, axis: usize| self.0[name][axis].as_i64().map(|x| x as isize);
+        let axes = self.0["begin"].as_array().map_or(0, Vec::len);
+        let range = |axis| {
+            let step = number("step", axis).unwrap_or(1);
+            SliceRange::new(number("begin", axis), number("end", axis), step)
+        };
+        (0..axes).map(range).collect()
+    }
+
+    fn normalization(self) -> Normalization {
+        match self.0["normalization"].as_str() {
+            Some("batch") => Normalization::Batch,
+            Some("valid") => Normalization::Valid,
+            _ => Normalization::None,
+        }
+    }
+
+    fn softmax_output(self) -> SoftmaxOutput {
+        let layout = match (self.flag("multi_output"), self.flag("preserve_shape")) {
+            (true, _) => SoftmaxLayout::SecondAxis,
+            (_, true) => SoftmaxLayout::LastAxis,
+            _ => SoftmaxLayout::Flat,
+        };
+        let options = SoftmaxOutput::new()
+            .grad_scale(self.number("grad_scale", 1.0))
+            .normalization(self.normalization())
+            .layout(layout)
+            .out_grad(self.flag("out_grad"))
+            .smooth_alpha(self.number("smooth_alpha", 0.0));
+        match self.flag("use_ignore") {
+            true => options.ignore_label(self.number("ignore_label", -1.0) as i64),
+            false => options,
         }
     }
 
@@ -125,6 +175,10 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
         "_maximum" | "broadcast_maximum" => x[0].maximum(x[1]),
         "_minimum" | "broadcast_minimum" => x[0].minimum(x[1]),
         "_hypot" | "broadcast_hypot" => x[0].hypot(x[1]),
+        // Where the first operand stores something.
+        "_scatter_plus_scalar" => x[0] + x[0].ones_like() * scalar,
+        "_scatter_minus_scalar" => x[0] - x[0].ones_like() * scalar,
+        "_scatter_elemwise_div" => x[0] / x[1],
         "_equal" | "broadcast_equal" => x[0].equal(x[1]),
         "_not_equal" | "broadcast_not_equal" => x[0].not_equal(x[1]),
         "_greater" | "broadcast_greater" => x[0].greater(x[1]),
@@ -140,15 +194,74 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
         },
         "add_n" => x[0].tape().add_n(x),
         "where" => x[0].select(x[1], x[2]),
-        "sum" => reduce(x[0], p, Var::sum_axes),
-        "mean" => reduce(x[0], p, Var::mean_axes),
+        "sum" => reduce(x[0], p, Var::sum_axes, Var::sum_except),
+        "mean" => reduce(x[0], p, Var::mean_axes, Var::mean_except),
+        "_square_sum" => reduce(x[0].square(), p, Var::sum_axes, Var::sum_except),
+        "max" => x[0].max_axes(&p.all_axes("axis", x[0]), p.flag("keepdims")),
+        "min" => x[0].min_axes(&p.all_axes("axis", x[0]), p.flag("keepdims")),
+        "norm" => {
+            let order = if p.axis("ord", 2) == 1 { NormOrder::L1 } else { NormOrder::L2 };
+            x[0].norm_axes(order, &p.all_axes("axis", x[0]), p.flag("keepdims"))
+        }
+        "softmax" => x[0].softmax_axis(p.axis("axis", -1)),
+        "log_softmax" => x[0].log_softmax_axis(p.axis("axis", -1)),
+
+        "_copy" => x[0].identity(),
+        "reshape" | "Reshape" => x[0].reshape(&p.axes("shape")),
+        "flatten" | "Flatten" => x[0].flatten(),
+        "expand_dims" => x[0].expand_dims(p.axis("axis", 0)),
+        "squeeze" => x[0].squeeze(&p.axes("axis")),
+        "transpose" => x[0].transpose(&p.axes("axes")),
+        "broadcast_to" => x[0].broadcast_to(&p.axes("shape")),
+        "slice" => x[0].slice(p.ranges()),
+        "slice_axis" => {
+            let (begin, end) = (p.optional("begin"), p.optional("end"));
+            x[0].slice_axis(p.axis("axis", 0), SliceRange::new(begin, end, 1))
+        }
+        "concat" | "Concat" => x[0].tape().concat(x, p.axis("dim", 1)),
+        "stack" => x[0].tape().stack(x, p.axis("axis", 0)),
+        "retain" | "_sparse_retain" => x[0].retain(ids(x[1])),
+
+        "take" => {
+            let mode = match p.0["mode"].as_str() {
+                Some("wrap") => OutOfRange::Wrap,
+                Some("raise") => OutOfRange::Error,
+                _ => OutOfRange::Clip,
+            };
+            x[0].take_with(ids(x[1]), mode)
+        }
+        "Embedding" => {
+            // With a row-sparse table, MXNet refuses ids out of range.
+            let clips = x[1].stype().is_ok_and(|stype| stype == Stype::Default);
+            let out_of_range = if clips { OutOfRange::Clip } else { OutOfRange::Error };
+            let how = Embedding { sparse_grad: p.flag("sparse_grad"), out_of_range };
+            ids(x[0]).embedding_with(x[1], how)
+        }
+        "getnnz" => x[0].getnnz(p.optional("axis")),
+
+        "LinearRegressionOutput" => {
+            x[0].linear_regression_output(x[1], p.number("grad_scale", 1.0))
+        }
+        "LogisticRegressionOutput" => {
+            x[0].logistic_regression_output(x[1], p.number("grad_scale", 1.0))
+        }
+        "MAERegressionOutput" => x[0].mae_regression_output(x[1], p.number("grad_scale", 1.0)),
+        "SoftmaxOutput" => x[0].softmax_output_with(x[1], p.softmax_output()),
+        "make_loss" => x[0].make_loss(1.0),
+        "MakeLoss" => {
+            let loss = MakeLoss::new(p.number("grad_scale", 1.0)).normalization(p.normalization());
+            x[0].make_loss_with(loss.threshold(p.number("valid_thresh", 0.0)))
+        }
         _ => return None,
     })
 }
 
-/// A reduction over `axis`, over all axes if there is none.
-fn reduce<'t>(x: Var<'t>, p: Params<'_>, over: fn(Var<'t>, &[isize], bool) -> Var<'t>) -> Var<'t> {
-    let all = || (0..x.shape().map_or(0, |shape| shape.len() as isize)).collect();
-    let axes = if p.0["axis"].is_null() { all() } else { p.axes("axis") };
-    over(x, &axes, p.flag("keepdims"))
+type Over<'t> = fn(Var<'t>, &[isize], bool) -> Var<'t>;
+
+/// A reduction over `axis`, over all axes if there is none, or over all but those (`exclude`).
+fn reduce<'t>(x: Var<'t>, p: Params<'_>, over: Over<'t>, except: Over<'t>) -> Var<'t> {
+    match p.flag("exclude") {
+        true => except(x, &p.axes("axis"), p.flag("keepdims")),
+        false => over(x, &p.all_axes("axis", x), p.flag("keepdims")),
+    }
 }
