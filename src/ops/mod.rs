@@ -23,6 +23,7 @@
 
 mod arithmetic;
 mod dot;
+mod fully_connected;
 mod loss;
 pub(crate) mod map;
 mod output;
