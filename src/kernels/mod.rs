@@ -5,6 +5,7 @@ pub(crate) mod columns;
 pub(crate) mod convert;
 pub(crate) mod dense_csr;
 mod drive;
+pub(crate) mod dropout;
 pub(crate) mod elementwise;
 #[cfg(test)]
 mod elementwise_accuracy;

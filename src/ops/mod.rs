@@ -23,6 +23,7 @@
 
 mod arithmetic;
 mod dot;
+mod dropout;
 mod fully_connected;
 mod loss;
 pub(crate) mod map;
@@ -38,6 +39,7 @@ mod take;
 mod unary;
 
 pub use dot::Dot;
+pub use dropout::Dropout;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
 pub use output::{
@@ -100,7 +102,7 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, LogSoftmax, MakeLoss, Map, OneHotLike, OnesLike, PerCount, Pick,
+    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, Dropout, LogSoftmax, MakeLoss, Map, OneHotLike, OnesLike, PerCount, Pick,
     Project, RegressionOutput, Reshape, RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
 }
 
