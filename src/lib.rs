@@ -88,7 +88,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ops::{BagReduction, Embedding, EmbeddingBag, Loss, NormOrder, OutOfRange};
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
-    LossOf, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,
+    LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,
     Surrogate, Tape, Var, evaluate,
 };
 #[cfg(feature = "random")]

@@ -8,6 +8,7 @@ pub(crate) mod concat;
 pub(crate) mod convert;
 pub(crate) mod dense_csr;
 mod drive;
+pub(crate) mod dropout;
 pub(crate) mod elementwise;
 #[cfg(test)]
 mod elementwise_accuracy;

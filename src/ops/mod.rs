@@ -35,6 +35,8 @@ mod extremum;
 mod getnnz;
 mod ids;
 mod log_sum_exp;
+mod dropout;
+mod fully_connected;
 mod loss;
 pub(crate) mod map;
 mod norm;
@@ -68,6 +70,7 @@ pub use extremum::{Extremum, Ties};
 pub use getnnz::GetNnz;
 pub use ids::{IdsInRange, OutOfRange};
 pub use log_sum_exp::LogSumExp;
+pub use dropout::Dropout;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
 pub use norm::{Norm, NormOrder};
@@ -159,11 +162,11 @@ macro_rules! ops {
 
 ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
-    CastStorage, CheckLabels, Concat, ConcatGrad, ConcatPart, Dot, Extremum, GetNnz, IdsInRange,
-    LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount, Pick,
-    PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, Slice, SliceGrad,
-    SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take, TakeGrad,
-    Ties, TopK, Transpose, ZerosLike,
+    CastStorage, CheckLabels, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
+    IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
+    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, Slice,
+    SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
+    TakeGrad, Ties, TopK, Transpose, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -53,13 +53,35 @@ impl Pool {
     }
 }
 
-/// Temporaries of a kernel: taken for a call, given back, used again by the next.
+/// Whether operators that differ between training and prediction (dropout) are to train.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// They do what they do in prediction.
+    #[default]
+    Predict,
+    /// They train, with random numbers that follow from these two.
+    Train {
+        /// Of the whole training.
+        seed: u64,
+        /// The step; each has other random numbers.
+        step: u64,
+    },
+}
+
+/// What a kernel runs in: temporaries, taken for a call, given back, used again by the next; and the
+/// mode.
 #[derive(Debug, Default)]
 pub struct Scratch {
     pool: Pool,
+    pub(super) mode: Mode,
 }
 
 impl Scratch {
+    /// Whether to train, and the numbers that random ones are keyed by.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// `len` elements with unspecified contents.
     pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
         self.pool.take(len)

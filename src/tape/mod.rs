@@ -33,7 +33,7 @@ pub use execute::evaluate;
 pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub(crate) use inspect::Recorded;
-pub use memory::{Out, Scratch};
+pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
 };
@@ -68,7 +68,6 @@ pub struct Tape {
     recording: RefCell<Recording>,
     workspace: RefCell<Workspace>,
     fallback: Cell<Fallback>,
-    training: Cell<bool>,
     detect_non_finite: Cell<bool>,
     /// How many `no_grad` scopes are open.
     no_grad: Cell<usize>,
@@ -84,6 +83,8 @@ struct Recording {
     errors: Vec<Error>,
     /// How many recordings this tape has forgotten.
     cleared: u64,
+    /// How many random operators were recorded.
+    ordinals: u64,
 }
 
 struct Node {
@@ -109,7 +110,7 @@ enum Value {
 const POISON: u32 = 1 << 31;
 
 impl Tape {
-    /// An empty tape, in training mode, with [`Fallback::Warn`].
+    /// An empty tape, not training, with [`Fallback::Warn`].
     pub fn new() -> Self {
         static TAPES: AtomicU64 = AtomicU64::new(1);
         let number = TAPES.fetch_add(1, Ordering::Relaxed);
@@ -117,7 +118,6 @@ impl Tape {
             recording: RefCell::default(),
             workspace: RefCell::default(),
             fallback: Cell::default(),
-            training: Cell::new(true),
             detect_non_finite: Cell::default(),
             no_grad: Cell::default(),
             at: Cell::default(),
@@ -135,14 +135,52 @@ impl Tape {
         self.fallback.get()
     }
 
-    /// Whether operators that differ between training and prediction (dropout) are to train.
-    pub fn is_train(&self) -> bool {
-        self.training.get()
+    /// From now on operators that differ between training and prediction (dropout) train, with random
+    /// numbers that follow from `seed` and `step`. A recording and its backward pass run in one mode;
+    /// it stays when the tape is cleared.
+    ///
+    /// ```
+    /// use sparsetape::{Mode, Tape, Tensor};
+    /// let mut tape = Tape::new();
+    /// for step in 0..3 {
+    ///     tape.clear();
+    ///     tape.train(42, step);
+    ///     let x = tape.variable(Tensor::full([8], 1.0f32)?);
+    ///     x.dropout(0.2).sum().backward()?;
+    /// }
+    /// tape.predict();
+    /// assert_eq!(tape.mode(), Mode::Predict);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn train(&self, seed: u64, step: u64) {
+        self.set_mode(Mode::Train { seed, step });
     }
 
-    /// Switches between training and prediction.
-    pub fn set_train(&self, train: bool) {
-        self.training.set(train);
+    /// From now on operators that differ between training and prediction do what they do in
+    /// prediction, as on a new tape.
+    pub fn predict(&self) {
+        self.set_mode(Mode::Predict);
+    }
+
+    /// Whether operators that differ between training and prediction train.
+    pub fn is_train(&self) -> bool {
+        self.mode() != Mode::Predict
+    }
+
+    /// Whether operators train, and by which numbers.
+    pub fn mode(&self) -> Mode {
+        self.workspace.borrow().scratch.mode
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.workspace.borrow_mut().scratch.mode = mode;
+    }
+
+    /// The number of the next random operator of this recording.
+    pub(crate) fn next_ordinal(&self) -> u64 {
+        let mut recording = self.recording.borrow_mut();
+        recording.ordinals += 1;
+        recording.ordinals - 1
     }
 
     /// Switches on (or off) a check of every result: the first NaN or infinity poisons the variable
@@ -177,6 +215,7 @@ impl Tape {
         let recording = self.recording.get_mut();
         recording.errors.clear();
         recording.cleared += 1;
+        recording.ordinals = 0;
     }
 
     /// Tells this recording from those before it and from other tapes.

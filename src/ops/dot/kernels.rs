@@ -240,6 +240,44 @@ pub(in crate::ops) fn csr_t_dense_t<T: Real>(
     Ok(())
 }
 
+/// dense · row-sparse: the columns of the first at the rows that are stored.
+pub(in crate::ops) fn dense_rows<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b) = (ins[0].typed::<T>()?, ins[1].row_sparse()?);
+    let (n, k, stored) = (ins[0].shape()[0], ins[0].shape()[1], b.rows.len());
+    let mut left = scratch.take::<T>(n * stored);
+    for (i, row) in left.chunks_exact_mut(stored.max(1)).enumerate() {
+        row.iter_mut().zip(b.rows.iter()).for_each(|(x, &r)| *x = a[i * k + r as usize]);
+    }
+    let right = matrix(b.values.typed::<T>()?, [stored, b.shape[1]], false);
+    gemm(matrix(&left, [n, stored], false), right, out.dense());
+    scratch.give(left);
+    Ok(())
+}
+
+/// dense · row-sparseᵀ: a column for each row that is stored, zeros elsewhere.
+pub(in crate::ops) fn dense_rows_t<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b) = (strided::<T>(&ins[0], false)?, ins[1].row_sparse()?);
+    let (stored, columns) = (b.rows.len(), out.shape()[1]);
+    let mut products = scratch.take::<T>(a.rows * stored);
+    gemm(a, matrix(b.values.typed()?, [stored, b.shape[1]], true), &mut products);
+    let wide = out.zeros::<T>().chunks_exact_mut(columns.max(1));
+    for (row, wide) in products.chunks_exact(stored.max(1)).zip(wide) {
+        row.iter().zip(b.rows.iter()).for_each(|(&x, &r)| wide[r as usize] = x);
+    }
+    scratch.give(products);
+    Ok(())
+}
+
 /// denseᵀ · row-sparse: the sum over the rows that are stored.
 pub(in crate::ops) fn dense_t_rows<T: Real>(
     _: &Dot,

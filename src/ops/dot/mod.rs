@@ -41,7 +41,7 @@ impl<'t> Var<'t> {
     /// | default | default | default |
     /// | csr | default, row_sparse | default |
     /// | csr | csr | csr |
-    /// | default | csr | default |
+    /// | default | csr, row_sparse | default |
     /// | row_sparse | default | row_sparse |
     ///
     /// The gradient of `b` in `dot(csr, b)` is row-sparse, with exactly the columns that occur in
@@ -165,13 +165,14 @@ impl Op for Dot {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static NN: [Case<Dot>; 6] = [
+        static NN: [Case<Dot>; 7] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_dense),
             case!([Csr, RowSparse] => Default, csr_rows),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, Default] => RowSparse, rows_dense),
+            case!([Default, RowSparse] => Default, dense_rows),
         ];
         static TN: [Case<Dot>; 8] = [
             case!([Default, Default] => Default, dense),
@@ -187,12 +188,13 @@ impl Op for Dot {
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_t_dense),
         ];
-        static NT: [Case<Dot>; 5] = [
+        static NT: [Case<Dot>; 6] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_dense_t),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
             case!([RowSparse, Default] => RowSparse, rows_dense),
+            case!([Default, RowSparse] => Default, dense_rows_t),
         ];
         static TT: [Case<Dot>; 5] = [
             case!([Default, Default] => Default, dense),
