@@ -21,8 +21,11 @@ const LEAF: usize = 512;
 /// Elements that are one task for a thread.
 const CHUNK: usize = 1 << 16;
 
-/// Rows that are folded one after another.
+/// Rows of a leaf.
 const LEAF_ROWS: usize = 32;
+
+/// Rows of a leaf that are folded before they are joined to the others.
+const GROUP: usize = 8;
 
 /// An associative way to make one of two elements.
 pub(crate) trait Fold<T>: Send + Sync {
@@ -223,12 +226,18 @@ impl<F: Fold<T>, T: Number, const C: usize> Task for LeafRows<'_, F, T, C> {
 
     #[inline(always)]
     fn run(self) {
-        let mut parts = [F::empty(); C];
-        for row in 0..self.x.len() / self.inner {
-            // SAFETY: the row is within `x`, and `at + C <= inner`.
-            let x: &[T; C] = unsafe { load(self.x, row * self.inner + self.at) };
+        let (rows, mut parts) = (self.x.len() / self.inner, [F::empty(); C]);
+        for first in (0..rows).step_by(GROUP) {
+            let mut group = [F::empty(); C];
+            for row in first..(first + GROUP).min(rows) {
+                // SAFETY: the row is within `x`, and `at + C <= inner`.
+                let x: &[T; C] = unsafe { load(self.x, row * self.inner + self.at) };
+                for l in 0..C {
+                    group[l] = F::join(group[l], x[l]);
+                }
+            }
             for l in 0..C {
-                parts[l] = F::join(parts[l], x[l]);
+                parts[l] = F::join(parts[l], group[l]);
             }
         }
         self.out.copy_from_slice(&parts);
