@@ -51,7 +51,7 @@ pub use retain::Retain;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
 pub use shape::Reshape;
-pub use slice::{Slice, SliceGrad, SliceRange};
+pub use slice::{SliceAxes, SliceGrad, SliceRange};
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
 pub use take::{Take, TakeGrad};
@@ -105,7 +105,7 @@ macro_rules! ops {
 
 ops! {
     Accumulate, BroadcastLike, BroadcastTo, Cast, CastStorage, Concat, ConcatGrad, ConcatPart, Dot, LogSoftmax, Map,
-    OneHotLike, OnesLike, Pick, Project, Reshape, Retain, RowsOf, SampledDot, Slice, SliceGrad,
+    OneHotLike, OnesLike, Pick, Project, Reshape, Retain, RowsOf, SampledDot, SliceAxes, SliceGrad,
     StopGradient, Sum, SumLike, Take, TakeGrad, Transpose, ZerosLike,
 }
 
