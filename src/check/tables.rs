@@ -4,8 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::tape::{DynOp, Op};
-use crate::tensor::Stype;
+use crate::tape::{DynOp, Ins, Op};
 
 /// One table, and the operators that have it.
 struct Table {
@@ -65,10 +64,9 @@ fn named_tables<O: Op>() -> Vec<(String, Vec<String>)> {
 }
 
 fn rows<O: Op>(op: &O, operands: usize) -> Vec<String> {
-    let list =
-        |stypes: &[Stype]| stypes.iter().map(Stype::to_string).collect::<Vec<_>>().join(", ");
-    let rows = DynOp::rows(op, operands);
-    rows.iter().map(|(ins, out)| format!("| {} | {out} |", list(ins))).collect()
+    let fits = |ins: &Ins| !matches!(ins, Ins::Fixed(stypes) if stypes.len() != operands);
+    let cases = op.cases().iter().filter(|case| fits(&case.ins));
+    cases.map(|case| format!("| {} | {} |", case.ins, case.out)).collect()
 }
 
 /// The fields that are not the same for all.
@@ -77,5 +75,6 @@ fn distinguishing(fields: &Value, all: &[&Value]) -> String {
     let differs = |key: &str, value: &Value| all.iter().any(|other| other.get(key) != Some(value));
     let named = fields.iter().filter(|(key, value)| differs(key, value));
     let texts: Vec<String> = named.map(|(key, value)| format!("{key}: {value}")).collect();
-    texts.join(", ")
+    // Not a link.
+    texts.join(", ").replace('[', r"\[")
 }

@@ -104,9 +104,9 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, BroadcastTo, Cast, CastStorage, Concat, ConcatGrad, ConcatPart, Dot, LogSoftmax, Map,
-    OneHotLike, OnesLike, Pick, Project, Reshape, Retain, RowsOf, SampledDot, SliceAxes, SliceGrad,
-    StopGradient, Sum, SumLike, Take, TakeGrad, Transpose, ZerosLike,
+    Accumulate, BroadcastLike, BroadcastTo, Cast, CastStorage, Concat, ConcatGrad, ConcatPart, Dot,
+    LogSoftmax, Map, OneHotLike, OnesLike, Pick, Project, Reshape, Retain, RowsOf, SampledDot,
+    SliceAxes, SliceGrad, StopGradient, Sum, SumLike, Take, TakeGrad, Transpose, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -1,7 +1,7 @@
 //! What an operator is: shapes, a table of kernels by storage type, a backward rule, samples.
 
 use std::borrow::Cow;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use ndarray::ArrayD;
 use serde::Serialize;
@@ -138,6 +138,18 @@ impl Ins {
     }
 }
 
+impl fmt::Display for Ins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ins::Fixed(stypes) => {
+                f.write_str(&stypes.iter().map(Stype::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Ins::All(stype) => write!(f, "{stype}, .."),
+            Ins::First(first, rest) => write!(f, "{first}, {rest}, .."),
+        }
+    }
+}
+
 /// A kernel per element type of the result; `None` where there is none.
 #[derive(Debug)]
 pub struct ByDtype<O: 'static> {
@@ -185,7 +197,8 @@ impl<O> ByDtype<O> {
 /// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel
 /// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`; with `any` before the row,
 /// for every element type, and the kernel has no parameter; with `each`, for every element type, and
-/// the kernel's parameter is any [`Element`](crate::Element).
+/// the kernel's parameter is any [`Element`](crate::Element). `[Csr, ..]` is [`Ins::All`],
+/// `[Csr, Default, ..]` is [`Ins::First`].
 #[macro_export]
 macro_rules! case {
     (any [$($in:ident),*] => $out:ident, $kernel:ident) => {
@@ -195,9 +208,20 @@ macro_rules! case {
             run: $crate::ByDtype::any($kernel),
         }
     };
+    (each [$all:ident, ..] => $out:ident, $kernel:ident) => {
+        $crate::case!(@each $crate::Ins::All($crate::Stype::$all), $out, $kernel)
+    };
+    (each [$first:ident, $rest:ident, ..] => $out:ident, $kernel:ident) => {
+        $crate::case!(
+            @each $crate::Ins::First($crate::Stype::$first, $crate::Stype::$rest), $out, $kernel
+        )
+    };
     (each [$($in:ident),*] => $out:ident, $kernel:ident) => {
+        $crate::case!(@each $crate::Ins::Fixed(&[$($crate::Stype::$in),*]), $out, $kernel)
+    };
+    (@each $ins:expr, $out:ident, $kernel:ident) => {
         $crate::Case {
-            ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
+            ins: $ins,
             out: $crate::Stype::$out,
             run: $crate::ByDtype::all($kernel::<f32>, $kernel::<f64>, $kernel::<i64>),
         }
