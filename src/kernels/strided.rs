@@ -6,11 +6,11 @@ use smallvec::SmallVec;
 use super::Number;
 use super::threads::for_each_part;
 
-/// Side of a square that is transposed at once, in registers.
-const SQUARE: usize = 8;
+/// Side of a square that is transposed at once: lines of the cache are read and written whole.
+const SQUARE: usize = 16;
 
-/// Side of a block of squares, whose lines stay in the nearest cache.
-const BLOCK: usize = 32;
+/// Side of a block of squares, which covers few pages.
+const BLOCK: usize = 64;
 
 /// Where the elements of a shape are: index `i` at `base + Σ i[axis] · steps[axis]`.
 #[derive(Clone, Debug)]

@@ -29,14 +29,14 @@ mod batch_dot;
 mod broadcast_to;
 mod concat;
 mod dot;
+mod dropout;
 mod embedding;
 mod embedding_bag;
 mod extremum;
+mod fully_connected;
 mod getnnz;
 mod ids;
 mod log_sum_exp;
-mod dropout;
-mod fully_connected;
 mod loss;
 pub(crate) mod map;
 mod norm;
@@ -64,13 +64,13 @@ pub use batch_dot::BatchDot;
 pub use broadcast_to::BroadcastTo;
 pub use concat::{Concat, ConcatGrad, ConcatPart};
 pub use dot::Dot;
+pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use embedding_bag::{BagReduction, Bags, BagsGrad, EmbeddingBag};
 pub use extremum::{Extremum, Ties};
 pub use getnnz::GetNnz;
 pub use ids::{IdsInRange, OutOfRange};
 pub use log_sum_exp::LogSumExp;
-pub use dropout::Dropout;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
 pub use norm::{Norm, NormOrder};
@@ -85,7 +85,7 @@ pub use retain::Retain;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
 pub use shape::Reshape;
-pub use slice::{Slice, SliceGrad, SliceRange};
+pub use slice::{SliceAxes, SliceGrad, SliceRange};
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
 pub use straight_through::StraightThrough;
@@ -164,9 +164,9 @@ ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
     CastStorage, CheckLabels, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
     IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
-    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, Slice,
-    SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
-    TakeGrad, Ties, TopK, Transpose, ZerosLike,
+    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot,
+    SliceAxes, SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum,
+    SumLike, Take, TakeGrad, Ties, TopK, Transpose, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::construct::dense_len_of;
 use crate::tensor::{
     Buffer, DType, Element, Layout, Pattern, Shape, Stype, Tensor, Values, View, row_len, size_of,
 };
@@ -201,7 +202,8 @@ impl<'a> Out<'a> {
                 format!("rows of a result of shape {} out of order or bounds", self.shape);
             return Err(Error::new(ErrorKind::Index, message));
         }
-        let stored = rows.len() * row_len(self.shape);
+        let block: Shape = [rows.len()].iter().chain(&self.shape[1..]).copied().collect();
+        let stored = dense_len_of(&block, T::DTYPE)?;
         Ok(self.fill(Layout::RowSparse(rows), stored))
     }
 

@@ -214,7 +214,8 @@ impl<O> ByDtype<O> {
 /// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel
 /// `fn kernel<T: Real>(&O, &[View], &mut Out, &mut Scratch) -> Result<()>`; with `any` before the row,
 /// for every element type, and the kernel has no parameter; with `each`, for every element type, and
-/// the kernel's parameter is any [`Element`](crate::Element).
+/// the kernel's parameter is any [`Element`](crate::Element). `[Csr, ..]` is [`Ins::All`],
+/// `[Csr, Default, ..]` is [`Ins::First`].
 #[macro_export]
 macro_rules! case {
     (any [$($in:ident),*] => $out:ident, $kernel:ident) => {
@@ -224,9 +225,20 @@ macro_rules! case {
             run: $crate::ByDtype::any($kernel),
         }
     };
+    (each [$all:ident, ..] => $out:ident, $kernel:ident) => {
+        $crate::case!(@each $crate::Ins::All($crate::Stype::$all), $out, $kernel)
+    };
+    (each [$first:ident, $rest:ident, ..] => $out:ident, $kernel:ident) => {
+        $crate::case!(
+            @each $crate::Ins::First($crate::Stype::$first, $crate::Stype::$rest), $out, $kernel
+        )
+    };
     (each [$($in:ident),*] => $out:ident, $kernel:ident) => {
+        $crate::case!(@each $crate::Ins::Fixed(&[$($crate::Stype::$in),*]), $out, $kernel)
+    };
+    (@each $ins:expr, $out:ident, $kernel:ident) => {
         $crate::Case {
-            ins: $crate::Ins::Fixed(&[$($crate::Stype::$in),*]),
+            ins: $ins,
             out: $crate::Stype::$out,
             run: $crate::ByDtype::all($kernel::<f32>, $kernel::<f64>, $kernel::<i64>),
         }

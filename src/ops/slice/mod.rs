@@ -23,7 +23,7 @@ use crate::tensor::{Element, Tensor, View};
 ///
 /// Tuples of Rust ranges, one for each of the first axes, turn into this: `(1..3, ..)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Slice {
+pub enum SliceAxes {
     /// Ranges of the first axes; the others stay whole.
     Ranges(Vec<SliceRange>),
     /// A range of one axis; a negative axis counts from the last.
@@ -47,7 +47,7 @@ pub enum Slice {
 /// `slice_grad`: the first operand as the part of zeros, in the shape of the second operand, that a
 /// slice of those would be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SliceGrad(Slice);
+pub struct SliceGrad(SliceAxes);
 
 methods! {
     /// Ranges of the first axes, given as a tuple of Rust ranges: negative bounds count from the end,
@@ -64,7 +64,7 @@ methods! {
     /// assert_eq!((y.stype()?, y.value()?.values::<f32>()?), (Stype::Csr, &[2.0, 3.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    fn slice(x; ranges: impl Into<Slice>) = ranges.into();
+    fn slice(x; ranges: impl Into<SliceAxes>) = ranges.into();
     /// A range of one axis, as [`slice`](Self::slice) takes it; a negative axis counts from the last.
     /// (MXNet: `slice_axis`.)
     ///
@@ -76,7 +76,7 @@ methods! {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn slice_axis(x; axis: isize, range: impl Into<SliceRange>) =
-        Slice::Axis { axis, range: range.into() };
+        SliceAxes::Axis { axis, range: range.into() };
 }
 
 impl<'t> Var<'t> {
@@ -117,17 +117,17 @@ impl Tensor {
 }
 
 /// At least one, which refuses to be one of none.
-fn all_parts(axis: isize, parts: usize) -> impl Iterator<Item = Slice> {
-    (0..parts.max(1)).map(move |part| Slice::Part { axis, part, parts })
+fn all_parts(axis: isize, parts: usize) -> impl Iterator<Item = SliceAxes> {
+    (0..parts.max(1)).map(move |part| SliceAxes::Part { axis, part, parts })
 }
 
 macro_rules! tuples {
     ($(($($range:ident),+))*) => {
         $(
-            impl<$($range: Into<SliceRange>),+> From<($($range,)+)> for Slice {
+            impl<$($range: Into<SliceRange>),+> From<($($range,)+)> for SliceAxes {
                 #[allow(non_snake_case)]
                 fn from(($($range,)+): ($($range,)+)) -> Self {
-                    Slice::Ranges(vec![$($range.into()),+])
+                    SliceAxes::Ranges(vec![$($range.into()),+])
                 }
             }
         )*
@@ -135,33 +135,33 @@ macro_rules! tuples {
 }
 tuples! { (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, F) }
 
-impl From<Vec<SliceRange>> for Slice {
+impl From<Vec<SliceRange>> for SliceAxes {
     fn from(ranges: Vec<SliceRange>) -> Self {
-        Slice::Ranges(ranges)
+        SliceAxes::Ranges(ranges)
     }
 }
 
-impl Slice {
+impl SliceAxes {
     /// The indices of each axis of a shape.
     fn steps(&self, shape: &[usize]) -> Result<SmallVec<[Steps; 4]>> {
         let mut steps: SmallVec<[Steps; 4]> =
             shape.iter().map(|&size| Steps::run(0, size)).collect();
         match self {
-            Slice::Ranges(ranges) if ranges.len() > shape.len() => {
+            SliceAxes::Ranges(ranges) if ranges.len() > shape.len() => {
                 let (ranges, axes) = (ranges.len(), shape.len());
                 let message = format!("{ranges} ranges for {axes} axes");
                 return Err(Error::new(ErrorKind::Shape, message));
             }
-            Slice::Ranges(ranges) => {
+            SliceAxes::Ranges(ranges) => {
                 for (axis, range) in ranges.iter().enumerate() {
                     steps[axis] = range.steps(axis, shape[axis])?;
                 }
             }
-            Slice::Axis { axis, range } => {
+            SliceAxes::Axis { axis, range } => {
                 let axis = axis_of(*axis, shape.len())?;
                 steps[axis] = range.steps(axis, shape[axis])?;
             }
-            Slice::Part { axis, part, parts } => {
+            SliceAxes::Part { axis, part, parts } => {
                 let axis = axis_of(*axis, shape.len())?;
                 let size = shape[axis];
                 if *part >= *parts || !size.is_multiple_of(*parts) {
@@ -175,7 +175,12 @@ impl Slice {
     }
 }
 
-fn slice<T: Element>(op: &Slice, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
+fn slice<T: Element>(
+    op: &SliceAxes,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
     cut::<T>(ins[0], &op.steps(ins[0].shape())?, out, scratch)
 }
 
@@ -188,14 +193,14 @@ fn sizes(steps: &[Steps]) -> SmallVec<[usize; 4]> {
     steps.iter().map(|axis| axis.len).collect()
 }
 
-impl Op for Slice {
+impl Op for SliceAxes {
     const NAME: &'static str = "slice";
 
     fn label(&self) -> std::borrow::Cow<'_, str> {
         std::borrow::Cow::Borrowed(match self {
-            Slice::Ranges(_) => "slice",
-            Slice::Axis { .. } => "slice_axis",
-            Slice::Part { .. } => "split",
+            SliceAxes::Ranges(_) => "slice",
+            SliceAxes::Axis { .. } => "slice_axis",
+            SliceAxes::Part { .. } => "split",
         })
     }
 
@@ -207,7 +212,7 @@ impl Op for Slice {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<Slice>; 3] = [
+        static CASES: [Case<SliceAxes>; 3] = [
             case!(each [Default] => Default, slice),
             case!(each [Csr] => Csr, slice),
             case!(each [RowSparse] => RowSparse, slice),
@@ -232,21 +237,21 @@ impl Op for Slice {
     fn samples() -> Vec<Sample<Self>> {
         let x = || super::dot::sparse_sample([5, 4], 3);
         let cube = || Tensor::from_fn([3, 4, 2], |i| if i % 5 < 2 { 0.0 } else { i as f64 - 9.5 });
-        let by = |range: std::ops::Range<isize>, step| SliceRange::from(range).step(step);
-        let part = |axis, part, parts| Slice::Part { axis, part, parts };
-        let axis = |axis, range| Slice::Axis { axis, range };
-        let bad = |op: Slice, kind, message| Sample::bad(op, [x()], kind, message);
+        let by = |begin: isize, end: isize, step| SliceRange::new(begin, end).step(step);
+        let part = |axis, part, parts| SliceAxes::Part { axis, part, parts };
+        let axis = |axis, range| SliceAxes::Axis { axis, range };
+        let bad = |op: SliceAxes, kind, message| Sample::bad(op, [x()], kind, message);
         vec![
             Sample::good((1..3,).into(), [x()]),
-            Sample::good((.., 1..-1).into(), [x()]),
+            Sample::good((.., by(1, -1, 1)).into(), [x()]),
             Sample::good((-4..4, ..=2).into(), [x()]),
-            Sample::good((by(0..5, 2), by(-1..0, -1)).into(), [x()]),
-            Sample::good((by(4..0, -3), by(1..9, 2)).into(), [x()]),
+            Sample::good((by(0, 5, 2), by(-1, 0, -1)).into(), [x()]),
+            Sample::good((by(4, 0, -3), by(1, 9, 2)).into(), [x()]),
             Sample::good((2..2, ..).into(), [x()]),
             Sample::good((.., 4..).into(), [x()]),
-            Sample::good((..=-1, by(1..3, 1), 1..).into(), [cube()]),
-            Sample::good((by(2..0, -1), by(0..4, 3)).into(), [cube()]),
-            Sample::good(Slice::Ranges(Vec::new()), [Tensor::scalar(2.5)]),
+            Sample::good((..=-1, by(1, 3, 1), 1..).into(), [cube()]),
+            Sample::good((by(2, 0, -1), by(0, 4, 3)).into(), [cube()]),
+            Sample::good(SliceAxes::Ranges(Vec::new()), [Tensor::scalar(2.5)]),
             Sample::good((..1,).into(), [Tensor::from_fn([0, 3], |i| i as f64)]),
             Sample::good(axis(0, SliceRange::from(..2)), [x()]),
             Sample::good(axis(-1, SliceRange::from(..).step(-1)), [x()]),
@@ -256,7 +261,7 @@ impl Op for Slice {
             Sample::good(part(-2, 0, 4), [cube()]),
             bad((.., 5..).into(), ErrorKind::Index, "axis 1 begins at 5, but its size is 4"),
             bad((-6..,).into(), ErrorKind::Index, "axis 0 begins at -6, but its size is 5"),
-            bad((by(0..1, 0),).into(), ErrorKind::Value, "axis 0: a step of 0"),
+            bad((by(0, 1, 0),).into(), ErrorKind::Value, "axis 0: a step of 0"),
             bad((.., .., ..).into(), ErrorKind::Shape, "3 ranges for 2 axes"),
             bad(axis(2, (..).into()), ErrorKind::Index, "axis 2 is out of bounds for 2 axes"),
             bad(part(1, 0, 3), ErrorKind::Shape, "axis 1 of size 4 in 3 equal parts"),
@@ -308,8 +313,8 @@ impl Op for SliceGrad {
     }
 
     fn samples() -> Vec<Sample<Self>> {
-        let good = Slice::samples().into_iter().filter(|sample| sample.error.is_none());
-        let embedding = |Sample { op, mut inputs, .. }: Sample<Slice>| {
+        let good = SliceAxes::samples().into_iter().filter(|sample| sample.error.is_none());
+        let embedding = |Sample { op, mut inputs, .. }: Sample<SliceAxes>| {
             let part = sizes(&op.steps(inputs[0].shape()).unwrap_or_default());
             let value = |i: usize| if i % 3 == 1 { 0.0 } else { i as f64 - 2.5 };
             inputs.insert(0, Tensor::from_fn(&part[..], value));

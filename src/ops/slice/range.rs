@@ -10,15 +10,17 @@ use crate::kernels::steps::Steps;
 /// Part of an axis: a Rust range, in which negative bounds count from the end, and a step.
 ///
 /// A step of n keeps every n-th index; with a negative one the part runs backwards, from its first
-/// bound down to before its second (all of the axis, if a bound is left out).
+/// bound down to before its second (all of the axis, if a bound is left out). Clippy takes a literal
+/// `1..-1` or `3..0` for a mistake; [`SliceRange::new`] says the same.
 ///
 /// ```
 /// use sparsetape::Tensor;
 /// use sparsetape::ops::SliceRange;
 /// let x = Tensor::dense([5], vec![0i64, 1, 2, 3, 4])?;
-/// assert_eq!(x.slice((1..-1,))?.values::<i64>()?, [1, 2, 3]);
+/// assert_eq!(x.slice((-4..,))?.values::<i64>()?, [1, 2, 3, 4]);
+/// assert_eq!(x.slice((SliceRange::new(1, -1),))?.values::<i64>()?, [1, 2, 3]);
 /// assert_eq!(x.slice((SliceRange::from(..).step(2),))?.values::<i64>()?, [0, 2, 4]);
-/// assert_eq!(x.slice((SliceRange::from(3..0).step(-1),))?.values::<i64>()?, [3, 2, 1]);
+/// assert_eq!(x.slice((SliceRange::new(3, 0).step(-1),))?.values::<i64>()?, [3, 2, 1]);
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +31,10 @@ pub struct SliceRange {
 }
 
 impl SliceRange {
-    /// From `begin` to before `end`; without a bound, from or to the end of the axis where the step
+    /// From `begin` to before `end`, with a step of 1. `None` is the end of the axis where the step
     /// starts or leads.
-    pub fn new(begin: Option<isize>, end: Option<isize>, step: isize) -> Self {
-        SliceRange { begin, end, step }
+    pub fn new(begin: impl Into<Option<isize>>, end: impl Into<Option<isize>>) -> Self {
+        SliceRange { begin: begin.into(), end: end.into(), step: 1 }
     }
 
     /// The same bounds with another step, which must not be 0.
@@ -88,7 +90,7 @@ macro_rules! ranges {
         $(
             impl From<$range> for SliceRange {
                 fn from($r: $range) -> Self {
-                    SliceRange::new($begin, $end, 1)
+                    SliceRange { begin: $begin, end: $end, step: 1 }
                 }
             }
         )*
