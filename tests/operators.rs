@@ -40,6 +40,8 @@ fn storage_tables_are_those_of_the_golden_file() {
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
     let line = tables.lines().zip(golden.lines()).position(|(a, b)| a != b);
+    let unexplained = tables.lines().find(|line| line.contains("no reason is given"));
+    assert_eq!(unexplained, None, "denser than in MXNet");
     assert!(tables == golden, "storage_tables.md is out of date, first at line {line:?}");
 }
 
@@ -50,13 +52,10 @@ fn storage_tables_are_those_of_the_golden_file() {
 mod patterns {
     use ndarray::ArrayD;
     use proptest::prelude::*;
-    use proptest::sample::{Index, select};
-    use sparsetape::ops::{
-        Accumulate, AddN, BroadcastLike, Dot, Extremum, LogSumExp, Norm, Project, RowsOf, Sum,
-        SumLike, Take, TakeGrad,
-    };
+    use proptest::sample::select;
+    use sparsetape::ops::{Accumulate, Project, RowsOf, Take, TakeGrad};
     use sparsetape::strategies::{csr, dense, exact, row_sparse, special};
-    use sparsetape::{DType, DynOp, Fallback, Op, Result, Shape, Stype, Tensor, evaluate};
+    use sparsetape::{DType, DynOp, Op, Shape, Stype, Tensor, evaluate};
 
     const HUGE: usize = 1 << 32;
 
@@ -95,11 +94,6 @@ mod patterns {
         array(&x.ones_like().unwrap())
     }
 
-    /// An operator whose fields are named, for those that do not show them.
-    fn operator<O: Op>(fields: serde_json::Value) -> O {
-        serde_json::from_value(fields).unwrap()
-    }
-
     /// In the storage type that the table says, equal to the definition; where nothing is stored, the
     /// definition gives 0.
     fn agrees<O: Op>(op: &O, inputs: &[&Tensor]) -> std::result::Result<Tensor, TestCaseError> {
@@ -109,24 +103,6 @@ mod patterns {
         let stypes: Vec<Stype> = inputs.iter().map(|x| x.stype()).collect();
         prop_assert_eq!(Some(y.stype()), op.find_row(&stypes).map(|(_, stype)| stype));
         Ok(y)
-    }
-
-    /// A product in the storage types of any row of its table.
-    fn product() -> impl Strategy<Value = (Dot, Tensor, Tensor)> {
-        let sizes = (0..=5usize, 0..=5usize, 0..=5usize);
-        (any::<(bool, bool)>(), any::<bool>(), sizes, any::<Index>()).prop_flat_map(
-            |((ta, tb), wide, (n, k, m), row)| {
-                let fields = serde_json::json!({
-                    "transpose_a": ta, "transpose_b": tb, "dense": wide && ta && !tb
-                });
-                let op: Dot = operator(fields);
-                let rows = op.rows(2);
-                let (ins, _) = &rows[row.index(rows.len())];
-                let a = stored(ins[0], if ta { [k, n] } else { [n, k] });
-                let b = stored(ins[1], if tb { [m, k] } else { [k, m] });
-                (Just(op), a, b)
-            },
-        )
     }
 
     /// Two or more operands of one shape, all in any storage type.
@@ -139,18 +115,6 @@ mod patterns {
     fn matrices() -> impl Strategy<Value = [usize; 2]> {
         (0..=5usize, 0..=5usize).prop_map(|(n, m)| [n, m])
     }
-
-    const AXES: [&[isize]; 4] = [&[0], &[1], &[-1, 0], &[]];
-
-    type Pair = (fn(&Tensor, &Tensor) -> Result<Tensor>, fn(f64, f64) -> f64);
-
-    const PAIRS: [Pair; 5] = [
-        (|x, y| x.add(y), |x, y| x + y),
-        (|x, y| x.sub(y), |x, y| x - y),
-        (|x, y| x.mul(y), |x, y| x * y),
-        (|x, y| x.maximum(y), |x, y| if x >= y { x } else { y }),
-        (|x, y| x.equal(y), |x, y| f64::from(u8::from(x == y))),
-    ];
 
     /// An id far away, in the same order: some stay at the front, some go to the very end.
     fn far(id: u32) -> u32 {
@@ -171,73 +135,7 @@ mod patterns {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        #[test]
-        fn dot((op, a, b) in product()) {
-            agrees(&op, &[&a, &b])?;
-        }
-
-        #[test]
-        fn element_by_element([a, b] in alike(matrices()), which in 0..PAIRS.len()) {
-            let (run, definition) = PAIRS[which];
-            let y = run(&a, &b)?;
-            let pairs = array(&a).into_iter().zip(array(&b));
-            let wanted: Vec<f64> = pairs.map(|(x, y)| definition(x, y)).collect();
-            prop_assert_eq!(array(&y).into_raw_vec_and_offset().0, wanted);
-        }
-
         /// A smaller operand repeats, on either side; what is multiplied stays sparse.
-        #[test]
-        fn element_by_element_of_a_smaller_operand(
-            (x, v, swap) in (matrices(), stype(), any::<bool>(), any::<(bool, bool)>(), stype())
-                .prop_flat_map(|([n, m], of_x, swap, (rows, columns), of_v)| {
-                    let small = [if rows { n } else { 1 }, if columns { m } else { 1 }];
-                    (stored(of_x, [n, m]), stored(of_v, small), Just(swap))
-                }),
-            vector: bool,
-            which in 0..PAIRS.len(),
-        ) {
-            let (run, definition) = PAIRS[which];
-            let flat = v.cast_storage(Stype::Default)?.reshape(&[-1])?;
-            let v = if vector && v.shape()[0] == 1 { flat } else { v };
-            let (l, r) = if swap { (&v, &x) } else { (&x, &v) };
-            let y = Fallback::Allow.during(|| run(l, r))?;
-            let wide = |x: &Tensor| array(x).broadcast(array(&y).raw_dim()).unwrap().to_owned();
-            let pairs = wide(l).into_iter().zip(wide(r));
-            let wanted: Vec<f64> = pairs.map(|(x, y)| definition(x, y)).collect();
-            prop_assert_eq!(array(&y).into_raw_vec_and_offset().0, wanted);
-            if which == 2 && v.stype() == Stype::Default {
-                prop_assert_eq!(y.stype(), x.stype());
-            }
-        }
-
-        #[test]
-        fn choices(
-            (condition, [yes, no]) in (matrices(), stype(), stype(), stype()).prop_flat_map(
-                |(shape, c, yes, no)| {
-                    let choices = (stored(yes, shape), stored(no, shape)).prop_map(<[Tensor; 2]>::from);
-                    (stored(c, shape), choices)
-                }
-            )
-        ) {
-            let y = Fallback::Allow.during(|| condition.select(&yes, &no))?;
-            let choices = array(&yes).into_iter().zip(array(&no));
-            let chosen = array(&condition).into_iter().zip(choices);
-            let wanted: Vec<f64> =
-                chosen.map(|(c, (yes, no))| if c != 0.0 { yes } else { no }).collect();
-            prop_assert_eq!(array(&y).into_raw_vec_and_offset().0, wanted);
-        }
-
-        #[test]
-        fn any_number_of_operands(
-            operands in (matrices(), prop::collection::vec(stype(), 1..=5)).prop_flat_map(
-                |(shape, stypes)| {
-                    stypes.into_iter().map(|stype| stored(stype, shape)).collect::<Vec<_>>()
-                }
-            )
-        ) {
-            agrees(&AddN, &operands.iter().collect::<Vec<_>>())?;
-        }
-
         /// What a sparse operand does not store annihilates, even NaN and infinities.
         #[test]
         fn absent_entries_annihilate(
@@ -275,67 +173,6 @@ mod patterns {
                 let wanted = Tensor::dense(y.shape().clone(), wanted.into_raw_vec_and_offset().0)?;
                 prop_assert_eq!(y.first_difference(&wanted, 0.0, 0.0), None);
             }
-        }
-
-        #[test]
-        fn sums([x, _] in alike(matrices()), axes in select(&AXES[..]), keepdims: bool, mean: bool) {
-            let mean = mean && !x.shape().contains(&0);
-            let axes = serde_json::json!({"list": axes});
-            let fields = serde_json::json!({"axes": axes, "keepdims": keepdims, "mean": false});
-            let op: Sum = operator(fields);
-            agrees(&op, &[&x])?;
-            if mean {
-                let total = x.sum()?.item::<f64>()? / x.shape().size() as f64;
-                prop_assert_eq!(x.mean()?.item::<f64>()?, total);
-            }
-        }
-
-        #[test]
-        fn extrema(
-            [x, _] in alike((1..=5usize, 1..=5usize).prop_map(|(n, m)| [n, m])),
-            axes in select(&AXES[..]), keepdims: bool, largest: bool,
-        ) {
-            let axes = serde_json::json!({"list": axes});
-            let reduction = serde_json::json!({"axes": axes, "keepdims": keepdims, "mean": false});
-            let fields = serde_json::json!({"largest": largest, "reduction": reduction});
-            agrees(&operator::<Extremum>(fields), &[&x])?;
-        }
-
-        #[test]
-        fn norms_and_log_sums([x, _] in alike(matrices()), axes in select(&AXES[..]), keepdims: bool) {
-            let axes = serde_json::json!({"list": axes});
-            let fields = serde_json::json!({"axes": axes, "keepdims": keepdims, "mean": false});
-            let norm: Norm = operator(fields.clone());
-            let log: LogSumExp = operator(fields);
-            let wanted = [norm.mimic(&[array(&x)]), log.mimic(&[array(&x)])];
-            for (y, wanted) in [evaluate(norm, &[&x])?, evaluate(log, &[&x])?].iter().zip(wanted) {
-                let close = |(a, b): (&f64, &f64)| a == b || (a - b).abs() <= 1e-12 * (1.0 + b.abs());
-                prop_assert!(array(y).iter().zip(&wanted).all(close), "{y} is not {wanted}");
-            }
-        }
-
-        #[test]
-        fn sums_and_copies_like(
-            (x, like) in (matrices(), any::<[bool; 2]>(), stype(), stype()).prop_flat_map(
-                |([n, m], [rows, columns], a, b)| {
-                    let small = [if rows { n } else { 1 }, if columns { m } else { 1 }];
-                    (stored(a, [n, m]), stored(b, small))
-                }
-            )
-        ) {
-            let op: SumLike = operator(serde_json::json!({
-                "axes": "broadcast", "keepdims": false, "mean": false
-            }));
-            agrees(&op, &[&x, &like])?;
-            let op: BroadcastLike = operator(serde_json::to_value(&op).unwrap());
-            let like = like.cast_storage(Stype::Default)?;
-            let y = evaluate(op.clone(), &[&like, &x])?;
-            prop_assert_eq!(array(&y), op.mimic(&[array(&like), array(&x)]) * mask(&x));
-        }
-
-        #[test]
-        fn accumulate([a, b] in alike(matrices())) {
-            agrees(&Accumulate, &[&a, &b])?;
         }
 
         #[test]

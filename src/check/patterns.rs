@@ -192,7 +192,7 @@ fn renamed<O>(sample: &Sample<O>, x: &Tensor, draw: &Draw) -> Shape {
     distinct.dedup();
     let place = |size: usize| distinct.iter().position(|&d| d == size).unwrap_or(0);
     // What broadcasts (size 1) does so in most cases.
-    let keep = |size: usize| size == 1 && draw.seed % 4 != 0;
+    let keep = |size: usize| size == 1 && !draw.seed.is_multiple_of(4);
     let rename = |&size: &usize| if keep(size) { 1 } else { draw.sizes[place(size) % SIZES] };
     x.shape().iter().map(rename).collect()
 }

@@ -110,9 +110,9 @@ fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
     let name = |(label, fields, _): &(String, Value, Vec<Row>)| {
         let namesakes: Vec<&Value> =
             seen.iter().filter(|(name, ..)| name == label).map(|(_, fields, _)| fields).collect();
-        match namesakes[..] {
-            [_] => format!("`{label}`"),
-            _ => format!("`{label}` ({})", distinguishing(fields, &namesakes)),
+        match distinguishing(fields, &namesakes) {
+            alike if alike.is_empty() => format!("`{label}`"),
+            fields => format!("`{label}` ({fields})"),
         }
     };
     let names: Vec<String> = seen.iter().map(name).collect();
@@ -141,6 +141,9 @@ fn rows<O: Op>(op: &O, label: &str, fields: &Value, operands: usize) -> Vec<Row>
 
 /// The fields that are not the same for all.
 fn distinguishing(fields: &Value, all: &[&Value]) -> String {
+    if all.iter().all(|other| *other == fields) {
+        return String::new();
+    }
     let Value::Object(fields) = fields else { return fields.to_string() };
     let differs = |key: &str, value: &Value| all.iter().any(|other| other.get(key) != Some(value));
     let named = fields.iter().filter(|(key, value)| differs(key, value));

@@ -51,7 +51,7 @@ impl Params<'_> {
         let axes = self.0["begin"].as_array().map_or(0, Vec::len);
         let range = |axis| {
             let step = number("step", axis).unwrap_or(1);
-            SliceRange::new(number("begin", axis), number("end", axis), step)
+            SliceRange::new(number("begin", axis), number("end", axis)).step(step)
         };
         (0..axes).map(range).collect()
     }
@@ -178,7 +178,7 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
         // Where the first operand stores something.
         "_scatter_plus_scalar" => x[0] + x[0].ones_like() * scalar,
         "_scatter_minus_scalar" => x[0] - x[0].ones_like() * scalar,
-        "_scatter_elemwise_div" => x[0] / x[1],
+        "_scatter_elemwise_div" => (x[0] / x[1]).project_like(x[0]),
         "_equal" | "broadcast_equal" => x[0].equal(x[1]),
         "_not_equal" | "broadcast_not_equal" => x[0].not_equal(x[1]),
         "_greater" | "broadcast_greater" => x[0].greater(x[1]),
@@ -216,7 +216,7 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
         "slice" => x[0].slice(p.ranges()),
         "slice_axis" => {
             let (begin, end) = (p.optional("begin"), p.optional("end"));
-            x[0].slice_axis(p.axis("axis", 0), SliceRange::new(begin, end, 1))
+            x[0].slice_axis(p.axis("axis", 0), SliceRange::new(begin, end))
         }
         "concat" | "Concat" => x[0].tape().concat(x, p.axis("dim", 1)),
         "stack" => x[0].tape().stack(x, p.axis("axis", 0)),
@@ -239,6 +239,12 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
         }
         "getnnz" => x[0].getnnz(p.optional("axis")),
 
+        "FullyConnected" => {
+            let data = if p.0["flatten"] == false { x[0] } else { x[0].flatten() };
+            let bias = x.get(2).copied().filter(|_| !p.flag("no_bias"));
+            data.fully_connected(x[1], bias)
+        }
+        "Dropout" => x[0].dropout(p.number("p", 0.5)),
         "LinearRegressionOutput" => {
             x[0].linear_regression_output(x[1], p.number("grad_scale", 1.0))
         }

@@ -38,6 +38,11 @@ impl Needed {
         self.0.get_or_insert(name);
     }
 
+    /// A rule that says more than those before it.
+    pub fn override_with(&mut self, name: &'static str) {
+        self.0 = Some(name);
+    }
+
     pub fn first(self) -> Option<&'static str> {
         self.0
     }

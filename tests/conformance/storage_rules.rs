@@ -45,7 +45,7 @@ pub fn replay(entry: &Value) -> Outcome {
 
 /// Operators and fields of this crate, and the operator, parameters and note of MXNet's that they
 /// are; others have the same name and no parameters.
-const NAMES: [(&str, &str, &str, &str, &str); 45] = [
+const NAMES: &[(&str, &str, &str, &str, &str)] = &[
     ("neg", "{}", "negative", "{}", ""),
     ("round_ste", "{}", "_contrib_round_ste", "{}", ""),
     ("sign_ste", "{}", "_contrib_sign_ste", "{}", ""),
@@ -91,6 +91,57 @@ const NAMES: [(&str, &str, &str, &str, &str); 45] = [
     ("cast_storage", r#"{"stype":"default"}"#, "cast_storage", r#"{"stype":"default"}"#, ""),
     ("cast_storage", r#"{"stype":"csr"}"#, "cast_storage", r#"{"stype":"csr"}"#, ""),
     ("cast_storage", r#"{"stype":"row_sparse"}"#, "cast_storage", r#"{"stype":"row_sparse"}"#, ""),
+    (
+        "dot",
+        r#"{"dense":false,"transpose_a":false,"transpose_b":false}"#,
+        "dot",
+        r#"{"transpose_a":false,"transpose_b":false}"#,
+        "",
+    ),
+    (
+        "dot",
+        r#"{"dense":false,"transpose_a":false,"transpose_b":true}"#,
+        "dot",
+        r#"{"transpose_a":false,"transpose_b":true}"#,
+        "",
+    ),
+    (
+        "dot",
+        r#"{"dense":false,"transpose_a":true,"transpose_b":false}"#,
+        "dot",
+        r#"{"transpose_a":true,"transpose_b":false}"#,
+        "",
+    ),
+    (
+        "dot",
+        r#"{"dense":false,"transpose_a":true,"transpose_b":true}"#,
+        "dot",
+        r#"{"transpose_a":true,"transpose_b":true}"#,
+        "",
+    ),
+    (
+        "dot",
+        r#"{"dense":true}"#,
+        "dot",
+        r#"{"transpose_a":true,"transpose_b":false,"forward_stype":"default"}"#,
+        "",
+    ),
+    ("sum", r#"{"axes":"all"}"#, "sum", r#"{"keepdims":false}"#, ""),
+    ("sum", r#"{"axes":{"list":[1]}}"#, "sum", r#"{"keepdims":false,"axis":1}"#, ""),
+    ("mean", r#"{"axes":"all"}"#, "mean", r#"{"keepdims":false}"#, ""),
+    ("mean", r#"{"axes":{"list":[1]}}"#, "mean", r#"{"keepdims":false,"axis":1}"#, ""),
+    ("norm", r#"{"axes":"all"}"#, "norm", r#"{"ord":2,"keepdims":false}"#, ""),
+    ("norm", r#"{"axes":{"list":[1]}}"#, "norm", r#"{"ord":2,"keepdims":false,"axis":1}"#, ""),
+    ("slice", "{}", "slice", r#"{"begin":[1],"end":[3]}"#, ""),
+    ("slice_axis", "{}", "slice_axis", r#"{"axis":0,"begin":1,"end":3}"#, ""),
+    ("reshape", "{}", "reshape", r#"{"shape":[2,6]}"#, ""),
+    ("concat", r#"{"axis":0}"#, "concat", r#"{"dim":0}"#, ""),
+    ("concat", r#"{"axis":1}"#, "concat", r#"{"dim":1}"#, ""),
+    ("take", "{}", "Embedding", r#"{"input_dim":6,"output_dim":2,"sparse_grad":true}"#, ""),
+    ("linear_regression_output", "{}", "LinearRegressionOutput", "{}", ""),
+    ("logistic_regression_output", "{}", "LogisticRegressionOutput", "{}", ""),
+    ("mae_regression_output", "{}", "MAERegressionOutput", "{}", ""),
+    ("softmax_output", "{}", "SoftmaxOutput", "{}", ""),
 ];
 
 /// What MXNet does with the operators of this crate: the column of the printed storage tables.
