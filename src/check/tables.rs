@@ -98,30 +98,35 @@ impl Table {
 
 /// Name and rows of every sampled operator; those of one name and the same rows once.
 fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
-    let mut seen: Vec<(String, Value, Vec<Row>)> = Vec::new();
+    let mut seen: Vec<(O, Value, Vec<Row>)> = Vec::new();
     for sample in O::samples().into_iter().filter(|sample| sample.error.is_none()) {
-        let (label, op) = (sample.op.label().into_owned(), sample.op);
-        let fields = op.to_json().unwrap_or_default();
-        let rows = rows(&op, &label, &fields, sample.inputs.len());
-        if !seen.iter().any(|(name, _, known)| *name == label && *known == rows) {
-            seen.push((label, fields, rows));
+        let fields = sample.op.to_json().unwrap_or_default();
+        let rows = rows(&sample.op, &fields, sample.inputs.len());
+        let known = |(op, _, known): &(O, Value, Vec<Row>)| {
+            op.label() == sample.op.label() && *known == rows
+        };
+        if !seen.iter().any(known) {
+            seen.push((sample.op, fields, rows));
         }
     }
-    let name = |(label, fields, _): &(String, Value, Vec<Row>)| {
+    let name = |(op, fields, _): &(O, Value, Vec<Row>)| {
+        let label = op.label();
         let namesakes: Vec<&Value> =
-            seen.iter().filter(|(name, ..)| name == label).map(|(_, fields, _)| fields).collect();
-        match distinguishing(fields, &namesakes) {
-            alike if alike.is_empty() => format!("`{label}`"),
-            fields => format!("`{label}` ({fields})"),
+            seen.iter().filter(|(o, ..)| o.label() == label).map(|(_, fields, _)| fields).collect();
+        match (op.variant(), distinguishing(fields, &namesakes)) {
+            (_, alike) if alike.is_empty() => format!("`{label}`"),
+            (Some(variant), _) => format!("`{label}` ({variant})"),
+            (None, fields) => format!("`{label}` ({fields})"),
         }
     };
     let names: Vec<String> = seen.iter().map(name).collect();
     names.into_iter().zip(seen).map(|(name, (_, _, rows))| (name, rows)).collect()
 }
 
-fn rows<O: Op>(op: &O, label: &str, fields: &Value, operands: usize) -> Vec<Row> {
+fn rows<O: Op>(op: &O, fields: &Value, operands: usize) -> Vec<Row> {
     let has = |r: &&Reference| {
-        r.operator == label && r.fields.iter().all(|(key, value)| fields.get(key) == Some(value))
+        r.operator == op.label()
+            && r.fields.iter().all(|(key, value)| fields.get(key) == Some(value))
     };
     let reference = MXNET.iter().find(has);
     let fits = |ins: &Ins| !matches!(ins, Ins::Fixed(stypes) if stypes.len() != operands);

@@ -192,6 +192,10 @@ impl Op for Extremum {
         }
     }
 
+    fn variant(&self) -> Option<&'static str> {
+        Some(self.reduction.variant())
+    }
+
     fn cases(&self) -> &'static [Case<Self>] {
         static DENSE: [Case<Extremum>; 3] = [
             case!([Default] => Default, extremum),
@@ -272,6 +276,10 @@ impl Op for Ties {
         ins[0].unify(out)?;
         let [x, y] = ins else { unreachable!("an operand and its extremum") };
         self.0.refine(x, y)
+    }
+
+    fn variant(&self) -> Option<&'static str> {
+        Some(self.0.variant())
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

@@ -83,11 +83,13 @@ fn log_sum_exp<T: Real>(
     folding.repeat(&shift, &mut shifted);
     shifted.iter_mut().zip(x).for_each(|(shift, &x)| *shift = x - *shift);
     exp(&shifted, &mut exps);
+    // An absent entry, shifted, goes through `y`, which is free until the end.
+    sums.iter_mut().zip(&shift).for_each(|(sum, &shift)| *sum = -shift);
+    unary(Unary::Exp, &sums, y);
     folding.fold::<Add, T>(&exps, &mut sums, scratch);
-    for ((sum, &stored), &shift) in sums.iter_mut().zip(&stored).zip(&shift) {
-        if stored < folding.size {
-            *sum = *sum + T::from_f64(folding.size - stored) * (-shift).exp();
-        }
+    let absent = stored.iter().map(|stored| folding.size - stored).zip(&*y);
+    for (sum, (absent, &each)) in sums.iter_mut().zip(absent).filter(|(_, (n, _))| *n > 0.0) {
+        *sum = *sum + T::from_f64(absent) * each;
     }
     unary(Unary::Ln, &sums, y);
     y.iter_mut().zip(&shift).for_each(|(y, &shift)| *y = *y + shift);

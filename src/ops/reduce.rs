@@ -121,6 +121,10 @@ impl Op for Sum {
         self.0.refine(&ins[0], out)
     }
 
+    fn variant(&self) -> Option<&'static str> {
+        Some(self.0.variant())
+    }
+
     fn cases(&self) -> &'static [Case<Self>] {
         static DENSE: [Case<Sum>; 3] = [
             case!([Default] => Default, sum),

@@ -157,6 +157,10 @@ impl Op for SumLike {
         }
     }
 
+    fn variant(&self) -> Option<&'static str> {
+        Some(self.0.variant())
+    }
+
     fn cases(&self) -> &'static [Case<Self>] {
         static DENSE: [Case<SumLike>; 9] = [
             case!([Default, Default] => Default, sum_like),

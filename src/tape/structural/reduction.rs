@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::broadcast::{aligned, contiguous};
 use crate::kernels::reduce::Add;
 use crate::tape::{Out, PartialShape, Scratch};
-use crate::tensor::{Real, Shape, Stype, View, size_of};
+use crate::tensor::{Real, Shape, View, size_of};
 
 /// Which axes a reduction runs over, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,11 @@ impl Reduction {
             Axes::Except(axes) => axes.contains(&0),
             Axes::All | Axes::Broadcast => false,
         }
+    }
+
+    /// What of this decides an operator's table.
+    pub(crate) fn variant(&self) -> &'static str {
+        if self.keeps_rows() { "the first axis stays" } else { "the first axis goes, or may go" }
     }
 
     /// Which axes of a shape of rank `ndim` are reduced.
@@ -132,20 +137,16 @@ pub(crate) fn reduce<T: Real>(
     out: &mut Out,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let (small, large) = (out.shape().clone(), x.shape());
     let folding = Folding::into_result(reduction, x, out)?;
-    let count = reduction.count::<T>(&small, large);
-    if x.stype() != Stype::Csr
-        && x.stype() == out.stype()
-        && small[..] == *large
-        && count.is_none_or(|n| n == T::one())
-    {
+    let same = x.stype() == out.stype() && x.shape() == &out.shape()[..];
+    if same && (!reduction.mean || folding.size == 1.0) {
         out.alias(0);
         return Ok(());
     }
     let sums = folding.result::<T>(out)?;
     folding.fold::<Add, T>(x.typed()?, sums, scratch);
-    if let Some(count) = count {
+    if reduction.mean {
+        let count = T::from_f64(folding.size);
         sums.iter_mut().for_each(|x| *x = *x / count);
     }
     Ok(())
