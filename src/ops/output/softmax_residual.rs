@@ -8,6 +8,7 @@ use super::along::Along;
 use super::softmax::{NO_LABEL_GRADIENT, SoftmaxOutput, data_dtype, samples};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::threads::for_each_part;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::{DType, Real, Stype, View, size_of};
@@ -102,21 +103,20 @@ fn residual<T: Real>(
     }
     let labels = Labels::numbered(&op.options, along, (0..label.len()).map(|i| label.get_f64(i)));
     let (own, other) = labels.targets();
-    for row in 0..along.rows() {
-        let label = label.get_f64(row);
-        let weight = T::from_f64(labels.weight(label));
-        let own_class = class(label).and_then(|c| usize::try_from(c).ok());
-        for step in 0..along.len {
-            let at = along.at(row, step);
-            let target = match op.weights_only {
-                true => 0.0,
-                false if own_class == Some(step) => own,
-                false => other,
-            };
-            result[at] =
-                if weight == T::zero() { weight } else { (p[at] - T::from_f64(target)) * weight };
+    let (own, other) = if op.weights_only { (0.0, 0.0) } else { (own, other) };
+    let block = along.len * along.inner;
+    for_each_part(result, block, 4 * block, |first, result| {
+        for (row, to) in (first * along.inner..).zip(0..result.len() / along.len) {
+            let label = label.get_f64(row);
+            let weight = T::from_f64(labels.weight(label));
+            let own_class = class(label).and_then(|c| usize::try_from(c).ok());
+            for step in 0..along.len {
+                let target = T::from_f64(if own_class == Some(step) { own } else { other });
+                let (from, to) = (p[along.at(row, step)], along.at(to, step));
+                result[to] = if weight == T::zero() { weight } else { (from - target) * weight };
+            }
         }
-    }
+    });
     Ok(())
 }
 
