@@ -73,7 +73,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use ops::Loss;
+pub use ops::{Loss, NormOrder};
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
     LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,

@@ -38,7 +38,8 @@ mod patterns {
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
     use sparsetape::ops::{
-        Accumulate, BroadcastLike, Dot, Project, RowsOf, Sum, SumLike, Take, TakeGrad,
+        Accumulate, BroadcastLike, Dot, Extremum, LogSumExp, Norm, Project, RowsOf, Sum, SumLike,
+        Take, TakeGrad,
     };
     use sparsetape::strategies::{csr, dense, exact, row_sparse, special};
     use sparsetape::{DType, DynOp, Op, Result, Shape, Stype, Tensor, evaluate};
@@ -219,6 +220,30 @@ mod patterns {
             if mean {
                 let total = x.sum()?.item::<f64>()? / x.shape().size() as f64;
                 prop_assert_eq!(x.mean()?.item::<f64>()?, total);
+            }
+        }
+
+        #[test]
+        fn extrema(
+            [x, _] in alike((1..=5usize, 1..=5usize).prop_map(|(n, m)| [n, m])),
+            axes in select(&AXES[..]), keepdims: bool, largest: bool,
+        ) {
+            let axes = serde_json::json!({"list": axes});
+            let reduction = serde_json::json!({"axes": axes, "keepdims": keepdims, "mean": false});
+            let fields = serde_json::json!({"largest": largest, "reduction": reduction});
+            agrees(&operator::<Extremum>(fields), &[&x])?;
+        }
+
+        #[test]
+        fn norms_and_log_sums([x, _] in alike(matrices()), axes in select(&AXES[..]), keepdims: bool) {
+            let axes = serde_json::json!({"list": axes});
+            let fields = serde_json::json!({"axes": axes, "keepdims": keepdims, "mean": false});
+            let norm: Norm = operator(fields.clone());
+            let log: LogSumExp = operator(fields);
+            let wanted = [norm.mimic(&[array(&x)]), log.mimic(&[array(&x)])];
+            for (y, wanted) in [evaluate(norm, &[&x])?, evaluate(log, &[&x])?].iter().zip(wanted) {
+                let close = |(a, b): (&f64, &f64)| a == b || (a - b).abs() <= 1e-12 * (1.0 + b.abs());
+                prop_assert!(array(y).iter().zip(&wanted).all(close), "{y} is not {wanted}");
             }
         }
 

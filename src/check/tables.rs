@@ -58,6 +58,9 @@ fn named_tables<O: Op>() -> Vec<(String, Vec<String>)> {
         if namesakes.iter().all(|&j| rows[j] == rows[i]) {
             return format!("`{label}`");
         }
+        if let Some(variant) = ops[i].0.variant() {
+            return format!("`{label}` ({variant})");
+        }
         let others: Vec<&Value> = namesakes.iter().map(|&j| &fields[j]).collect();
         format!("`{label}` ({})", distinguishing(&fields[i], &others))
     };

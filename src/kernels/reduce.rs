@@ -1,172 +1,255 @@
-//! Sums. They are pairwise, so that rounding errors grow with the logarithm of the length, and the
-//! order of additions depends on positions only.
+//! Sums, maxima and minima. They are made pairwise, so that rounding errors of a sum grow with the
+//! logarithm of the length, and the order depends on positions only.
 
-use super::Number;
+use std::marker::PhantomData;
+
+use num_traits::NumCast;
+
 use super::threads::{for_each_part, map_parts};
 use super::vectorized::{Task, each_width, load, vectorized};
+use super::{Number, Real};
 
-/// Partial sums of a leaf.
+/// Parts of a leaf that are folded side by side.
 const LANES: usize = 64;
 
-/// Fewer elements are summed with fewer lanes.
+/// Fewer elements are folded in fewer lanes.
 const FEW: usize = 128;
 
-/// Elements that are summed without splitting.
+/// Elements that are folded without splitting.
 const LEAF: usize = 512;
 
-/// Elements whose sum is one task for a thread.
+/// Elements that are one task for a thread.
 const CHUNK: usize = 1 << 16;
 
-/// Rows that are summed one after another.
+/// Rows of a leaf.
 const LEAF_ROWS: usize = 32;
 
-/// The sum of all elements.
-pub(crate) fn sum<T: Number>(x: &[T]) -> T {
-    if x.len() <= CHUNK {
-        return vectorized(Sum(x));
-    }
-    let chunks = x.chunks(CHUNK).collect::<Vec<_>>();
-    let sums = map_parts(chunks.len(), CHUNK / 8, |range| {
-        chunks[range].iter().map(|chunk| vectorized(Sum(chunk))).collect::<Vec<_>>()
-    });
-    vectorized(Sum(&sums.concat()))
+/// Rows of a leaf that are folded before they are joined to the others.
+const GROUP: usize = 8;
+
+/// An associative way to make one of two elements.
+pub(crate) trait Fold<T>: Send + Sync {
+    /// What any element is joined with unchanged.
+    fn empty() -> T;
+    fn join(x: T, y: T) -> T;
 }
 
-struct Sum<'a, T>(&'a [T]);
+/// Sums.
+pub(crate) struct Add;
 
-impl<T: Number> Task for Sum<'_, T> {
+impl<T: Number> Fold<T> for Add {
+    #[inline(always)]
+    fn empty() -> T {
+        T::default()
+    }
+
+    #[inline(always)]
+    fn join(x: T, y: T) -> T {
+        x + y
+    }
+}
+
+/// The largest; NaN if there is one.
+pub(crate) struct Max;
+
+impl<T: Real> Fold<T> for Max {
+    #[inline(always)]
+    fn empty() -> T {
+        T::neg_infinity()
+    }
+
+    #[inline(always)]
+    fn join(x: T, y: T) -> T {
+        if x >= y || x.is_nan() { x } else { y }
+    }
+}
+
+/// The smallest; NaN if there is one.
+pub(crate) struct Min;
+
+impl<T: Real> Fold<T> for Min {
+    #[inline(always)]
+    fn empty() -> T {
+        T::infinity()
+    }
+
+    #[inline(always)]
+    fn join(x: T, y: T) -> T {
+        if x <= y || x.is_nan() { x } else { y }
+    }
+}
+
+/// All elements in one.
+pub(crate) fn fold<F: Fold<T>, T: Number>(x: &[T]) -> T {
+    if x.len() <= CHUNK {
+        return vectorized(All::<F, T>(x, PhantomData));
+    }
+    let chunks = x.chunks(CHUNK).collect::<Vec<_>>();
+    let parts = map_parts(chunks.len(), CHUNK / 8, |range| {
+        let part = |chunk: &&[T]| vectorized(All::<F, T>(chunk, PhantomData));
+        chunks[range].iter().map(part).collect::<Vec<_>>()
+    });
+    vectorized(All::<F, T>(&parts.concat(), PhantomData))
+}
+
+struct All<'a, F, T>(&'a [T], PhantomData<F>);
+
+impl<F: Fold<T>, T: Number> Task for All<'_, F, T> {
     type Output = T;
 
     #[inline(always)]
     fn run(self) -> T {
         match self.0.len() {
-            ..16 => return leaf_sum::<T, 1>(self.0),
-            16..FEW => return leaf_sum::<T, 8>(self.0),
-            FEW..=LEAF => return leaf_sum::<T, LANES>(self.0),
+            ..16 => return leaf::<F, T, 1>(self.0),
+            16..FEW => return leaf::<F, T, 8>(self.0),
+            FEW..=LEAF => return leaf::<F, T, LANES>(self.0),
             _ => {}
         }
-        // Sums of 2^n leaves wait at bit n until their other half is there.
-        let mut waiting = [T::default(); usize::BITS as usize];
+        // What 2^n leaves give waits at bit n until its other half is there.
+        let mut waiting = [F::empty(); usize::BITS as usize];
         let leaves = self.0.chunks(LEAF);
-        for (n, leaf) in leaves.enumerate() {
-            let mut sum = leaf_sum::<T, LANES>(leaf);
+        for (n, x) in leaves.enumerate() {
+            let mut part = leaf::<F, T, LANES>(x);
             let full = n.trailing_ones() as usize;
             for &half in &waiting[..full] {
-                sum = half + sum;
+                part = F::join(half, part);
             }
-            waiting[full] = sum;
+            waiting[full] = part;
         }
         let count = self.0.len().div_ceil(LEAF);
-        let mut total = T::default();
-        for (n, &sum) in waiting.iter().enumerate() {
+        let mut total = F::empty();
+        for (n, &part) in waiting.iter().enumerate() {
             if count >> n & 1 == 1 {
-                total = sum + total;
+                total = F::join(part, total);
             }
         }
         total
     }
 }
 
-/// The sums of rows of length `len`.
-struct Rows<'a, T> {
+/// Each row of length `len` in one.
+struct Rows<'a, F, T> {
     x: &'a [T],
     len: usize,
     out: &'a mut [T],
+    fold: PhantomData<F>,
 }
 
-impl<T: Number> Task for Rows<'_, T> {
+impl<F: Fold<T>, T: Number> Task for Rows<'_, F, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         for (n, out) in self.out.iter_mut().enumerate() {
-            *out = Sum(&self.x[n * self.len..][..self.len]).run();
+            *out = All::<F, T>(&self.x[n * self.len..][..self.len], PhantomData).run();
         }
     }
 }
 
 #[inline(always)]
-fn leaf_sum<T: Number, const L: usize>(x: &[T]) -> T {
-    let mut sums = [T::default(); L];
+fn leaf<F: Fold<T>, T: Number, const L: usize>(x: &[T]) -> T {
+    let mut parts = [F::empty(); L];
     let (chunks, rest) = x.as_chunks::<L>();
     for chunk in chunks {
         for l in 0..L {
-            sums[l] = sums[l] + chunk[l];
+            parts[l] = F::join(parts[l], chunk[l]);
         }
     }
-    for (sum, &x) in sums.iter_mut().zip(rest) {
-        *sum = *sum + x;
+    for (part, &x) in parts.iter_mut().zip(rest) {
+        *part = F::join(*part, x);
     }
     let mut half = L / 2;
     while half > 0 {
         for l in 0..half {
-            sums[l] = sums[l] + sums[l + half];
+            parts[l] = F::join(parts[l], parts[l + half]);
         }
         half /= 2;
     }
-    sums[0]
+    parts[0]
 }
 
-/// `out[o, i] = Σₐ x[o, a, i]` for a row-major `outer × axis × inner` array.
-pub(crate) fn sum_axis<T: Number>(x: &[T], outer: usize, axis: usize, inner: usize, out: &mut [T]) {
+/// `out[o, i]` is all `x[o, .., i]` in one, for a row-major `outer × axis × inner` array.
+pub(crate) fn fold_axis<F: Fold<T>, T: Number>(
+    x: &[T],
+    (outer, axis, inner): (usize, usize, usize),
+    out: &mut [T],
+) {
     assert!(x.len() == outer * axis * inner && out.len() == outer * inner);
     if inner == 1 {
         return for_each_part(out, 1, axis / 8 + 4, |first, out| {
-            vectorized(Rows { x: &x[first * axis..], len: axis, out });
+            let fold = PhantomData::<F>;
+            vectorized(Rows { x: &x[first * axis..], len: axis, out, fold });
         });
     }
     for_each_part(out, inner, axis * inner / 8 + 8, |first, out| {
         for (o, out) in out.chunks_exact_mut(inner).enumerate() {
-            sum_rows(&x[(first + o) * axis * inner..][..axis * inner], inner, out);
+            fold_rows::<F, T>(&x[(first + o) * axis * inner..][..axis * inner], inner, out);
         }
     });
 }
 
-/// Sums rows of length `inner`: leaves of rows first, then the leaves' sums in the same way.
-fn sum_rows<T: Number>(x: &[T], inner: usize, out: &mut [T]) {
+/// Folds rows of length `inner`: leaves of rows first, then what they give in the same way.
+fn fold_rows<F: Fold<T>, T: Number>(x: &[T], inner: usize, out: &mut [T]) {
     let rows = x.len() / inner;
     if rows <= LEAF_ROWS {
-        return leaf_rows(x, inner, out);
+        return leaf_rows::<F, T>(x, inner, out);
     }
-    let mut sums = vec![T::default(); rows.div_ceil(LEAF_ROWS) * inner];
-    for_each_part(&mut sums, inner, LEAF_ROWS * inner / 8 + 4, |first, sums| {
-        for (n, sum) in sums.chunks_exact_mut(inner).enumerate() {
+    let mut parts = vec![T::default(); rows.div_ceil(LEAF_ROWS) * inner];
+    for_each_part(&mut parts, inner, LEAF_ROWS * inner / 8 + 4, |first, parts| {
+        for (n, part) in parts.chunks_exact_mut(inner).enumerate() {
             let start = (first + n) * LEAF_ROWS;
             let end = (start + LEAF_ROWS).min(rows);
-            leaf_rows(&x[start * inner..end * inner], inner, sum);
+            leaf_rows::<F, T>(&x[start * inner..end * inner], inner, part);
         }
     });
-    sum_rows(&sums, inner, out);
+    fold_rows::<F, T>(&parts, inner, out);
 }
 
-fn leaf_rows<T: Number>(x: &[T], inner: usize, out: &mut [T]) {
+fn leaf_rows<F: Fold<T>, T: Number>(x: &[T], inner: usize, out: &mut [T]) {
     each_width!(inner, at, C => {
-        let out = &mut out[at..at + C];
-        vectorized(LeafRows::<T, C> { x, inner, at, out });
+        let (out, fold) = (&mut out[at..at + C], PhantomData::<F>);
+        vectorized(LeafRows::<F, T, C> { x, inner, at, out, fold });
     });
 }
 
-/// Sums columns `at..at + C` of all rows.
-struct LeafRows<'a, T, const C: usize> {
+/// Folds columns `at..at + C` of all rows.
+struct LeafRows<'a, F, T, const C: usize> {
     x: &'a [T],
     inner: usize,
     at: usize,
     out: &'a mut [T],
+    fold: PhantomData<F>,
 }
 
-impl<T: Number, const C: usize> Task for LeafRows<'_, T, C> {
+impl<F: Fold<T>, T: Number, const C: usize> Task for LeafRows<'_, F, T, C> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let mut sums = [T::default(); C];
-        for row in 0..self.x.len() / self.inner {
-            // SAFETY: the row is within `x`, and `at + C <= inner`.
-            let x: &[T; C] = unsafe { load(self.x, row * self.inner + self.at) };
+        let (rows, mut parts) = (self.x.len() / self.inner, [F::empty(); C]);
+        for first in (0..rows).step_by(GROUP) {
+            let mut group = [F::empty(); C];
+            for row in first..(first + GROUP).min(rows) {
+                // SAFETY: the row is within `x`, and `at + C <= inner`.
+                let x: &[T; C] = unsafe { load(self.x, row * self.inner + self.at) };
+                for l in 0..C {
+                    group[l] = F::join(group[l], x[l]);
+                }
+            }
             for l in 0..C {
-                sums[l] = sums[l] + x[l];
+                parts[l] = F::join(parts[l], group[l]);
             }
         }
-        self.out.copy_from_slice(&sums);
+        self.out.copy_from_slice(&parts);
+    }
+}
+
+/// Folds `x[n]` into `out[slots[n]]`, one after another but in double precision: as many as there
+/// may be, a sum of single-precision numbers does not drift.
+pub(crate) fn fold_slots<F: Fold<f64>, T: Real>(slots: &[u32], x: &[T], out: &mut [f64]) {
+    out.fill(F::empty());
+    for (&slot, &x) in slots.iter().zip(x) {
+        let to = &mut out[slot as usize];
+        *to = F::join(*to, <f64 as NumCast>::from(x).unwrap_or(f64::NAN));
     }
 }

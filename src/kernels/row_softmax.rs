@@ -1,8 +1,9 @@
-//! Log-softmax of rows.
+//! Log-softmax along an axis.
 
+use super::Real;
 use super::elementwise::{Unary, unary};
+use super::reduce::{Add, Fold, Max, fold_axis};
 use super::threads::for_each_part;
-use super::{Real, reduce};
 
 /// Elements whose exponentials are computed together.
 const BLOCK: usize = 1024;
@@ -20,13 +21,21 @@ pub(crate) fn log_softmax_rows<T: Real>(x: &[T], classes: usize, out: &mut [T]) 
             let (exps, rows) = (&mut exps[..out.len()], out.len() / classes);
             shift(x, classes, out);
             unary(Unary::Exp, out, exps);
-            reduce::sum_axis(exps, rows, classes, 1, &mut sums[..rows]);
+            fold_axis::<Add, T>(exps, (rows, classes, 1), &mut sums[..rows]);
             unary(Unary::Ln, &sums[..rows], &mut logs[..rows]);
             for (out, &log) in out.chunks_exact_mut(classes).zip(&logs) {
                 out.iter_mut().for_each(|out| *out = *out - log);
             }
         }
     });
+}
+
+/// Subtracts its maximum from each row.
+fn shift<T: Real>(x: &[T], classes: usize, out: &mut [T]) {
+    for (x, out) in x.chunks_exact(classes).zip(out.chunks_exact_mut(classes)) {
+        let max = x.iter().copied().fold(Max::empty(), Max::join);
+        x.iter().zip(out).for_each(|(&x, out)| *out = x - max);
+    }
 }
 
 /// `out = x - ln Σₐ exp(x[o, a, i])` for a row-major `outer × axis × inner` array, shifted by the
@@ -36,28 +45,31 @@ pub(crate) fn log_softmax_axis<T: Real>(
     (outer, axis, inner): (usize, usize, usize),
     out: &mut [T],
 ) {
-    assert!(x.len() == outer * axis * inner && x.len() == out.len());
     if inner == 1 {
         return log_softmax_rows(x, axis, out);
     }
-    let places = |row: usize| {
-        let first = row / inner * axis * inner + row % inner;
-        (0..axis).map(move |step| first + step * inner)
-    };
-    let rows: Vec<T> = (0..outer * inner).flat_map(places).map(|at| x[at]).collect();
-    let mut logs = vec![T::zero(); x.len()];
-    log_softmax_rows(&rows, axis, &mut logs);
-    (0..outer * inner).flat_map(places).zip(&logs).for_each(|(at, &log)| out[at] = log);
+    let (mut small, mut logs) = (vec![T::zero(); outer * inner], vec![T::zero(); outer * inner]);
+    fold_axis::<Max, T>(x, (outer, axis, inner), &mut small);
+    subtract(x, &small, axis, inner, out);
+    let mut exps = vec![T::zero(); out.len()];
+    for_each_part(&mut exps, 1, 1, |first, exps| {
+        unary(Unary::Exp, &out[first..][..exps.len()], exps);
+    });
+    fold_axis::<Add, T>(&exps, (outer, axis, inner), &mut small);
+    unary(Unary::Ln, &small, &mut logs);
+    exps.copy_from_slice(out);
+    subtract(&exps, &logs, axis, inner, out);
 }
 
-/// Subtracts its maximum from each row.
-fn shift<T: Real>(x: &[T], classes: usize, out: &mut [T]) {
-    for (x, out) in x.chunks_exact(classes).zip(out.chunks_exact_mut(classes)) {
-        let max = x.iter().copied().fold(T::neg_infinity(), max_or_nan);
-        x.iter().zip(out).for_each(|(&x, out)| *out = x - max);
-    }
-}
-
-fn max_or_nan<T: Real>(x: T, y: T) -> T {
-    if x >= y || x.is_nan() { x } else { y }
+/// `out = x - small`, repeated along the axis.
+fn subtract<T: Real>(x: &[T], small: &[T], axis: usize, inner: usize, out: &mut [T]) {
+    for_each_part(out, inner, 2 + inner / 8, |first, out| {
+        for (n, out) in out.chunks_exact_mut(inner).enumerate() {
+            let row = first + n;
+            let small = &small[row / axis * inner..][..inner];
+            for ((out, &x), &s) in out.iter_mut().zip(&x[row * inner..]).zip(small) {
+                *out = x - s;
+            }
+        }
+    });
 }

@@ -19,6 +19,10 @@ const AHEAD: usize = 8;
 /// The most elements of a row that are asked for; the processor then goes on by itself.
 const FAR_ROW: usize = 128;
 
+/// Products that are added one after another; the sums of more are added in double precision, so that
+/// those of single-precision numbers do not drift.
+const CHUNK: usize = 512;
+
 /// A matrix by rows.
 #[derive(Clone, Copy)]
 pub(crate) enum RowsRef<'a, T> {
@@ -158,7 +162,7 @@ impl<T: Real, const K: usize> Task for Dots<'_, T, K> {
                 }
                 out[e - first] = match pairs.b_at[e] {
                     ABSENT => T::zero(),
-                    y => dot_lanes(&a.row(x)[..k], &b.row(y)[..k]),
+                    y => dot_chunks(&a.row(x)[..k], &b.row(y)[..k]),
                 };
                 e += 1;
             }
@@ -190,8 +194,22 @@ impl<T: Real> Task for Dot<'_, T> {
 
     #[inline(always)]
     fn run(self) -> T {
-        dot_lanes(self.x, self.y)
+        dot_chunks(self.x, self.y)
     }
+}
+
+#[inline(always)]
+fn dot_chunks<T: Real>(x: &[T], y: &[T]) -> T {
+    if x.len() <= CHUNK {
+        return dot_lanes(x, y);
+    }
+    wide_sum(x.chunks(CHUNK).zip(y.chunks(CHUNK)).map(|(x, y)| dot_lanes(x, y)))
+}
+
+/// The sum in double precision.
+fn wide_sum<T: Real>(parts: impl Iterator<Item = T>) -> T {
+    let sum = parts.filter_map(|part| part.to_f64()).fold(0.0, |sum, part| sum + part);
+    T::from(sum).unwrap_or_else(T::nan)
 }
 
 #[inline(always)]
@@ -308,15 +326,22 @@ fn dot_rows<T: Real>(x: Row<T>, y: Row<T>) -> T {
 }
 
 fn dot_strided<T: Real>(len: usize, x: &[T], p: usize, y: &[T], q: usize) -> T {
-    let mut sums = [T::zero(); LANES];
-    for j in 0..len {
-        sums[j % LANES] = sums[j % LANES] + x[j * p] * y[j * q];
-    }
-    total(&sums)
+    let chunk = |start: usize| {
+        let mut sums = [T::zero(); LANES];
+        for j in start..(start + CHUNK).min(len) {
+            sums[j % LANES] = sums[j % LANES] + x[j * p] * y[j * q];
+        }
+        total(&sums)
+    };
+    wide_sum((0..len).step_by(CHUNK).map(chunk))
 }
 
 fn dot_sparse<T: Real>(ids: &[u32], x: &[T], y: &[T], stride: usize) -> T {
-    ids.iter().zip(x).fold(T::zero(), |sum, (&j, &x)| sum + x * y[j as usize * stride])
+    let product = |(&j, &x): (&u32, &T)| x * y[j as usize * stride];
+    let chunk = |(ids, x): (&[u32], &[T])| {
+        ids.iter().zip(x).map(product).fold(T::zero(), |sum, product| sum + product)
+    };
+    wide_sum(ids.chunks(CHUNK).zip(x.chunks(CHUNK)).map(chunk))
 }
 
 /// Adds where both rows store an element.

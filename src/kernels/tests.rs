@@ -14,7 +14,7 @@ use super::gather::{gather_compact, gather_rows, scatter_add_compact};
 use super::gemm::gemm;
 use super::merge::{add_rows, intersect_rows, positions, union_rows};
 use super::patterns::{entry_positions, intersect_patterns, union_patterns};
-use super::reduce::{sum, sum_axis};
+use super::reduce::{Add, fold, fold_axis};
 use super::row_softmax::log_softmax_rows;
 use super::sampled::{RowsRef, sampled_dot};
 use super::spgemm::{csr_csr, transpose};
@@ -358,11 +358,11 @@ proptest! {
     #[test]
     fn sums((outer, axis, inner) in (0usize..5, 0usize..700, 0usize..70), seed: u64) {
         let x = numbers(outer * axis * inner, seed);
-        prop_assert_eq!(sum(&x), x.iter().sum::<f32>() + 0.0);
+        prop_assert_eq!(fold::<Add, _>(&x), x.iter().sum::<f32>() + 0.0);
         let expected = naive(outer * inner, |out| for o in 0..outer { for a in 0..axis {
             for i in 0..inner { out[o * inner + i] += x[(o * axis + a) * inner + i]; }
         }});
-        let out = filled(outer * inner, |out| sum_axis(&x, outer, axis, inner, out));
+        let out = filled(outer * inner, |out| fold_axis::<Add, _>(&x, (outer, axis, inner), out));
         prop_assert_eq!(out, expected);
     }
 

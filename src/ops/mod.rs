@@ -24,9 +24,12 @@
 mod arithmetic;
 mod dot;
 mod dropout;
+mod extremum;
 mod fully_connected;
+mod log_sum_exp;
 mod loss;
 pub(crate) mod map;
+mod norm;
 mod output;
 mod pick;
 mod reduce;
@@ -40,8 +43,11 @@ mod unary;
 
 pub use dot::Dot;
 pub use dropout::Dropout;
+pub use extremum::{Extremum, Ties};
+pub use log_sum_exp::LogSumExp;
 pub use loss::{CheckLabels, Loss};
 pub use map::Map;
+pub use norm::{Norm, NormOrder};
 pub use output::{
     Count, MakeLoss, Normalization, PerCount, Regression, RegressionOutput, SoftmaxLayout,
     SoftmaxOutput, SoftmaxResidual,
@@ -102,8 +108,10 @@ macro_rules! ops {
 }
 
 ops! {
-    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, Dropout, LogSoftmax, MakeLoss, Map, OneHotLike, OnesLike, PerCount, Pick,
-    Project, RegressionOutput, Reshape, RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, Sum, SumLike, Take, TakeGrad, ZerosLike,
+    Accumulate, BroadcastLike, Cast, CastStorage, CheckLabels, Dot, Dropout, Extremum, LogSoftmax,
+    LogSumExp, MakeLoss, Map, Norm, OneHotLike, OnesLike, PerCount, Pick, Project, RegressionOutput,
+    Reshape, RowsOf, SampledDot, SoftmaxOutput, SoftmaxResidual, StopGradient, Sum, SumLike, Take,
+    TakeGrad, Ties, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -13,7 +13,8 @@ use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::{Real, Tensor, View};
 
 /// `sum` and `mean` over axes. Sparse operands are not made dense; their absent entries count as
-/// zeros (in the mean's divisor too).
+/// zeros (in the mean's divisor too). Where the first axis stays, the result of a row-sparse operand
+/// is row-sparse.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sum(Reduction);
 
@@ -25,7 +26,16 @@ impl Sum {
 }
 
 fn over(axes: &[isize], keepdims: bool, mean: bool) -> Sum {
-    Sum(Reduction { axes: Axes::List(axes.into()), keepdims, mean })
+    Sum(Reduction { mean, ..Reduction::over(axes, keepdims) })
+}
+
+fn except(axes: &[isize], keepdims: bool, mean: bool) -> Sum {
+    Sum(Reduction { axes: Axes::Except(axes.into()), keepdims, mean })
+}
+
+/// `small`, of the shape that a reduction gives, at each place that `x` stores.
+pub(super) fn spread<'t>(reduction: &Reduction, small: Var<'t>, x: Var<'t>) -> Var<'t> {
+    Var::apply(BroadcastLike::new(reduction.clone()), &[small, x])
 }
 
 methods! {
@@ -50,7 +60,9 @@ methods! {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn mean(x) = Sum(Reduction { mean: true, ..Reduction::default() });
-    /// Sums over `axes` (negative ones count from the last), which go or stay with size 1.
+    /// Sums over `axes` (negative ones count from the last), which go or stay with size 1. A
+    /// row-sparse operand gives a row-sparse result with the same rows if each of the axes is −1 or
+    /// at least 1, a dense one otherwise. (MXNet: `sum`, always dense.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -60,7 +72,19 @@ methods! {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn sum_axes(x; axes: &[isize], keepdims: bool) = over(axes, keepdims, false);
-    /// Means over `axes` (negative ones count from the last), which go or stay with size 1.
+    /// Sums over all axes but `axes`, which go or stay with size 1. A row-sparse operand gives a
+    /// row-sparse result if `axes` has axis 0. (MXNet: `sum` with `exclude`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::full([2, 3, 4], 1.0f32)?);
+    /// assert_eq!(x.sum_except(&[1], false).value()?.values::<f32>()?, [8.0, 8.0, 8.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn sum_except(x; axes: &[isize], keepdims: bool) = except(axes, keepdims, false);
+    /// Means over `axes` (negative ones count from the last), which go or stay with size 1. Storage
+    /// as for [`Var::sum_axes`](crate::Var::sum_axes).
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -70,6 +94,16 @@ methods! {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn mean_axes(x; axes: &[isize], keepdims: bool) = over(axes, keepdims, true);
+    /// Means over all axes but `axes`, which go or stay with size 1. (MXNet: `mean` with `exclude`.)
+    ///
+    /// ```
+    /// use sparsetape::{Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let x = tape.constant(Tensor::dense([2, 2], vec![1.0f32, 2.0, 3.0, 4.0])?);
+    /// assert_eq!(x.mean_except(&[0], false).value()?.values::<f32>()?, [1.5, 3.5]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn mean_except(x; axes: &[isize], keepdims: bool) = except(axes, keepdims, true);
 }
 
 fn sum<T: Real>(op: &Sum, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
@@ -84,23 +118,29 @@ impl Op for Sum {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        match ins[0].known() {
-            Some(shape) => out.set(&self.0.result(&shape)?),
-            None => Ok(()),
-        }
+        self.0.refine(&ins[0], out)
+    }
+
+    fn variant(&self) -> Option<&'static str> {
+        Some(self.0.variant())
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<Sum>; 3] = [
+        static DENSE: [Case<Sum>; 3] = [
             case!([Default] => Default, sum),
             case!([Csr] => Default, sum),
             case!([RowSparse] => Default, sum),
         ];
-        &CASES
+        static ROWS: [Case<Sum>; 3] = [
+            case!([Default] => Default, sum),
+            case!([Csr] => Default, sum),
+            case!([RowSparse] => RowSparse, sum),
+        ];
+        if self.0.keeps_rows() { &ROWS } else { &DENSE }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        grads.give(0, || Var::apply(BroadcastLike::new(self.0.clone()), &[dy, x[0]]));
+        grads.give(0, || spread(&self.0, dy, x[0]));
     }
 
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
@@ -125,8 +165,18 @@ impl Op for Sum {
             samples.push(Sample::good(over(axes, true, false), [matrix()]));
             samples.push(Sample::good(mean(axes), [matrix()]));
         }
-        for axes in [&[0][..], &[1], &[2], &[0, 2], &[1, 2]] {
+        for axes in [&[0][..], &[1], &[2], &[0, 2], &[1, 2], &[-3], &[]] {
             samples.push(Sample::good(over(axes, false, false), [cube()]));
+            samples.push(Sample::good(except(axes, true, false), [cube()]));
+        }
+        let vector = || Tensor::from_fn([5], value);
+        for keepdims in [false, true] {
+            samples.push(Sample::good(over(&[0], keepdims, false), [vector()]));
+            samples.push(Sample::good(over(&[-1], keepdims, false), [vector()]));
+        }
+        for shape in [[0, 3], [3, 0], [1, 4], [4, 1]] {
+            samples.push(Sample::good(over(&[0], false, false), [Tensor::from_fn(shape, value)]));
+            samples.push(Sample::good(over(&[-1], true, false), [Tensor::from_fn(shape, value)]));
         }
         samples
     }

@@ -8,7 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::kernels::row_softmax::log_softmax_axis;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::structural::{Axes, Reduction};
+use crate::tape::structural::Reduction;
 use crate::tape::{Out, PartialShape, Scratch, Var, compose};
 use crate::tensor::{Real, Tensor, View, size_of};
 
@@ -26,8 +26,7 @@ impl LogSoftmax {
 
     /// The axis, counted from the first.
     fn axis(&self, ndim: usize) -> Result<usize> {
-        let axes = Axes::List([self.axis].into_iter().collect());
-        let reduced = Reduction { axes, ..Reduction::default() }.reduced(ndim)?;
+        let reduced = Reduction::over(&[self.axis], true).reduced(ndim)?;
         Ok(reduced.iter().position(|&r| r).unwrap_or(0))
     }
 }

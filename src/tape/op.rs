@@ -32,6 +32,12 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         Cow::Borrowed(Self::NAME)
     }
 
+    /// What sets this operator's table apart from those of its namesakes, for people; by default the
+    /// fields that differ.
+    fn variant(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether [`Op::vjp`] is the derivative of the operator itself.
     fn gradient(&self) -> Gradient<Self> {
         Gradient::True

@@ -9,7 +9,7 @@ use super::super::dense_csr::{Strided, dense_csr, dense_csr_t};
 use super::super::gather::{gather_rows, scatter_add_compact};
 use super::super::gemm::gemm;
 use super::super::merge::{add_rows, union_rows};
-use super::super::reduce::{sum, sum_axis};
+use super::super::reduce::{Add, fold, fold_axis};
 use super::super::sampled::{RowsRef, sampled_dot};
 use super::super::spgemm::{csr_csr, transpose};
 use super::super::spmm::{csr_compact, csr_dense};
@@ -86,9 +86,9 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
         keep(cols * k, &|out| csr_t_dense_full(a, &b, k, out));
         keep(distinct.len() * k, &|out| scatter_add_compact(&slots, &values, k, out));
         keep(slots.len() * k, &|out| gather_rows(&table, k, a.indices, out));
-        keep(k, &|out| sum_axis(&values, 1, slots.len(), k, out));
-        keep(slots.len(), &|out| sum_axis(&values, slots.len(), k, 1, out));
-        keep(1, &|out| out[0] = sum(&values));
+        keep(k, &|out| fold_axis::<Add, _>(&values, (1, slots.len(), k), out));
+        keep(slots.len(), &|out| fold_axis::<Add, _>(&values, (slots.len(), k, 1), out));
+        keep(1, &|out| out[0] = fold::<Add, _>(&values));
         let parts = [(&distinct[..], &values[..distinct.len() * k]), (&b_rows[..], &b_kept[..])];
         let union = union_rows(&[&distinct, &b_rows]);
         keep(union.len() * k, &|out| add_rows(&parts, k, &union, out));
@@ -196,8 +196,8 @@ fn long_sums_are_right() {
     let x: Vec<f32> = (0..10_000_000).map(|i| (i % 1000) as f32 * 1e-3 + 0.1).collect();
     let exact: f64 = x.iter().map(|&x| f64::from(x)).sum();
     let relative = |sum: f32, exact: f64| (f64::from(sum) / exact - 1.0).abs();
-    assert!(relative(sum(&x), exact) < 1e-6);
+    assert!(relative(fold::<Add, _>(&x), exact) < 1e-6);
     let mut columns = [0.0; 2];
-    sum_axis(&x, 1, 5_000_000, 2, &mut columns);
+    fold_axis::<Add, _>(&x, (1, 5_000_000, 2), &mut columns);
     assert!(relative(columns[0] + columns[1], exact) < 1e-6);
 }

@@ -50,6 +50,11 @@ impl Map {
         Map { program, scalars: scalars.into(), stretched, rows }
     }
 
+    /// A backward rule's operator: the first operand is a cotangent, all have one shape.
+    pub(crate) fn backward(name: &str, expr: Expr) -> Map {
+        Map::new(Program::intern(name.to_owned(), expr, Some(0)), &[], 0)
+    }
+
     /// An operator without scalars whose operands have one shape.
     pub(crate) fn named(name: &str, expr: Expr) -> Map {
         Map::new(Program::intern(name.to_owned(), expr, None), &[], 0)

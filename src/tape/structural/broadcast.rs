@@ -2,6 +2,7 @@
 
 use ndarray::{ArrayD, Axis};
 
+use super::folding::Folding;
 use super::reduction::{Axes, Reduction, reduce, sum_mimic};
 use serde::{Deserialize, Serialize};
 
@@ -126,40 +127,19 @@ fn broadcast_like<T: Real>(
     _: &mut Scratch,
 ) -> Result<()> {
     let (small, large) = (ins[0].shape(), ins[1].shape());
-    let strides = op.0.strides(small, large)?;
+    let folding = Folding::new(&op.0, ins[1], small, false)?;
     let count = op.0.count::<T>(small, large);
     let same = small == large && count.is_none_or(|n| n == T::one());
-    let (values, steps) = (ins[0].typed::<T>()?, Broadcast::new(large, &strides));
     let repeated = match ins[1] {
         View::Dense(_) if same => {
             out.alias(0);
             return Ok(());
         }
-        View::Dense(_) => {
-            let repeated = out.dense::<T>();
-            steps.fill(values, 0, repeated);
-            repeated
-        }
-        View::Csr(like) => {
-            let repeated = out.csr_on::<T>(like.pattern)?;
-            for row in 0..like.pattern.rows() {
-                let range = like.pattern.row_range(row);
-                let columns = &like.pattern.indices()[range.clone()];
-                for (to, &c) in repeated[range].iter_mut().zip(columns) {
-                    *to = values[row * strides[0] + c as usize * strides[1]];
-                }
-            }
-            repeated
-        }
-        View::RowSparse(like) => {
-            let k = row_len(like.shape);
-            let repeated = out.rows::<T>(like.rows.clone())?;
-            for (to, &r) in repeated.chunks_exact_mut(k.max(1)).zip(like.rows.iter()) {
-                steps.fill(values, r as usize * k, to);
-            }
-            repeated
-        }
+        View::Dense(_) => out.dense::<T>(),
+        View::Csr(like) => out.csr_on::<T>(like.pattern)?,
+        View::RowSparse(like) => out.rows::<T>(like.rows.clone())?,
     };
+    folding.repeat(ins[0].typed::<T>()?, repeated);
     if let Some(count) = count {
         repeated.iter_mut().for_each(|x| *x = *x / count);
     }
@@ -177,8 +157,12 @@ impl Op for SumLike {
         }
     }
 
+    fn variant(&self) -> Option<&'static str> {
+        Some(self.0.variant())
+    }
+
     fn cases(&self) -> &'static [Case<Self>] {
-        static CASES: [Case<SumLike>; 9] = [
+        static DENSE: [Case<SumLike>; 9] = [
             case!([Default, Default] => Default, sum_like),
             case!([Csr, Default] => Default, sum_like),
             case!([RowSparse, Default] => Default, sum_like),
@@ -189,7 +173,18 @@ impl Op for SumLike {
             case!([Csr, RowSparse] => Default, sum_like),
             case!([RowSparse, RowSparse] => Default, sum_like),
         ];
-        &CASES
+        static ROWS: [Case<SumLike>; 9] = [
+            case!([Default, Default] => Default, sum_like),
+            case!([Csr, Default] => Default, sum_like),
+            case!([RowSparse, Default] => Default, sum_like),
+            case!([Default, Csr] => Default, sum_like),
+            case!([Csr, Csr] => Default, sum_like),
+            case!([RowSparse, Csr] => Default, sum_like),
+            case!([Default, RowSparse] => Default, sum_like),
+            case!([Csr, RowSparse] => Default, sum_like),
+            case!([RowSparse, RowSparse] => RowSparse, sum_like),
+        ];
+        if self.0.keeps_rows() { &ROWS } else { &DENSE }
     }
 
     fn reads(&self, i: usize) -> Read {
@@ -208,8 +203,7 @@ impl Op for SumLike {
     fn samples() -> Vec<Sample<Self>> {
         let op = || SumLike(numpy());
         let mean = SumLike(Reduction { mean: true, ..numpy() });
-        let rows =
-            Reduction { axes: Axes::List([0].into_iter().collect()), ..Reduction::default() };
+        let rows = Reduction::over(&[0], false);
         vec![
             Sample::good(op(), [matrix(3, 4), matrix(1, 4)]),
             Sample::good(op(), [matrix(3, 4), matrix(3, 1)]),
@@ -218,6 +212,11 @@ impl Op for SumLike {
             Sample::good(op(), [cube(), Tensor::from_fn([3, 1], |i| i as f64)]),
             Sample::good(mean, [matrix(3, 4), matrix(1, 4)]),
             Sample::good(SumLike(rows), [matrix(3, 4), Tensor::from_fn([4], |i| i as f64)]),
+            Sample::good(SumLike(Reduction::over(&[-1], true)), [matrix(3, 4), matrix(3, 1)]),
+            Sample::good(
+                SumLike(Reduction::over(&[1], false)),
+                [matrix(3, 4), Tensor::from_fn([3], |i| i as f64)],
+            ),
             Sample::bad(op(), [matrix(3, 4), matrix(2, 4)], ErrorKind::Shape, "does not broadcast"),
         ]
     }
@@ -267,8 +266,7 @@ impl Op for BroadcastLike {
 
     fn samples() -> Vec<Sample<Self>> {
         let op = || BroadcastLike(numpy());
-        let rows =
-            Reduction { axes: Axes::List([0].into_iter().collect()), ..Reduction::default() };
+        let rows = Reduction::over(&[0], false);
         let mean = BroadcastLike(Reduction { mean: true, ..numpy() });
         vec![
             Sample::good(op(), [matrix(1, 4), matrix(3, 4)]),
@@ -276,6 +274,14 @@ impl Op for BroadcastLike {
             Sample::good(op(), [matrix(3, 4), matrix(3, 4)]),
             Sample::good(op(), [Tensor::scalar(2.0), cube()]),
             Sample::good(BroadcastLike(rows), [Tensor::from_fn([4], |i| i as f64), matrix(3, 4)]),
+            Sample::good(
+                BroadcastLike(Reduction::over(&[1], false)),
+                [Tensor::from_fn([3], |i| i as f64), matrix(3, 4)],
+            ),
+            Sample::good(
+                BroadcastLike(Reduction::over(&[-1], true)),
+                [Tensor::from_fn([1], |_| 2.0), Tensor::from_fn([3], |i| i as f64)],
+            ),
             Sample::good(mean, [matrix(1, 4), matrix(3, 4)]),
             Sample::bad(op(), [matrix(2, 4), matrix(3, 4)], ErrorKind::Shape, "does not broadcast"),
         ]

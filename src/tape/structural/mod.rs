@@ -3,6 +3,7 @@
 mod accumulate;
 mod broadcast;
 mod cast;
+mod folding;
 mod like;
 mod project;
 mod reduction;
@@ -10,6 +11,7 @@ mod reduction;
 pub use accumulate::Accumulate;
 pub use broadcast::{BroadcastLike, SumLike};
 pub use cast::{Cast, CastStorage};
+pub(crate) use folding::Folding;
 pub use like::{OnesLike, ZerosLike};
 pub use project::Project;
 pub(crate) use project::rows_at;

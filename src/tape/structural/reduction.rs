@@ -4,11 +4,12 @@ use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::folding::Folding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::broadcast::{aligned, contiguous};
-use crate::kernels::reduce::{sum, sum_axis};
-use crate::tape::{Out, Scratch};
-use crate::tensor::{CsrView, Real, RowSparseView, Shape, View, size_of};
+use crate::kernels::reduce::Add;
+use crate::tape::{Out, PartialShape, Scratch};
+use crate::tensor::{Real, Shape, View, size_of};
 
 /// Which axes a reduction runs over, and how.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,20 +31,47 @@ pub enum Axes {
     All,
     /// These.
     List(SmallVec<[isize; 4]>),
+    /// All but these.
+    Except(SmallVec<[isize; 4]>),
     /// Those along which the smaller shape broadcasts to the larger, by numpy's rules.
     Broadcast,
 }
 
 impl Reduction {
+    /// Over these axes.
+    pub fn over(axes: &[isize], keepdims: bool) -> Self {
+        Reduction { axes: Axes::List(axes.into()), keepdims, mean: false }
+    }
+
+    /// Whether the first axis stays, as far as the axes say it for any number of them: −1 counts as
+    /// another one. Then a row-sparse operand gives a row-sparse result.
+    pub(crate) fn keeps_rows(&self) -> bool {
+        match &self.axes {
+            Axes::List(axes) => axes.iter().all(|&axis| axis == -1 || axis >= 1),
+            Axes::Except(axes) => axes.contains(&0),
+            Axes::All | Axes::Broadcast => false,
+        }
+    }
+
+    /// What of this decides an operator's table.
+    pub(crate) fn variant(&self) -> &'static str {
+        if self.keeps_rows() { "the first axis stays" } else { "the first axis goes, or may go" }
+    }
+
     /// Which axes of a shape of rank `ndim` are reduced.
     pub(crate) fn reduced(&self, ndim: usize) -> Result<SmallVec<[bool; 4]>> {
-        let mut reduced: SmallVec<[bool; 4]> = SmallVec::from_elem(self.axes == Axes::All, ndim);
-        let Axes::List(axes) = &self.axes else { return Ok(reduced) };
+        let (axes, named) = match &self.axes {
+            Axes::List(axes) => (&axes[..], true),
+            Axes::Except(axes) => (&axes[..], false),
+            Axes::All => (&[][..], false),
+            Axes::Broadcast => (&[][..], true),
+        };
+        let mut reduced: SmallVec<[bool; 4]> = SmallVec::from_elem(!named, ndim);
         for &axis in axes {
             let from_front = if axis < 0 { axis + ndim as isize } else { axis };
             let flag = usize::try_from(from_front).ok().and_then(|i| reduced.get_mut(i));
             match flag {
-                Some(flag) if !*flag => *flag = true,
+                Some(flag) if *flag != named => *flag = named,
                 Some(_) => {
                     let message = format!("axis {axis} is named twice");
                     return Err(Error::new(ErrorKind::Shape, message));
@@ -65,6 +93,11 @@ impl Reduction {
             true => sizes.map(|(&n, &r)| if r { 1 } else { n }).collect(),
             false => sizes.filter(|(_, r)| !**r).map(|(&n, _)| n).collect(),
         })
+    }
+
+    /// Refines the result's shape.
+    pub(crate) fn refine(&self, x: &PartialShape, out: &mut PartialShape) -> Result<()> {
+        x.known().map_or(Ok(()), |shape| out.set(&self.result(&shape)?))
     }
 
     /// Strides in the smaller shape for each axis of the larger: 0 where it is reduced.
@@ -96,99 +129,27 @@ impl Reduction {
     }
 }
 
-/// Reduces `x` to the result's shape. (MXNet: `sum`, `mean`; a sparse operand is not made dense.)
+/// Sums `x` down to the result's shape; a mean divides by the number of elements, absent ones
+/// included.
 pub(crate) fn reduce<T: Real>(
     reduction: &Reduction,
     x: View,
     out: &mut Out,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let (small, large) = (out.shape().clone(), x.shape());
-    let strides = reduction.strides(&small, large)?;
-    let count = reduction.count::<T>(&small, large);
-    if x.dense().is_ok() && small[..] == *large && count.is_none_or(|n| n == T::one()) {
+    let folding = Folding::into_result(reduction, x, out)?;
+    let same = x.stype() == out.stype() && x.shape() == &out.shape()[..];
+    if same && (!reduction.mean || folding.size == 1.0) {
         out.alias(0);
         return Ok(());
     }
-    let (values, sums) = (x.typed::<T>()?, out.dense::<T>());
-    match x {
-        View::Dense(_) => reduce_dense(values, large, &strides, sums, scratch),
-        View::Csr(v) => reduce_csr(&v, values, &strides, sums),
-        View::RowSparse(v) => reduce_rows(&v, values, &strides, sums, scratch),
-    }
-    if let Some(count) = count {
+    let sums = folding.result::<T>(out)?;
+    folding.fold::<Add, T>(x.typed()?, sums, scratch);
+    if reduction.mean {
+        let count = T::from_f64(folding.size);
         sums.iter_mut().for_each(|x| *x = *x / count);
     }
     Ok(())
-}
-
-/// Sums over the axes of stride 0, the last ones first.
-fn reduce_dense<T: Real>(
-    values: &[T],
-    shape: &[usize],
-    strides: &[usize],
-    sums: &mut [T],
-    scratch: &mut Scratch,
-) {
-    let mut sizes: SmallVec<[usize; 4]> = shape.into();
-    let mut partial: Option<Vec<T>> = None;
-    for axis in (0..shape.len()).rev().filter(|&a| strides[a] == 0 && shape[a] != 1) {
-        let (outer, inner) = (size_of(&sizes[..axis]), size_of(&sizes[axis + 1..]));
-        let mut next = scratch.take::<T>(outer * inner);
-        sum_axis(partial.as_deref().unwrap_or(values), outer, sizes[axis], inner, &mut next);
-        partial.replace(next).into_iter().for_each(|used| scratch.give(used));
-        sizes[axis] = 1;
-    }
-    sums.copy_from_slice(partial.as_deref().unwrap_or(values));
-    partial.into_iter().for_each(|used| scratch.give(used));
-}
-
-fn reduce_csr<T: Real>(v: &CsrView, values: &[T], strides: &[usize], sums: &mut [T]) {
-    let pattern = v.pattern;
-    if strides == [0, 0] {
-        sums.fill(sum(values));
-        return;
-    }
-    sums.fill(T::zero());
-    for row in 0..pattern.rows() {
-        let range = pattern.row_range(row);
-        if strides[1] == 0 {
-            sums[row * strides[0]] = sum(&values[range]);
-            continue;
-        }
-        for (&c, &x) in pattern.indices()[range.clone()].iter().zip(&values[range]) {
-            let at = &mut sums[row * strides[0] + c as usize * strides[1]];
-            *at = *at + x;
-        }
-    }
-}
-
-fn reduce_rows<T: Real>(
-    v: &RowSparseView,
-    values: &[T],
-    strides: &[usize],
-    sums: &mut [T],
-    scratch: &mut Scratch,
-) {
-    let stored = v.rows.len();
-    let inner: SmallVec<[usize; 4]> =
-        v.shape[1..].iter().zip(&strides[1..]).map(|(&n, &s)| if s == 0 { 1 } else { n }).collect();
-    let k = size_of(&inner);
-    // Row by row first; a stride that is not 0 keeps the rows apart.
-    let mut block_shape: SmallVec<[usize; 4]> = v.shape.into();
-    let mut block_strides: SmallVec<[usize; 4]> = strides.into();
-    (block_shape[0], block_strides[0]) = (stored, 1);
-    let mut block = scratch.take::<T>(stored * k);
-    reduce_dense(values, &block_shape, &block_strides, &mut block, scratch);
-    if strides[0] == 0 {
-        sum_axis(&block, 1, stored, k, sums);
-    } else {
-        sums.fill(T::zero());
-        for (n, &r) in v.rows.iter().enumerate() {
-            sums[r as usize * k..][..k].copy_from_slice(&block[n * k..][..k]);
-        }
-    }
-    scratch.give(block);
 }
 
 /// The definition of [`reduce`].
