@@ -1,8 +1,11 @@
 //! Layers, and the outputs of MXNet.
 
-use sparsetape::check::GradCheck;
+use sparsetape::check::{GradCheck, check_op};
 use sparsetape::ops::{MakeLoss, Normalization, SoftmaxOutput};
-use sparsetape::{ErrorKind, Fallback, Stype, Tape, Tensor};
+use sparsetape::{
+    ByDtype, Case, Element, ErrorKind, Fallback, Gradient, Grads, Ins, Op, Out, PartialShape, Real,
+    Sample, Scratch, Stype, Tape, Tensor, Var, View,
+};
 
 fn holed(shape: [usize; 2], shift: usize) -> Tensor {
     let value = |i: usize| match (i + shift) % 3 {
@@ -111,4 +114,61 @@ fn csr_labels_have_the_shape_of_the_data() {
     assert!(error.message().contains("where one is csr, data (6, 1) and label (2, 3)"), "{error}");
     let error = x.softmax_output(&holed([6, 2], 0)).unwrap_err();
     assert!(error.message().contains("12 labels of shape (6, 2)"), "{error}");
+}
+
+/// x², with the gradient of the loss Σ x³/3: x². With `FAULT`, times the head cotangent.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Stated<const FAULT: bool>;
+
+fn square<T: Real + Element, const FAULT: bool>(
+    _: &Stated<FAULT>,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> sparsetape::Result<()> {
+    let x = ins[0].typed::<T>()?;
+    out.dense::<T>().iter_mut().zip(x).for_each(|(y, &x)| *y = x * x);
+    Ok(())
+}
+
+impl<const FAULT: bool> Op for Stated<FAULT> {
+    const NAME: &'static str = "stated";
+
+    fn gradient(&self) -> Gradient<Self> {
+        Gradient::Loss { why: "a test", loss: |_, x| x[0].power_scalar(3.0).sum() * (1.0 / 3.0) }
+    }
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> sparsetape::Result<()> {
+        ins[0].unify(out)
+    }
+
+    fn cases(&self) -> &'static [Case<Self>] {
+        const {
+            &[Case {
+                ins: Ins::Fixed(&[Stype::Default]),
+                out: Stype::Default,
+                run: ByDtype::floats(square::<f32, FAULT>, square::<f64, FAULT>),
+            }]
+        }
+    }
+
+    fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || if FAULT { x[0].square() * dy } else { x[0].square() });
+    }
+
+    fn mimic(&self, ins: &[ndarray::ArrayD<f64>]) -> ndarray::ArrayD<f64> {
+        ins[0].mapv(|x| x * x)
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        vec![Sample::good(Stated, [holed([3, 2], 1)])]
+    }
+}
+
+/// A rule that ignores the head is checked against the loss that it states.
+#[test]
+fn stated_losses_are_checked() {
+    assert!(check_op::<Stated<false>>().unwrap().gradients > 0);
+    let found = check_op::<Stated<true>>().unwrap_err().to_string();
+    assert!(found.contains("entries differ"), "{found}");
 }

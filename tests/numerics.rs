@@ -1,7 +1,7 @@
 //! Long sums, extremes and special values.
 
 use rayon::ThreadPoolBuilder;
-use sparsetape::{LossReduction, NormOrder, Result, Stype, Tape, Tensor};
+use sparsetape::{Loss, NormOrder, Result, Stype, Tape, Tensor};
 
 /// Terms of a long sum; fewer without optimisation, where 10^7 of them take some seconds each time.
 const TERMS: usize = if cfg!(debug_assertions) { 4_000_000 } else { 10_000_000 };
@@ -180,12 +180,12 @@ fn log_sum_exp_of_extremes() -> Result<()> {
 fn softplus_and_cross_entropy_of_extremes() -> Result<()> {
     assert_values(&row(&[1e4, -1e4, INF, -INF, NAN]).softplus()?, &[1e4, 0.0, INF, 0.0, NAN]);
     let (z, y) = (row(&[1e4, 1e4, -1e4, -1e4, INF, NAN]), row(&[1.0, 0.0, 1.0, 0.0, 0.0, 1.0]));
-    let losses = z.sigmoid_cross_entropy(&y, LossReduction::None)?;
+    let losses = z.sigmoid_binary_cross_entropy_with(&y, &Loss::per_row())?;
     // A label of 0 times an infinite logit has no value; its gradient does.
     assert_values(&losses, &[0.0, 1e4, 1e4, 0.0, NAN, NAN]);
     let tape = Tape::new();
     let (z, y) = (tape.variable(z), tape.constant(y));
-    let gradients = z.sigmoid_cross_entropy(y, LossReduction::Sum).backward()?;
+    let gradients = z.sigmoid_binary_cross_entropy_with(y, &Loss::sum()).backward()?;
     assert_values(gradients.wrt(z).unwrap(), &[0.0, 1.0, -1.0, 0.0, 1.0, NAN]);
     Ok(())
 }

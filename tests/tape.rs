@@ -310,7 +310,7 @@ fn labels_and_ids_out_of_range_name_their_row() {
     let labels = tape.constant(Tensor::dense([2], vec![0i64, 3]).unwrap());
     let loss = logits.softmax_cross_entropy(labels);
     let error = loss.value().unwrap_err();
-    assert!(error.to_string().contains("id 3 in row 1"), "{error}");
+    assert!(error.to_string().contains("label 3 in row 1"), "{error}");
 }
 
 #[test]

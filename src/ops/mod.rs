@@ -164,9 +164,9 @@ ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
     CastStorage, CheckLabels, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
     IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
-    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot,
-    SliceAxes, SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum,
-    SumLike, Take, TakeGrad, Ties, TopK, Transpose, ZerosLike,
+    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SliceAxes,
+    SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
+    TakeGrad, Ties, TopK, Transpose, ZerosLike,
 }
 
 /// Samples of the element-wise family: every named operator.

@@ -184,10 +184,10 @@ fn softmax_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) 
         return labels.poisoned(error.operands([&logits, &given]));
     }
     let classes = logits.shape[logits.shape.len() - 1];
-    let weights = match loss.class_weights {
-        Some(w) => Some(class_weights(NAME, w, classes)),
-        None => None,
-    };
+    let mut weights = loss.class_weights;
+    if let Some(w) = &mut weights {
+        *w = class_weights(NAME, *w, classes);
+    }
     let log_p = z.log_softmax();
     if given.dtype == DType::I64 {
         let ids = if given.shape.len() == 2 { labels.reshape(&[-1]) } else { labels };

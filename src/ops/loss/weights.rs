@@ -131,14 +131,11 @@ impl<'t> Loss<Var<'t>> {
     /// Reduces losses that have their classes' weights in them already.
     #[track_caller]
     pub(super) fn reduce(&self, losses: Var<'t>, of_class: Option<Var<'t>>) -> Var<'t> {
-        let of_sample = match self.sample_weights {
-            Some(w) => Some(for_each_loss(w, losses)),
-            None => None,
-        };
-        let losses = match of_sample {
-            Some(w) => losses * w,
-            None => losses,
-        };
+        let (mut losses, mut of_sample) = (losses, None);
+        if let Some(w) = self.sample_weights {
+            let w = for_each_loss(w, losses);
+            (losses, of_sample) = (losses * w, Some(w));
+        }
         match (self.reduction, of_class, of_sample) {
             (Reduction::PerRow, ..) => losses,
             (Reduction::Sum, ..) => losses.sum(),

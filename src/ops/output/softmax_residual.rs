@@ -8,9 +8,10 @@ use super::along::Along;
 use super::softmax::{NO_LABEL_GRADIENT, SoftmaxOutput, data_dtype, samples};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::threads::for_each_part;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{DType, Real, Stype, View, size_of};
+use crate::tensor::{DType, Real, Slice, Stype, View, size_of};
 
 /// `softmax_residual`: `(p − target) · weight` for probabilities p and labels; or `p · weight`, its
 /// derivative. Target and weight of a row follow from its label and the options of a
@@ -37,41 +38,20 @@ impl SoftmaxResidual {
     }
 }
 
-/// What the labels say of a row.
-struct Labels {
-    options: SoftmaxOutput,
-    along: Along,
-    /// What the gradient is divided by.
-    divisor: f64,
+/// What the gradient is divided by.
+fn divisor(options: &SoftmaxOutput, along: Along, labels: Slice) -> f64 {
+    let valid = |&i: &usize| !ignored(options, labels.get_f64(i));
+    let count = match options.normalization {
+        Normalization::None => along.inner,
+        Normalization::Batch => along.outer * along.inner,
+        Normalization::Valid => (0..labels.len()).filter(valid).count(),
+    };
+    count.max(1) as f64
 }
 
-impl Labels {
-    /// Labels by class number, given one by one.
-    fn numbered(options: &SoftmaxOutput, along: Along, labels: impl Iterator<Item = f64>) -> Self {
-        let valid = || labels.filter(|&label| !ignored(options, label)).count();
-        let count = match options.normalization {
-            Normalization::None => 1,
-            Normalization::Batch => along.outer,
-            Normalization::Valid => valid(),
-        };
-        let positions = match options.normalization {
-            Normalization::Valid => 1,
-            _ => along.inner,
-        };
-        let divisor = (count.max(1) * positions) as f64;
-        Labels { options: options.clone(), along, divisor }
-    }
-
-    fn weight(&self, label: f64) -> f64 {
-        let scale = self.options.grad_scale / self.divisor;
-        if ignored(&self.options, label) { 0.0 } else { scale }
-    }
-
-    /// Targets of the label's class and of each other class.
-    fn targets(&self) -> (f64, f64) {
-        let alpha = self.options.smooth_alpha;
-        (1.0 - alpha, alpha / (self.along.len.max(2) - 1) as f64)
-    }
+/// Targets of the label's class and of each other class.
+fn targets(alpha: f64, classes: usize) -> (f64, f64) {
+    (1.0 - alpha, alpha / (classes.max(2) - 1) as f64)
 }
 
 /// Labels are truncated; NaN is no class.
@@ -89,34 +69,34 @@ fn residual<T: Real>(
     out: &mut Out,
     _: &mut Scratch,
 ) -> Result<()> {
-    let (p, label, along) =
-        (ins[0].typed::<T>()?, ins[1].values(), op.options.along(ins[0].shape())?);
-    let result = out.dense::<T>();
+    let (options, p, labels) = (&op.options, ins[0].typed::<T>()?, ins[1].values());
+    let (along, result) = (options.along(ins[0].shape())?, out.dense::<T>());
     if are_shares(ins, along)? {
-        let scale = T::from_f64(op.options.grad_scale);
+        let scale = T::from_f64(options.grad_scale);
         p.iter().zip(&mut *result).for_each(|(&p, to)| *to = p * scale);
         if !op.weights_only {
             subtract_shares(&ins[1], scale, result);
         }
         return Ok(());
     }
-    let labels = Labels::numbered(&op.options, along, (0..label.len()).map(|i| label.get_f64(i)));
-    let (own, other) = labels.targets();
-    for row in 0..along.rows() {
-        let label = label.get_f64(row);
-        let weight = T::from_f64(labels.weight(label));
-        let own_class = class(label).and_then(|c| usize::try_from(c).ok());
-        for step in 0..along.len {
-            let at = along.at(row, step);
-            let target = match op.weights_only {
-                true => 0.0,
-                false if own_class == Some(step) => own,
-                false => other,
-            };
-            result[at] =
-                if weight == T::zero() { weight } else { (p[at] - T::from_f64(target)) * weight };
+    let scale = T::from_f64(options.grad_scale / divisor(options, along, labels));
+    let (own, other) = match op.weights_only {
+        true => (0.0, 0.0),
+        false => targets(options.smooth_alpha, along.len),
+    };
+    let block = along.len * along.inner;
+    for_each_part(result, block, 4 * block, |first, result| {
+        for (row, to) in (first * along.inner..).zip(0..result.len() / along.len) {
+            let label = labels.get_f64(row);
+            let ignored = ignored(options, label);
+            let own_class = class(label).and_then(|c| usize::try_from(c).ok());
+            for step in 0..along.len {
+                let target = T::from_f64(if own_class == Some(step) { own } else { other });
+                let (from, to) = (p[along.at(row, step)], along.at(to, step));
+                result[to] = if ignored { T::zero() } else { (from - target) * scale };
+            }
         }
-    }
+    });
     Ok(())
 }
 
