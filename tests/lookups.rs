@@ -131,6 +131,22 @@ fn huge_shapes_cost_what_they_store() -> Result<()> {
     Ok(())
 }
 
+/// A few of a long row are those that a whole sort puts first.
+#[test]
+fn few_of_many() -> Result<()> {
+    let value = |i: usize| ((i * 7919) % 613) as f64;
+    let x = Tensor::dense([3, 2000], (0..6000).map(value).collect::<Vec<_>>())?;
+    for x in [x.clone(), x.neg()?.cast_storage(Stype::Csr)?] {
+        let (_, sorted) = x.top_k(2000)?;
+        for k in [1, 2, 7, 100] {
+            let (_, first) = x.top_k(k)?;
+            let sorted = sorted.values::<i64>()?.chunks(2000).flat_map(|row| &row[..k]);
+            assert!(first.values::<i64>()?.iter().eq(sorted));
+        }
+    }
+    Ok(())
+}
+
 /// At sizes where threads share the work.
 #[test]
 fn the_same_for_any_number_of_threads() -> Result<()> {

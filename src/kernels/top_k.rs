@@ -15,25 +15,38 @@ fn order<T: Number>(x: &(T, i64), y: &(T, i64)) -> Ordering {
     by_value.then(x.1.cmp(&y.1))
 }
 
-/// Writes the columns of the first candidates, as many as `out` holds.
-fn first<T: Number>(candidates: &mut [(T, i64)], out: &mut [i64]) {
-    let k = out.len();
-    if k < candidates.len() {
-        candidates.select_nth_unstable_by(k, order);
+/// Writes the columns of the first candidates, as many as `out` holds, of which there are at least
+/// so many. Of those seen `kept` holds fewer than four times as many; what follows `worst` is none of
+/// the first.
+fn first<T: Number>(
+    candidates: impl Iterator<Item = (T, i64)>,
+    kept: &mut Vec<(T, i64)>,
+    out: &mut [i64],
+) {
+    let (k, mut worst) = (out.len(), None);
+    kept.clear();
+    for candidate in candidates {
+        if worst.is_some_and(|worst| order(&worst, &candidate).is_le()) {
+            continue;
+        }
+        kept.push(candidate);
+        if kept.len() == 4 * k {
+            kept.select_nth_unstable_by(k - 1, order);
+            kept.truncate(k);
+            worst = kept.last().copied();
+        }
     }
-    candidates[..k].sort_unstable_by(order);
-    out.iter_mut().zip(candidates).for_each(|(out, &mut (_, column))| *out = column);
+    kept.sort_unstable_by(order);
+    out.iter_mut().zip(kept).for_each(|(out, &mut (_, column))| *out = column);
 }
 
 /// For each row of `cols` elements, the columns of the `k` largest.
 pub(crate) fn top_k<T: Number>(values: &[T], cols: usize, k: usize, out: &mut [i64]) {
     for_each_part(out, k, 4 * cols, |start, out| {
-        let mut candidates = Vec::with_capacity(cols);
+        let mut kept = Vec::new();
         for (i, out) in out.chunks_exact_mut(k).enumerate() {
             let row = &values[(start + i) * cols..][..cols];
-            candidates.clear();
-            candidates.extend(row.iter().zip(0..).map(|(&x, column)| (x, column)));
-            first(&mut candidates, out);
+            first(row.iter().copied().zip(0..), &mut kept, out);
         }
     });
 }
@@ -47,13 +60,12 @@ pub(crate) fn top_k_sparse<'a, T: Number>(
     out: &mut [i64],
 ) {
     for_each_part(out, k, cost, |start, out| {
-        let mut candidates = Vec::new();
+        let mut kept = Vec::new();
         for (i, out) in out.chunks_exact_mut(k).enumerate() {
             let (columns, values) = row(start + i);
-            candidates.clear();
-            candidates.extend(values.iter().zip(columns).map(|(&x, &c)| (x, i64::from(c))));
-            candidates.extend(absent(columns, cols).take(k).map(|c| (T::default(), c)));
-            first(&mut candidates, out);
+            let stored = values.iter().zip(columns).map(|(&x, &c)| (x, i64::from(c)));
+            let zeros = absent(columns, cols).take(k).map(|c| (T::default(), c));
+            first(stored.chain(zeros), &mut kept, out);
         }
     });
 }
