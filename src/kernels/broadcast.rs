@@ -62,11 +62,11 @@ impl Broadcast {
     }
 }
 
-/// Row-major strides.
+/// Row-major strides; saturated where an empty array's sizes are too large for them.
 pub(crate) fn contiguous(shape: &[usize]) -> SmallVec<[usize; 4]> {
     let mut strides: SmallVec<[usize; 4]> = SmallVec::from_elem(1, shape.len());
     for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis] * shape[axis];
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis]);
     }
     strides
 }

@@ -9,8 +9,11 @@ type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
 /// Dense parts side by side: each is its elements and how many of them follow each other in the
 /// result.
 pub(crate) fn concat_dense<T: Number>(parts: &[(&[T], usize)], out: &mut [T]) {
+    if out.is_empty() {
+        return;
+    }
     let width = parts.iter().map(|part| part.1).sum::<usize>();
-    for_each_part(out, width.max(1), width / 4 + 1, |first, out| {
+    for_each_part(out, width, width / 4 + 1, |first, out| {
         for (n, out) in out.chunks_exact_mut(width).enumerate() {
             let mut at = 0;
             for &(values, own) in parts {

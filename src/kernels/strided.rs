@@ -22,6 +22,10 @@ pub(crate) struct Strided {
 impl Strided {
     /// All of a row-major array.
     pub fn whole(shape: &[usize]) -> Self {
+        if shape.contains(&0) {
+            // Its other sizes may be too large for steps.
+            return Strided { base: 0, steps: SmallVec::from_elem(0, shape.len()) };
+        }
         let steps = super::broadcast::contiguous(shape);
         Strided { base: 0, steps: steps.into_iter().map(|step| step as isize).collect() }
     }

@@ -162,7 +162,7 @@ fn reshape_csr(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Res
         return fault("a csr value has two axes; cast it to dense first".into());
     };
     let (pattern, own) = (v.pattern, v.shape[1]);
-    if own == cols {
+    if *v.shape == [rows, cols] {
         out.alias(0);
         return Ok(());
     }
@@ -351,6 +351,7 @@ impl Op for Reshape {
         let x = || Tensor::from_fn([3, 4], |i| i as f64 - 5.5);
         let sparse = || super::dot::sparse_sample([3, 4], 2);
         let cube = || Tensor::from_fn([3, 2, 2], |i| if i % 3 == 0 { 0.0 } else { i as f64 });
+        let empty = |rows: usize| Tensor::from_fn([rows, 0], |i| i as f64);
         let to = |sizes: &[isize]| Reshape::To(sizes.into());
         let squeeze = |axes: &[isize]| Reshape::Squeeze(axes.into());
         let bad = |op, kind, message| Sample::bad(op, [x()], kind, message);
@@ -367,6 +368,7 @@ impl Op for Reshape {
             Sample::good(to(&[-1, 3]), [Tensor::from_fn([0, 5], |i| i as f64)]),
             Sample::good(Reshape::Like, [sparse(), Tensor::from_fn([2, 6], |i| i as f64)]),
             Sample::good(to(&[6, 2]), [cube()]),
+            Sample::good(Reshape::Like, [empty(3), empty(5)]),
             Sample::good(Reshape::Like, [cube(), Tensor::from_fn([4, 3], |i| i as f64)]),
             Sample::good(Reshape::ExpandDims(0), [x()]),
             Sample::good(Reshape::ExpandDims(-1), [x()]),

@@ -60,10 +60,9 @@ impl Transpose {
         }
     }
 
-    /// The order that undoes this one.
+    /// The order that undoes this one; the reverse undoes itself.
     fn inverse(&self) -> Transpose {
         let mut axes = self.axes.clone();
-        // Axes that are no order have been refused, or are by this operator again.
         let order = self.order(axes.len()).unwrap_or_default();
         order.iter().enumerate().for_each(|(i, &axis)| axes[axis] = i as isize);
         Transpose { axes }

@@ -103,7 +103,12 @@ fn joined(axis: isize, shapes: &[Shape]) -> Result<Shape> {
         );
         return Err(Error::new(ErrorKind::Shape, message));
     }
-    let total = shapes.iter().fold(0usize, |n, shape| n.saturating_add(shape[axis]));
+    let sizes = || shapes.iter().map(|shape| shape[axis]);
+    let Some(total) = sizes().try_fold(0usize, usize::checked_add) else {
+        let message =
+            format!("more than 2^64 along axis {axis}: {:?}", sizes().collect::<Vec<_>>());
+        return Err(Error::new(ErrorKind::Shape, message));
+    };
     let size = |(a, &size): (usize, &usize)| if a == axis { total } else { size };
     Ok(first.iter().enumerate().map(size).collect())
 }
@@ -174,7 +179,7 @@ fn beside<T: Element>(ins: &[View], axis: usize, out: &mut Out) -> Result<()> {
     for (x, list) in ins.iter().zip(&lists) {
         let own = size_of(&x.shape()[axis..]);
         place_rows((list, x.typed()?, own), &union, outer, (values, width, first));
-        first += own;
+        first = first.saturating_add(own);
     }
     Ok(())
 }
