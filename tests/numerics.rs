@@ -63,6 +63,27 @@ fn long_products_of_rows_do_not_drift() -> Result<()> {
     Ok(())
 }
 
+/// Rows with many entries, columns in every row, one id over and over.
+#[test]
+fn long_sparse_products_do_not_drift() -> Result<()> {
+    let n = TERMS / 4;
+    let ones = |shape: [usize; 2]| Tensor::full(shape, 1.0f32);
+    let ids = Tensor::dense([n], vec![1i64; n])?;
+    let tape = Tape::new();
+    let table = tape.variable(ones([2, 1])?);
+    let looked_up = table.take(tape.constant(ids)).mul_scalar(f64::from(0.1f32)).sum();
+    let sums = [
+        ("csr · dense", csr(1, n).dot(&ones([n, 1])?)?),
+        ("csrᵀ · dense", csr(n, 1).dot_with(&ones([n, 1])?, true, false)?),
+        ("csrᵀ · dense, dense", csr(n, 1).dot_transposed_dense(&ones([n, 1])?)?),
+        ("gradient of a look-up", looked_up.backward()?.wrt(table).unwrap().clone()),
+    ];
+    for (what, sums) in sums {
+        assert!(error(&sums, n) < 1e-6, "{what}: {:.1e}", error(&sums, n));
+    }
+    Ok(())
+}
+
 #[test]
 fn long_norms_and_softmax_are_right() -> Result<()> {
     let x = dense(&[TERMS]);

@@ -47,6 +47,8 @@ mod vectorized;
 
 use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 
+use num_traits::AsPrimitive;
+
 pub use real::Real;
 
 /// What kernels need of an element type.
@@ -63,11 +65,42 @@ pub trait Number:
     + Mul<Output = Self>
     + Div<Output = Self>
     + Neg<Output = Self>
+    + AsPrimitive<Self>
+    + AsPrimitive<Self::Wide>
 {
+    /// What long sums are kept in.
+    type Wide: Number + AsPrimitive<Self>;
 }
-impl Number for f32 {}
-impl Number for f64 {}
-impl Number for i64 {}
+
+impl Number for f32 {
+    type Wide = f64;
+}
+
+impl Number for f64 {
+    type Wide = f64;
+}
+
+impl Number for i64 {
+    type Wide = i64;
+}
+
+/// Calls `sum` for the sums `out`, or, where each may have more than `short` terms, for wider ones
+/// that are then rounded: `f32` sums of many terms drift.
+fn summed<T: Number>(out: &mut [T], terms: usize, short: usize, sum: impl SumInto<T>) {
+    if terms <= short || size_of::<T::Wide>() == size_of::<T>() {
+        return sum.sum_into(out);
+    }
+    let mut wide = vec![T::Wide::default(); out.len()];
+    sum.sum_into(&mut wide);
+    out.iter_mut().zip(wide).for_each(|(to, sum)| *to = sum.as_());
+}
+
+/// Sums of products or elements of type `T`, kept in a type of the caller's choice.
+trait SumInto<T> {
+    fn sum_into<A: Number>(self, out: &mut [A])
+    where
+        T: AsPrimitive<A>;
+}
 
 /// A CSR matrix as kernels see it. `indptr` need not start at 0; `indices` and `values` hold
 /// exactly the entries that it spans.

@@ -1,5 +1,9 @@
 //! CSR matrix times dense rows.
 
+use std::ops::Range;
+
+use num_traits::AsPrimitive;
+
 use super::threads::for_each_part;
 use super::vectorized::{Task, each_width, is_far, load, prefetch, vectorized};
 use super::{CsrRef, Real};
@@ -10,6 +14,9 @@ pub(crate) const ABSENT: u32 = u32::MAX;
 /// Sums kept for a row: entry `e` of the row goes to sum `e % SUMS`, so that one addition need not
 /// wait for the one before. A row's order of additions depends on its own entries only.
 const SUMS: usize = 2;
+
+/// Entries of a row that are summed in the element type; the sums of more are joined in a wider one.
+const SHORT: usize = 128;
 
 /// How many entries ahead a row of the table is asked for.
 const AHEAD: usize = 24;
@@ -83,33 +90,53 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
-        let Rows { a, ids, b, k, at, first, out } = self;
-        let far = is_far::<T>(b.len());
+    fn run(mut self) {
+        let Rows { b, k, at, ref mut out, .. } = self;
+        let (far, out) = (is_far::<T>(b.len()), std::mem::take(out));
         for (n, out) in out.chunks_exact_mut(k).enumerate() {
-            let range = a.range(first + n);
-            let mut sums = [[T::zero(); C]; SUMS];
-            let mut e = range.start;
-            while e + SUMS <= range.end {
-                for (u, sum) in sums.iter_mut().enumerate() {
-                    if far {
-                        prefetch_entry::<T, C>(ids, b, k, at, e + u + AHEAD);
-                    }
-                    add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
-                }
-                e += SUMS;
+            let row = self.a.range(self.first + n);
+            let out = &mut out[at..at + C];
+            if row.len() <= SHORT {
+                out.copy_from_slice(&self.sum(row, far));
+                continue;
             }
-            for (u, sum) in sums.iter_mut().enumerate() {
-                if e + u < range.end {
-                    add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
+            let mut wide = [<T::Wide>::default(); C];
+            for start in row.clone().step_by(SHORT) {
+                let part = self.sum(start..row.end.min(start + SHORT), far);
+                for (sum, x) in wide.iter_mut().zip(part) {
+                    *sum = *sum + x.as_();
                 }
             }
-            let [mut total, rest] = sums;
-            for (x, y) in total.iter_mut().zip(rest) {
-                *x = *x + y;
-            }
-            out[at..at + C].copy_from_slice(&total);
+            out.iter_mut().zip(wide).for_each(|(to, sum)| *to = sum.as_());
         }
+    }
+}
+impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
+    /// The sum of these entries of a row.
+    #[inline(always)]
+    fn sum(&self, entries: Range<usize>, far: bool) -> [T; C] {
+        let Rows { a, ids, b, k, at, .. } = *self;
+        let mut sums = [[T::zero(); C]; SUMS];
+        let mut e = entries.start;
+        while e + SUMS <= entries.end {
+            for (u, sum) in sums.iter_mut().enumerate() {
+                if far {
+                    prefetch_entry::<T, C>(ids, b, k, at, e + u + AHEAD);
+                }
+                add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
+            }
+            e += SUMS;
+        }
+        for (u, sum) in sums.iter_mut().enumerate() {
+            if e + u < entries.end {
+                add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
+            }
+        }
+        let [mut total, rest] = sums;
+        for (x, y) in total.iter_mut().zip(rest) {
+            *x = *x + y;
+        }
+        total
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::ops::Range;
 
+use num_traits::AsPrimitive;
+
 use super::threads::{ALL_SLOTS, for_each_slot_part};
 use super::vectorized::{Task, each_width, is_far, load, load_mut, prefetch, vectorized};
-use super::{CsrRef, Real};
+use super::{CsrRef, Number, Real, SumInto, summed};
 
 /// How many entries ahead an output row is asked for.
 const AHEAD: usize = 16;
@@ -13,6 +15,9 @@ const AHEAD: usize = 16;
 /// Bytes of a row from which on threads share the output. Finding a thread's entries in each row
 /// costs as much as adding shorter rows.
 const LEAST_SHARED: usize = 128;
+
+/// Rows of `a` that are summed in the element type.
+const SHORT: usize = 1 << 14;
 
 /// `out = aᵀ · b`, where the column of entry `e` is row `slots[e]` of `out`.
 pub(crate) fn csr_t_dense<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usize, out: &mut [T]) {
@@ -47,41 +52,62 @@ fn scatter<T: Real>(
     out: &mut [T],
 ) {
     assert_eq!(slots.len(), a.values.len());
-    let cost = if k * size_of::<T>() < LEAST_SHARED { 0 } else { 1 + k / 8 };
-    for_each_slot_part(out, k, slots, cost, |part, out| {
-        out.fill(T::zero());
-        let whole = part == ALL_SLOTS;
-        each_width!(k, at, C => {
-            let (part, out) = (part.clone(), &mut *out);
-            if whole {
-                vectorized(Scatter::<T, C, false> { a, slots, part, b_rows, b, k, at, out });
-            } else {
-                vectorized(Scatter::<T, C, true> { a, slots, part, b_rows, b, k, at, out });
-            }
+    let rows = b_rows.map_or(a.rows(), <[u32]>::len);
+    summed(out, rows, SHORT, Products { a, slots, b_rows, b, k });
+}
+
+/// Products of entries with rows of `b` (of `a`'s rows `b_rows`, or all).
+#[derive(Clone, Copy)]
+struct Products<'a, T> {
+    a: CsrRef<'a, T>,
+    slots: &'a [u32],
+    b_rows: Option<&'a [u32]>,
+    b: &'a [T],
+    k: usize,
+}
+
+impl<T: Real> SumInto<T> for Products<'_, T> {
+    fn sum_into<A: Number>(self, out: &mut [A])
+    where
+        T: AsPrimitive<A>,
+    {
+        let k = self.k;
+        let cost = if k * size_of::<T>() < LEAST_SHARED { 0 } else { 1 + k / 8 };
+        for_each_slot_part(out, k, self.slots, cost, |part, out| {
+            out.fill(A::default());
+            let whole = part == ALL_SLOTS;
+            each_width!(k, at, C => {
+                let (part, out) = (part.clone(), &mut *out);
+                if whole {
+                    vectorized(Scatter::<T, A, C, false> { products: self, part, at, out });
+                } else {
+                    vectorized(Scatter::<T, A, C, true> { products: self, part, at, out });
+                }
+            });
         });
-    });
+    }
 }
 
 /// Adds columns `at..at + C` of every product whose slot is in `part` to its row of `out`, which
 /// holds the rows of `part` (all rows unless `PART`).
-struct Scatter<'a, T, const C: usize, const PART: bool> {
-    a: CsrRef<'a, T>,
-    slots: &'a [u32],
+struct Scatter<'a, T, A, const C: usize, const PART: bool> {
+    products: Products<'a, T>,
     part: Range<u32>,
-    b_rows: Option<&'a [u32]>,
-    b: &'a [T],
-    k: usize,
     at: usize,
-    out: &'a mut [T],
+    out: &'a mut [A],
 }
 
-impl<T: Real, const C: usize, const PART: bool> Task for Scatter<'_, T, C, PART> {
+impl<T, A, const C: usize, const PART: bool> Task for Scatter<'_, T, A, C, PART>
+where
+    T: Real + AsPrimitive<A>,
+    A: Number,
+{
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Scatter { a, slots, part, b_rows, b, k, at, out } = self;
-        let far = is_far::<T>(out.len());
+        let Scatter { products: Products { a, slots, b_rows, b, k }, part, at, out } = self;
+        let far = is_far::<A>(out.len());
         let first = if PART { part.start } else { 0 };
         for n in 0..b_rows.map_or(a.rows(), <[u32]>::len) {
             let row = b_rows.map_or(n, |ids| ids[n] as usize);
@@ -93,7 +119,7 @@ impl<T: Real, const C: usize, const PART: bool> Task for Scatter<'_, T, C, PART>
                 if far && let Some(&slot) = slots.get(e + AHEAD) {
                     // A row that another thread writes must stay in its cache.
                     let own = if !PART || part.contains(&slot) { slot - first } else { 0 };
-                    prefetch::<T, C>(out, own as usize * k + at);
+                    prefetch::<A, C>(out, own as usize * k + at);
                 }
                 debug_assert!(e < slots.len() && e < a.values.len());
                 // SAFETY: the caller of the kernel promises one slot and one value for each entry.
@@ -101,9 +127,9 @@ impl<T: Real, const C: usize, const PART: bool> Task for Scatter<'_, T, C, PART>
                     unsafe { (*slots.get_unchecked(e), *a.values.get_unchecked(e)) };
                 // SAFETY: the caller of the kernel promises that slots are below the number of
                 // rows of the whole output, of which `out` holds `part`; `at + C <= k`.
-                let sum: &mut [T; C] = unsafe { load_mut(out, (slot - first) as usize * k + at) };
+                let sum: &mut [A; C] = unsafe { load_mut(out, (slot - first) as usize * k + at) };
                 for l in 0..C {
-                    sum[l] = sum[l] + value * y[l];
+                    sum[l] = sum[l] + (value * y[l]).as_();
                 }
             }
         }
