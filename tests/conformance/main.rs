@@ -20,8 +20,11 @@ use serde_json::Value;
 
 use report::{Outcome, Tally};
 
+/// Replays a case.
+type Replay = fn(&Value) -> Outcome;
+
 /// Files, and how their cases are replayed. `libsvm.json` is replayed with the reader's tests.
-const FILES: [(&str, fn(&Value) -> Outcome); 15] = [
+const FILES: [(&str, Replay); 15] = [
     ("unary.json", operator_cases::replay),
     ("scalar.json", operator_cases::replay),
     ("reduce.json", operator_cases::replay),
