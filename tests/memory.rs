@@ -1,8 +1,8 @@
 //! What training allocates, measured by a counting allocator: the tables, and no more than a batch.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use sparsetape::Stype::{Csr, RowSparse};
 use sparsetape::check::Wide;
@@ -113,7 +113,7 @@ fn batches(features: usize, count: usize) -> Vec<(Tensor, Tensor)> {
 
 #[test]
 fn training_takes_table_and_momentum_and_no_step_allocates_a_table() {
-    let _alone = MEASURING.lock().unwrap();
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     const FEATURES: usize = 10_000_000;
     let table = FEATURES * size_of::<f32>();
     let batches = batches(FEATURES, 8);
@@ -129,7 +129,7 @@ fn training_takes_table_and_momentum_and_no_step_allocates_a_table() {
 
 #[test]
 fn a_repeated_step_allocates_little() {
-    let _alone = MEASURING.lock().unwrap();
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let batches = batches(100_000, 1);
     let mut job = Job::new(100_000);
     let (x, labels) = &batches[0];
@@ -158,7 +158,7 @@ const LARGE: [Excuse; 3] = {
 };
 
 /// Rows without a long axis that costs nothing.
-const SHORT: [Excuse; 16] = {
+const SHORT: [Excuse; 15] = {
     const MIXED: &str = "rows of one operand are rows of a csr matrix, a pointer each";
     const JOINED: &str = "parts of different length along either axis";
     [
@@ -174,7 +174,6 @@ const SHORT: [Excuse; 16] = {
         ("project_like", &[RowSparse, Csr], MIXED),
         ("regression_output", &[Csr, RowSparse], MIXED),
         ("regression_output", &[RowSparse, Csr], MIXED),
-        ("reshape", &[RowSparse, Csr], MIXED),
         ("sampled_dot", &[Csr, RowSparse, Csr], MIXED),
         ("straight_through", &[Csr, RowSparse], MIXED),
         ("straight_through", &[RowSparse, Csr], MIXED),
@@ -189,7 +188,7 @@ fn excused(list: &[Excuse], name: &str, row: &[Stype]) -> bool {
 /// backward: what it takes with 10^8 columns or rows is a few kilobytes.
 #[test]
 fn sparse_operators_take_no_memory_of_dense_size() {
-    let _alone = MEASURING.lock().unwrap();
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     let samples = all_wide_samples(100_000_000);
     let mut faults = Vec::new();
     for wide in samples.iter().filter(|wide| !excused(&LARGE, wide.op.name(), &wide.row)) {
