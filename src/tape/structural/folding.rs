@@ -35,8 +35,8 @@ impl<'a> Folding<'a> {
         let strides = reduction.strides(small, x.shape())?;
         let size = size_of(x.shape()) as f64 / size_of(small) as f64;
         let stays = match reduction.axes {
-            Axes::Broadcast => small.len() == x.shape().len() && small[0] == x.shape()[0],
-            _ => !reduction.reduced(x.shape().len())?[0],
+            Axes::Broadcast => small.len() == x.shape().len() && small.first() == x.shape().first(),
+            _ => reduction.reduced(x.shape().len())?.first() == Some(&false),
         };
         let by_row = rows && stays;
         let len = match x {
