@@ -214,7 +214,7 @@ fn varied(x: &Tensor, stype: Stype, shape: &Shape, draw: &Draw, seed: u64) -> Te
     let value = |place: usize| {
         let r = random(place);
         match draw.vary {
-            Vary::WildIds if ids && r % 8 == 0 => [-1.0, 1e9, i64::MAX as f64][r as usize / 8 % 3],
+            Vary::WildIds if ids && r % 8 == 0 => [-1.0, 1e9, 1e15][r as usize / 8 % 3],
             _ if ids => (own(r / 8) as i64 % bound) as f64,
             _ => own(r / 8),
         }

@@ -103,7 +103,8 @@ fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
         let fields = sample.op.to_json().unwrap_or_default();
         let rows = rows(&sample.op, &fields, sample.inputs.len());
         let known = |(op, _, known): &(O, Value, Vec<Row>)| {
-            op.label() == sample.op.label() && *known == rows
+            op.label() == sample.op.label()
+                && (*known == rows || (unanswered(&rows) && alike(known, &rows)))
         };
         if !seen.iter().any(known) {
             seen.push((sample.op, fields, rows));
@@ -121,6 +122,15 @@ fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
     };
     let names: Vec<String> = seen.iter().map(name).collect();
     names.into_iter().zip(seen).map(|(name, (_, _, rows))| (name, rows)).collect()
+}
+
+fn unanswered(rows: &[Row]) -> bool {
+    rows.iter().all(|row| row.mxnet == "-")
+}
+
+/// The same, but for MXNet's answers.
+fn alike(a: &[Row], b: &[Row]) -> bool {
+    a.iter().map(|row| (&row.ins, row.out)).eq(b.iter().map(|row| (&row.ins, row.out)))
 }
 
 fn rows<O: Op>(op: &O, fields: &Value, operands: usize) -> Vec<Row> {

@@ -2,22 +2,74 @@
 //!
 //! # Adding an operator
 //!
-//! 1. A struct with the operator's parameters, which derives `Clone, Debug, Serialize, Deserialize`.
-//! 2. [`Op`](crate::Op) for it: [`refine`](crate::Op::refine) (shapes), [`cases`](crate::Op::cases)
-//!    (a row and a kernel per combination of storage types), [`vjp`](crate::Op::vjp) (written with
-//!    recorded operators), [`mimic`](crate::Op::mimic) (the slow definition) and
-//!    [`samples`](crate::Op::samples).
-//! 3. Its name in `ops!` below: that registers it for loading, tests it
-//!    ([`check_op`](crate::check::check_op)) and prints its table. A line in `methods!` makes it a
-//!    method of [`Var`](crate::Var) and [`Tensor`](crate::Tensor).
+//! One file, one word in `ops!` below (it registers the operator for loading, tests it and prints its
+//! table) and a line in `methods!`, which makes it a method of [`Var`](crate::Var) and
+//! [`Tensor`](crate::Tensor). The file holds this, and no tests: the samples drive all generic ones.
 //!
-//! An element-wise operator needs less: an expression over primitives is all of it; see `unary.rs`
-//! and `arithmetic.rs`. `tests/custom_op.rs` holds a complete operator from outside the crate.
+//! ```
+//! use ndarray::ArrayD;
+//! use serde::{Deserialize, Serialize};
+//! use sparsetape::{Case, Grads, Op, Out, PartialShape, Real, Result, Sample, Scratch, Tensor, Var};
+//! use sparsetape::{View, case, check::check_op};
+//!
+//! /// `double`: x + x.
+//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! struct Double;
+//!
+//! fn double<T: Real>(_: &Double, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+//!     let y = match ins[0] {
+//!         View::Csr(x) => out.csr_on::<T>(x.pattern())?,
+//!         _ => out.dense::<T>(), // recycled memory
+//!     };
+//!     y.iter_mut().zip(ins[0].typed::<T>()?).for_each(|(y, &x)| *y = x + x);
+//!     Ok(())
+//! }
+//!
+//! impl Op for Double {
+//!     const NAME: &'static str = "double";
+//!
+//!     /// Shapes, from operands to result and back; no values.
+//!     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+//!         ins[0].unify(out)
+//!     }
+//!
+//!     /// A row per combination of storage types: it infers the result's and picks the kernel.
+//!     fn cases(&self) -> &'static [Case<Self>] {
+//!         static CASES: [Case<Double>; 2] =
+//!             [case!([Default] => Default, double), case!([Csr] => Csr, double)];
+//!         &CASES
+//!     }
+//!
+//!     /// In recorded operators, so that it can be differentiated again.
+//!     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
+//!         grads.give(0, || dy.tape().apply(Double, &[dy]));
+//!     }
+//!
+//!     /// The definition, slow and obvious, that kernels are compared with.
+//!     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
+//!         &ins[0] * 2.0
+//!     }
+//!
+//!     /// Good and bad inputs.
+//!     fn samples() -> Vec<Sample<Self>> {
+//!         let x = ndarray::arr2(&[[0.0, 1.5], [-2.0, 0.0]]);
+//!         vec![Sample::good(Double, [Tensor::from(x)])]
+//!     }
+//! }
+//!
+//! println!("{}", check_op::<Double>()?); // values, gradients, batches, threads, errors
+//! # Ok::<(), sparsetape::Error>(())
+//! ```
+//!
+//! This is what an operator outside this crate looks like too; `tests/custom_op.rs` records, saves and
+//! loads one. An element-wise operator of this crate needs less: an expression over primitives is all
+//! of it; see `unary.rs` and `arithmetic.rs`. An operator made of others is a method that calls them.
 //!
 //! # Storage types
 //!
-//! For each operator, the storage types that its kernels take, and what comes out. Where no row takes
-//! the operands, those that must be are cast to dense, under a [`Fallback`](crate::Fallback) policy.
+//! For each operator, the storage types that its kernels take, what comes out, and what comes out in
+//! MXNet 1.9.1, which often falls back to dense operands ("-": it has no such operator, or was not
+//! asked). Where no row takes the operands, those that must be are cast to dense, under a [`Fallback`](crate::Fallback) policy.
 //! `broadcast` lists the operands that numpy's rules repeat; `..` stands for any number of operands.
 //!
 #![doc = include_str!("../../tests/golden/storage_tables.md")]

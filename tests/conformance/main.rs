@@ -8,6 +8,8 @@
 mod array_cases;
 mod arrays;
 mod graphs;
+#[cfg(feature = "data")]
+mod libsvm_cases;
 mod operator_cases;
 mod operators;
 mod report;
@@ -20,8 +22,11 @@ use serde_json::Value;
 
 use report::{Outcome, Tally};
 
-/// Files, and how their cases are replayed. `libsvm.json` is replayed with the reader's tests.
-const FILES: [(&str, fn(&Value) -> Outcome); 15] = [
+/// Replays a case.
+type Replay = fn(&Value) -> Outcome;
+
+/// Files, and how their cases are replayed.
+const FILES: &[(&str, Replay)] = &[
     ("unary.json", operator_cases::replay),
     ("scalar.json", operator_cases::replay),
     ("reduce.json", operator_cases::replay),
@@ -37,6 +42,8 @@ const FILES: [(&str, fn(&Value) -> Outcome); 15] = [
     ("ndarray.json", array_cases::replay),
     ("optimizer.json", updates::replay),
     ("stypes.json", storage_rules::replay),
+    #[cfg(feature = "data")]
+    ("libsvm.json", libsvm_cases::replay),
 ];
 
 /// The cases of a file; none if it is not there.
@@ -56,7 +63,7 @@ fn cases(file: &Path) -> Vec<Value> {
 
 fn replay_directory(directory: &Path, total: &mut Tally) {
     println!("{}", directory.display());
-    for (name, replay) in FILES {
+    for &(name, replay) in FILES {
         let mut tally = Tally::default();
         for case in cases(&directory.join(name)) {
             match updates::is_later(&case) {

@@ -48,13 +48,14 @@ pub fn compare_stypes(
     needed: &mut Needed,
 ) -> Result<(), String> {
     match (got, want) {
-        _ if got == want => Ok(()),
+        _ if got == want => {}
         (Stype::Default, _) => match denser(op, ins) {
-            Some(rule) => Ok(needed.rule(rule)),
-            None => Err(format!("the result is {got}, MXNet's {want}")),
+            Some(rule) => needed.rule(rule),
+            None => return Err(format!("the result is {got}, MXNet's {want}")),
         },
-        _ => Ok(needed.rule("sparser")),
+        _ => needed.rule("sparser"),
     }
+    Ok(())
 }
 
 /// The rule for a result that is dense where MXNet's is sparse.

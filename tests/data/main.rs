@@ -7,7 +7,6 @@ mod hostile;
 mod reading;
 mod reference;
 mod schema;
-mod vectors;
 mod writing;
 
 use std::io::{Read, Write};

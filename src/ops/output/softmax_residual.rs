@@ -164,7 +164,8 @@ impl Op for SoftmaxResidual {
         let o = &self.options;
         let keep = if self.weights_only { 0.0 } else { 1.0 };
         let mut y = p.clone();
-        if labels.len() == p.len() && along.len > 1 {
+        let shares = along.len > 1 || ins[0].shape() == ins[1].shape();
+        if labels.len() == p.len() && shares {
             y.iter_mut().zip(&labels).for_each(|(y, l)| *y = (*y - keep * l) * o.grad_scale);
         } else {
             let valid = |l: &f64| o.ignore_label != Some(l.trunc() as i64);
@@ -174,7 +175,7 @@ impl Op for SoftmaxResidual {
                 Normalization::Valid => labels.iter().filter(|l| valid(l)).count(),
             };
             let weight = o.grad_scale / divisor.max(1) as f64;
-            let others = o.smooth_alpha / (along.len as f64 - 1.0);
+            let others = o.smooth_alpha / (along.len.max(2) - 1) as f64;
             for (row, step) in (0..along.rows()).flat_map(|r| (0..along.len).map(move |s| (r, s))) {
                 let own = labels[row].trunc() == step as f64;
                 let target = if own { 1.0 - o.smooth_alpha } else { others };

@@ -158,7 +158,10 @@ impl Op for SumLike {
     }
 
     fn variant(&self) -> Option<&'static str> {
-        Some(self.0.variant())
+        match self.0.axes {
+            Axes::Broadcast => Some("the first axis may stay"),
+            _ => Some(self.0.variant()),
+        }
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
@@ -184,7 +187,9 @@ impl Op for SumLike {
             case!([Csr, RowSparse] => Default, sum_like),
             case!([RowSparse, RowSparse] => RowSparse, sum_like),
         ];
-        if self.0.keeps_rows() { &ROWS } else { &DENSE }
+        // Broadcasting, rows may stay: then a dense result would be as large as the table.
+        let may_keep = self.0.keeps_rows() || self.0.axes == Axes::Broadcast;
+        if may_keep { &ROWS } else { &DENSE }
     }
 
     fn reads(&self, i: usize) -> Read {
@@ -212,6 +217,7 @@ impl Op for SumLike {
             Sample::good(op(), [cube(), Tensor::from_fn([3, 1], |i| i as f64)]),
             Sample::good(mean, [matrix(3, 4), matrix(1, 4)]),
             Sample::good(SumLike(rows), [matrix(3, 4), Tensor::from_fn([4], |i| i as f64)]),
+            Sample::good(SumLike(Reduction::over(&[0], true)), [matrix(3, 4), matrix(1, 4)]),
             Sample::good(SumLike(Reduction::over(&[-1], true)), [matrix(3, 4), matrix(3, 1)]),
             Sample::good(
                 SumLike(Reduction::over(&[1], false)),

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::reduction::Reduction;
+use super::reduction::{Axes, Reduction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::reduce::{Fold, fold, fold_axis, fold_slots};
@@ -34,7 +34,11 @@ impl<'a> Folding<'a> {
     pub fn new(reduction: &Reduction, x: View<'a>, small: &[usize], rows: bool) -> Result<Self> {
         let strides = reduction.strides(small, x.shape())?;
         let size = size_of(x.shape()) as f64 / size_of(small) as f64;
-        let by_row = rows && !reduction.reduced(x.shape().len())?[0];
+        let stays = match reduction.axes {
+            Axes::Broadcast => small.len() == x.shape().len() && small.first() == x.shape().first(),
+            _ => reduction.reduced(x.shape().len())?.first() == Some(&false),
+        };
+        let by_row = rows && stays;
         let len = match x {
             View::RowSparse(v) if by_row => v.rows.len() * row_len(small),
             _ => size_of(small),
@@ -48,12 +52,14 @@ impl<'a> Folding<'a> {
     }
 
     /// Memory for the operator's result. The rows of a row-sparse one are those that the operand
-    /// stores, or the only one, where its rows are reduced.
+    /// stores, or all, where its rows are reduced.
     pub fn result<'o, T: Real>(&self, out: &'o mut Out) -> Result<&'o mut [T]> {
         match self.x {
             View::RowSparse(v) if self.by_row => out.rows(v.rows.clone()),
             _ if out.stype() == Stype::Default => Ok(out.dense()),
-            _ if !out.shape().is_empty() => out.rows(vec![0]),
+            _ if !out.shape().is_empty() => {
+                out.rows((0..out.shape()[0] as u32).collect::<Vec<u32>>())
+            }
             _ => {
                 let shape = Shape::from(self.x.shape());
                 let message = format!(
