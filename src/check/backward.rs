@@ -5,12 +5,13 @@ use super::gradcheck::{Function, GradCheck, Of, Pass};
 use super::heads;
 use super::places::{Entries, weights};
 use super::report::Report;
+use super::subject::Stated;
 use crate::error::{ErrorKind, Result};
 use crate::tape::structural::{Project, ZerosLike};
-use crate::tape::{Cotangent, Fallback, Gradient, Op, Recorded, Tape, Var};
+use crate::tape::{Cotangent, Fallback, Op, Recorded, Tape, Var};
 use crate::tensor::{DType, Tensor};
 
-pub(super) fn check<O: Op>(trial: &Trial<O>, y: &Tensor, checked: &mut Checked) -> Result<()> {
+pub(super) fn check(trial: &Trial, y: &Tensor, checked: &mut Checked) -> Result<()> {
     let floats = trial.inputs.iter().any(|x| x.dtype().is_float());
     if !floats || !y.dtype().is_float() {
         return Ok(());
@@ -49,39 +50,33 @@ fn existing<T>(result: Result<T>) -> Result<Option<T>> {
 
 /// Against finite differences; a rule that differentiates something else, on purpose, against those
 /// of what it states.
-fn differences<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<()> {
+fn differences(trial: &Trial, checked: &mut Checked) -> Result<()> {
     let inputs = &trial.inputs;
-    let op = function(|_, x| Var::apply(trial.op.clone(), x));
-    match trial.op.gradient() {
-        Gradient::True => both_orders(trial, checked, &op, Of::Function),
-        Gradient::Loss { loss, .. } => {
-            both_orders(trial, checked, &function(|_, x| loss(trial.op, x)), Of::Loss)
+    let op = function(|_, x| Var::apply(trial.handle(), x));
+    match trial.op.stated() {
+        Stated::Own => both_orders(trial, checked, &op, Of::Function),
+        Stated::Loss => {
+            both_orders(trial, checked, &function(|_, x| trial.op.function(x, &[])), Of::Loss)
         }
-        Gradient::Stated { function: None, .. } => settings(1).pass(inputs, &op).map(|_| ()),
-        Gradient::Stated { function: Some(stated), .. } => {
-            let surrogate = function(|tape, x| stated(trial.op, x, &constants(tape, inputs)));
-            count(&settings(1).compare(inputs, &op, (&surrogate, Of::Function))?, checked)
+        Stated::Nothing => settings(1).pass(inputs, &op).map(|_| ()),
+        Stated::Function => {
+            let stated = function(|tape, x| trial.op.function(x, &constants(tape, inputs)));
+            count(&settings(1).compare(inputs, &op, (&stated, Of::Function))?, checked)
         }
     }
 }
 
 /// Orders 1 and 2: of all operands together or, where some derivative does not exist, of each
 /// operand, and each order, that there is.
-fn both_orders<O: Op>(
-    trial: &Trial<O>,
-    checked: &mut Checked,
-    stated: Function,
-    of: Of,
-) -> Result<()> {
-    let op = function(|_, x| Var::apply(trial.op.clone(), x));
+fn both_orders(trial: &Trial, checked: &mut Checked, stated: Function, of: Of) -> Result<()> {
+    let op = function(|_, x| Var::apply(trial.handle(), x));
     if let Some(report) = existing(settings(2).compare(&trial.inputs, &op, (stated, of)))? {
         return count(&report, checked);
     }
     checked.not_differentiable += 1;
     for (i, x) in trial.inputs.iter().enumerate().filter(|(_, x)| x.dtype().is_float()) {
-        let op = function(|tape, x| {
-            Var::apply(trial.op.clone(), &one_free(tape, &trial.inputs, i, x[0]))
-        });
+        let op =
+            function(|tape, x| Var::apply(trial.handle(), &one_free(tape, &trial.inputs, i, x[0])));
         let stated = function(|tape, x| stated(tape, &one_free(tape, &trial.inputs, i, x[0])));
         for order in [1, 2] {
             let input = std::slice::from_ref(x);
@@ -107,8 +102,8 @@ fn count(report: &Report, checked: &mut Checked) -> Result<()> {
 }
 
 /// Gradients in `f32` against those in `f64`.
-fn precision<O: Op>(trial: &Trial<O>) -> Result<()> {
-    let op = function(|_, x| Var::apply(trial.op.clone(), x));
+fn precision(trial: &Trial) -> Result<()> {
+    let op = function(|_, x| Var::apply(trial.handle(), x));
     let wide: Vec<Tensor> = trial.inputs.iter().map(widened).collect();
     for order in [1, 2] {
         let Some(narrow) = existing(settings(order).pass(&trial.inputs, &op))? else { break };
@@ -140,7 +135,7 @@ fn same_gradient(input: usize, narrow: &Entries, wide: &Entries) -> Result<()> {
 }
 
 /// The rule answers for every wanted operand and computes nothing for the others.
-fn answers<O: Op>(trial: &Trial<O>) -> Result<()> {
+fn answers(trial: &Trial) -> Result<()> {
     let floats: Vec<bool> = trial.inputs.iter().map(|x| x.dtype().is_float()).collect();
     let all = recorded_for(trial, &floats)?;
     if recorded_for(trial, &vec![false; floats.len()])? > 0 {
@@ -158,10 +153,10 @@ fn answers<O: Op>(trial: &Trial<O>) -> Result<()> {
 }
 
 /// How many nodes the rule records for the wanted operands.
-fn recorded_for<O: Op>(trial: &Trial<O>, want: &[bool]) -> Result<usize> {
+fn recorded_for(trial: &Trial, want: &[bool]) -> Result<usize> {
     let tape = tape();
     let leaves: Vec<Var<'_>> = trial.inputs.iter().map(|x| tape.variable(x.clone())).collect();
-    let y = Var::apply(trial.op.clone(), &leaves);
+    let y = Var::apply(trial.handle(), &leaves);
     let dy = tape.constant(weights(1, &y.value()?));
     let before = tape.len();
     for (i, answer) in tape.answers(y, dy, want)?.into_iter().enumerate() {
@@ -182,10 +177,10 @@ fn recorded_for<O: Op>(trial: &Trial<O>, want: &[bool]) -> Result<usize> {
 }
 
 /// What the rule records carries the line of the forward operation.
-fn lines<O: Op>(trial: &Trial<O>) -> Result<()> {
+fn lines(trial: &Trial) -> Result<()> {
     let tape = tape();
     let leaves: Vec<Var<'_>> = trial.inputs.iter().map(|x| tape.variable(x.clone())).collect();
-    let y = Var::apply(trial.op.clone(), &leaves);
+    let y = Var::apply(trial.handle(), &leaves);
     let dy = tape.constant(weights(1, &y.value()?));
     let (at, before) = (y.location()?, tape.len());
     let floats: Vec<Var<'_>> =
@@ -215,8 +210,8 @@ fn tape() -> Tape {
 }
 
 /// Forward and backward record the same operators for other shapes.
-pub(super) fn same_recording<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Result<()> {
-    let op = function(|_, x| Var::apply(trial.op.clone(), x));
+pub(super) fn same_recording(trial: &Trial, inputs: &[Tensor]) -> Result<()> {
+    let op = function(|_, x| Var::apply(trial.handle(), x));
     let op: Function = &op;
     let pass = |inputs: &[Tensor]| existing(settings(2).pass(inputs, op));
     if !result_has_gradient(trial) {
@@ -231,7 +226,7 @@ pub(super) fn same_recording<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Resu
     if a == b { Ok(()) } else { fault(format!("another batch size records {b} values, not {a}")) }
 }
 
-fn result_has_gradient<O: Op>(trial: &Trial<O>) -> bool {
+fn result_has_gradient(trial: &Trial) -> bool {
     let dtypes: Vec<DType> = trial.inputs.iter().map(Tensor::dtype).collect();
     let floats = dtypes.iter().any(|d| d.is_float());
     floats && trial.op.dtype(&dtypes).is_ok_and(DType::is_float)

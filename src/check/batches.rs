@@ -5,12 +5,11 @@ use super::check_op::{Checked, Trial, fault};
 use super::forward::{against_definition, definition, result};
 use super::places::doubled;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::Op;
 use crate::tensor::{DType, Tensor};
 
 /// Whichever inputs share a first axis may be the batch: each choice of them that the operator
 /// takes, doubled, is run.
-pub(super) fn check<O: Op>(trial: &Trial<O>, y: &Tensor, checked: &mut Checked) -> Result<()> {
+pub(super) fn check(trial: &Trial, y: &Tensor, checked: &mut Checked) -> Result<()> {
     let rows = |i: usize| trial.dense[i].shape().first().copied();
     let inputs = trial.dense.len().min(6);
     for chosen in 1..1usize << inputs {
@@ -28,7 +27,7 @@ pub(super) fn check<O: Op>(trial: &Trial<O>, y: &Tensor, checked: &mut Checked) 
 }
 
 /// Whether the operator takes the batch twice; if so, everything holds for it too.
-fn doubled_batch<O: Op>(trial: &Trial<O>, batch: &[usize], y: &Tensor) -> Result<bool> {
+fn doubled_batch(trial: &Trial, batch: &[usize], y: &Tensor) -> Result<bool> {
     let mut dense = trial.dense.clone();
     for &i in batch {
         dense[i] = doubled(&dense[i])?;
@@ -62,7 +61,7 @@ fn does_not_suit(error: &Error) -> bool {
 }
 
 /// Each row alone gives its row of the batch, where that is so by definition.
-fn single_rows<O: Op>(trial: &Trial<O>, batch: &[usize], n: usize, y: &Tensor) -> Result<usize> {
+fn single_rows(trial: &Trial, batch: &[usize], n: usize, y: &Tensor) -> Result<usize> {
     let mut compared = 0;
     if y.shape().first() != Some(&n) {
         return Ok(0);

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
+use super::subject::{AnySample, Row, Stated, Subject, samples};
 use super::{backward, batches, forward, refusals, unread};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::Gradient;
-use crate::tape::{Case, Op, OpRef, PartialShape, Sample};
+use crate::tape::{Op, OpRef, PartialShape};
 use crate::tensor::{DType, Shape, Stype, Tensor};
 
 /// What [`check_op`] did.
@@ -85,17 +85,22 @@ impl fmt::Display for Checked {
 /// nothing is compared at all.
 #[track_caller]
 pub fn check_op<O: Op>() -> Result<Checked> {
-    let mut checked = Checked { name: O::NAME, ..Checked::default() };
+    check_samples(O::NAME, &samples::<O>())
+}
+
+#[track_caller]
+fn check_samples(name: &'static str, samples: &[AnySample]) -> Result<Checked> {
+    let mut checked = Checked { name, ..Checked::default() };
     let mut faults = Vec::new();
-    let mut tables: Vec<Table<O>> = Vec::new();
-    for (number, sample) in O::samples().iter().enumerate() {
+    let mut tables: Vec<Reached> = Vec::new();
+    for (number, sample) in samples.iter().enumerate() {
         checked.samples += 1;
         if sample.error.is_some() {
-            faults.extend(refusals::check(sample).err().map(|e| about(number, &sample.op, &e)));
+            faults.extend(refusals::check(sample).err().map(|e| about(number, sample, &e)));
             continue;
         }
-        let table = Table::of(&mut tables, &sample.op);
-        for row in 0..table.cases.len() {
+        let table = Reached::of(&mut tables, sample);
+        for row in 0..table.rows.len() {
             for dtype in [DType::F64, DType::F32, DType::I64] {
                 let Some(trial) = Trial::new(number, sample, row, dtype) else { continue };
                 match trial.run(&mut checked) {
@@ -110,18 +115,19 @@ pub fn check_op<O: Op>() -> Result<Checked> {
     }
     for table in &tables {
         checked.tables += 1;
-        checked.rows += table.cases.len();
+        checked.rows += table.rows.len();
         faults.extend(table.faults());
     }
     if checked.compared == 0 {
         faults
             .push("nothing was compared: there is no good sample, or all results are empty".into());
     }
-    let differentiable = |sample: &Sample<O>| {
-        let stated = !matches!(sample.op.gradient(), Gradient::Stated { function: None, .. });
-        stated && sample.error.is_none() && sample.inputs.iter().any(|x| x.dtype().is_float())
+    let differentiable = |sample: &AnySample| {
+        sample.op.stated() != Stated::Nothing
+            && sample.error.is_none()
+            && sample.inputs.iter().any(|x| x.dtype().is_float())
     };
-    if checked.gradients + checked.kinks == 0 && O::samples().iter().any(differentiable) {
+    if checked.gradients + checked.kinks == 0 && samples.iter().any(differentiable) {
         let none = "no gradient was compared: state that there is none, or add samples";
         if checked.not_differentiable == 0 {
             faults.push(none.into());
@@ -132,27 +138,27 @@ pub fn check_op<O: Op>() -> Result<Checked> {
     }
     let (number, listed) = (faults.len(), &faults[..faults.len().min(12)]);
     let message = format!("{number} faults\n- {}", listed.join("\n- "));
-    Err(Error::new(ErrorKind::Check, message).operator(O::NAME))
+    Err(Error::new(ErrorKind::Check, message).operator(name))
 }
 
-fn about(number: usize, op: &impl Op, error: &Error) -> String {
-    format!("sample {number}, {}: {error}", op.label())
+fn about(number: usize, sample: &AnySample, error: &Error) -> String {
+    format!("sample {number}, {}: {error}", sample.op.label())
 }
 
 /// A table of an operator, and which of its rows samples reach.
-struct Table<O: 'static> {
+struct Reached {
     label: String,
-    cases: &'static [Case<O>],
+    rows: Vec<Row>,
     reached: Vec<bool>,
 }
 
-impl<O: Op> Table<O> {
-    fn of<'a>(tables: &'a mut Vec<Table<O>>, op: &O) -> &'a mut Table<O> {
-        let (cases, label) = (op.cases(), op.label());
-        let known = tables.iter().position(|t| std::ptr::eq(t.cases, cases) && t.label == label);
+impl Reached {
+    fn of<'a>(tables: &'a mut Vec<Reached>, sample: &AnySample) -> &'a mut Reached {
+        let (rows, label) = (sample.op.table(), sample.op.label());
+        let known = tables.iter().position(|t| t.rows == rows && t.label == label);
         let at = known.unwrap_or_else(|| {
-            let (label, reached) = (label.into_owned(), vec![false; cases.len()]);
-            tables.push(Table { label, cases, reached });
+            let (label, reached) = (label.into_owned(), vec![false; rows.len()]);
+            tables.push(Reached { label, rows, reached });
             tables.len() - 1
         });
         &mut tables[at]
@@ -160,11 +166,11 @@ impl<O: Op> Table<O> {
 
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for (row, case) in self.cases.iter().enumerate() {
-            if self.cases[..row].iter().any(|c| c.ins == case.ins) {
-                faults.push(format!("{}: rows for {:?} are repeated", self.label, case.ins));
-            } else if !self.reached[row] {
-                faults.push(format!("{}: no sample reaches the row {:?}", self.label, case.ins));
+        for (i, Row { ins, .. }) in self.rows.iter().enumerate() {
+            if self.rows[..i].iter().any(|row| row.ins == *ins) {
+                faults.push(format!("{}: rows for {ins:?} are repeated", self.label));
+            } else if !self.reached[i] {
+                faults.push(format!("{}: no sample reaches the row {ins:?}", self.label));
             }
         }
         faults
@@ -172,10 +178,10 @@ impl<O: Op> Table<O> {
 }
 
 /// An operator on one sample, in the storage types of one row.
-pub(super) struct Trial<'a, O> {
+pub(super) struct Trial<'a> {
     number: usize,
-    pub op: &'a O,
-    pub row: usize,
+    pub op: &'a dyn Subject,
+    pub row: Row,
     pub dtype: DType,
     /// As the sample has them, in the element type.
     pub dense: Vec<Tensor>,
@@ -183,35 +189,26 @@ pub(super) struct Trial<'a, O> {
     pub inputs: Vec<Tensor>,
 }
 
-impl<'a, O: Op> Trial<'a, O> {
+impl<'a> Trial<'a> {
     /// The trial, if the row takes operands of these shapes and there is a kernel.
-    pub fn new(number: usize, sample: &'a Sample<O>, row: usize, dtype: DType) -> Option<Self> {
+    pub fn new(number: usize, sample: &'a AnySample, row: usize, dtype: DType) -> Option<Self> {
         let float = |x: &Tensor| x.dtype().is_float();
         let cast = |x: &Tensor| if float(x) { x.cast(dtype) } else { x.clone() };
         let dense: Vec<Tensor> = sample.inputs.iter().map(cast).collect();
-        let mut trial = Trial { number, op: &sample.op, row, dtype, dense, inputs: Vec::new() };
+        let (op, row) = (&*sample.op, sample.op.table()[row]);
+        let mut trial = Trial { number, op, row, dtype, dense, inputs: Vec::new() };
         trial.inputs = trial.stored(&trial.dense)?;
         let dtypes: Vec<DType> = trial.inputs.iter().map(Tensor::dtype).collect();
-        let run = trial.case().run;
-        let has_kernel = match trial.op.dtype(&dtypes).ok()? {
-            DType::F32 => run.f32.is_some(),
-            DType::F64 => run.f64.is_some(),
-            DType::I64 => run.i64.is_some(),
-        };
-        has_kernel.then_some(trial)
-    }
-
-    pub fn case(&self) -> &'static Case<O> {
-        &self.op.cases()[self.row]
+        row.has_kernel(trial.op.dtype(&dtypes).ok()?).then_some(trial)
     }
 
     /// Dense inputs in the storage types of the row, if their shapes and element types allow it.
     pub fn stored(&self, dense: &[Tensor]) -> Option<Vec<Tensor>> {
-        let case = self.case();
-        if !case.ins.takes(dense.len()) {
+        let ins = self.row.ins;
+        if !ins.takes(dense.len()) {
             return None;
         }
-        let cast = |(i, x): (usize, &Tensor)| match case.ins.get(i) {
+        let cast = |(i, x): (usize, &Tensor)| match ins.get(i) {
             Stype::Default => Some(x.clone()),
             _ if !x.dtype().is_float() && self.dtype.is_float() => None,
             stype => x.cast_storage(stype).ok(),
@@ -230,7 +227,7 @@ impl<'a, O: Op> Trial<'a, O> {
     }
 
     pub fn handle(&self) -> OpRef {
-        self.op.clone().into()
+        self.op.handle()
     }
 
     pub fn shape(&self, inputs: &[Tensor]) -> Result<Option<Shape>> {
@@ -242,7 +239,7 @@ impl<'a, O: Op> Trial<'a, O> {
     }
 }
 
-impl<O: Op> fmt::Display for Trial<'_, O> {
+impl fmt::Display for Trial<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let types: Vec<String> = self.inputs.iter().map(|x| x.ty().to_string()).collect();
         write!(f, "sample {}, {}({})", self.number, self.op.label(), types.join(", "))

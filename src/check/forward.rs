@@ -8,12 +8,12 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::check_op::{Checked, Trial, fault};
 use super::places::{entries, replaced};
 use crate::error::{ErrorKind, Result};
-use crate::tape::{DynOp, Fallback, Op, Read, Registry, Tape, Var, evaluate};
+use crate::tape::{Fallback, Read, Tape, Var, evaluate};
 use crate::tensor::approx::index_of;
 use crate::tensor::{DType, Stype, Tensor, row_len};
 
 /// The result, if the operator takes the operands.
-pub(super) fn check<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<Option<Tensor>> {
+pub(super) fn check(trial: &Trial, checked: &mut Checked) -> Result<Option<Tensor>> {
     let y = match result(trial, &trial.inputs) {
         // Some shapes suit dense operands only: sparse ones do not broadcast.
         Err(e) if e.kind() == ErrorKind::Shape && is_sparse(trial) => return Ok(None),
@@ -21,8 +21,8 @@ pub(super) fn check<O: Op>(trial: &Trial<O>, checked: &mut Checked) -> Result<Op
     };
     let shape = trial.shape(&trial.inputs)?;
     let dtypes: Vec<DType> = trial.inputs.iter().map(Tensor::dtype).collect();
-    let dtype = Op::dtype(trial.op, &dtypes)?;
-    if shape.as_ref() != Some(y.shape()) || y.dtype() != dtype || y.stype() != trial.case().out {
+    let dtype = trial.op.dtype(&dtypes)?;
+    if shape.as_ref() != Some(y.shape()) || y.dtype() != dtype || y.stype() != trial.row.out {
         return fault(format!("the result is {}, inferred is another type", y.ty()));
     }
     checked.compared += against_definition(trial, &trial.inputs, &y)?;
@@ -44,20 +44,20 @@ fn with_zeros(x: &Tensor) -> Result<Tensor> {
     Ok(replaced(&full.cast_storage(x.stype())?, value))
 }
 
-fn is_sparse<O: Op>(trial: &Trial<O>) -> bool {
+fn is_sparse(trial: &Trial) -> bool {
     trial.inputs.iter().any(|x| x.stype() != Stype::Default)
 }
 
-pub(super) fn result<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Result<Tensor> {
+pub(super) fn result(trial: &Trial, inputs: &[Tensor]) -> Result<Tensor> {
     let operands: Vec<&Tensor> = inputs.iter().collect();
     evaluate(trial.handle(), &operands)
 }
 
 /// The definition's result. Where the pattern alone is read, the definition is given that: ones at
 /// what is stored.
-pub(super) fn definition<O: Op>(trial: &Trial<O>, inputs: &[Tensor]) -> Result<ArrayD<f64>> {
+pub(super) fn definition(trial: &Trial, inputs: &[Tensor]) -> Result<ArrayD<f64>> {
     let dense = |(i, x): (usize, &Tensor)| {
-        let pattern = Op::reads(trial.op, i) == Read::Pattern;
+        let pattern = trial.op.reads(i) == Read::Pattern;
         let x = if pattern { replaced(x, |_, _| 1.0) } else { x.clone() };
         x.cast_storage(Stype::Default)?.cast(DType::F64).to_ndarray::<f64>()
     };
@@ -76,11 +76,7 @@ fn tolerance(dtype: DType) -> f64 {
 }
 
 /// Compares with the definition; how many elements were compared.
-pub(super) fn against_definition<O: Op>(
-    trial: &Trial<O>,
-    inputs: &[Tensor],
-    y: &Tensor,
-) -> Result<usize> {
+pub(super) fn against_definition(trial: &Trial, inputs: &[Tensor], y: &Tensor) -> Result<usize> {
     let wanted = definition(trial, inputs)?;
     if wanted.shape() != &y.shape()[..] {
         return fault(format!("the result is {}, the definition's {:?}", y.ty(), wanted.shape()));
@@ -90,7 +86,7 @@ pub(super) fn against_definition<O: Op>(
     let finite = wanted.iter().copied().chain(operands).filter(|x| x.is_finite());
     let largest = finite.fold(0.0, |m: f64, x| m.max(x.abs()));
     let allowed = tolerance(y.dtype());
-    let by_pattern = (0..inputs.len()).any(|i| Op::reads(trial.op, i) == Read::Pattern);
+    let by_pattern = (0..inputs.len()).any(|i| trial.op.reads(i) == Read::Pattern);
     let (stored, k) = (entries(y), row_len(y.shape()));
     let mut compared = 0;
     for (i, &want) in wanted.iter().enumerate() {
@@ -113,7 +109,7 @@ pub(super) fn against_definition<O: Op>(
 }
 
 /// The recorded result is the same, and nothing is made dense on the way.
-fn recorded<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
+fn recorded(trial: &Trial, y: &Tensor) -> Result<()> {
     let tape = Tape::new();
     tape.set_fallback(Fallback::Deny);
     let leaves: Vec<Var<'_>> = trial.inputs.iter().map(|x| tape.variable(x.clone())).collect();
@@ -125,10 +121,9 @@ fn recorded<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
 }
 
 /// Written and read again, the operator does the same.
-fn saved<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
+fn saved(trial: &Trial, y: &Tensor) -> Result<()> {
     let fields = trial.op.to_json()?;
-    let mut registry = Registry::new();
-    let loaded = registry.add::<O>().load(O::NAME, fields.clone())?;
+    let loaded = trial.op.loaded(fields.clone())?;
     let operands: Vec<&Tensor> = trial.inputs.iter().collect();
     match evaluate(loaded, &operands)?.same_bits(y) {
         true => Ok(()),
@@ -137,7 +132,7 @@ fn saved<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
 }
 
 /// A second run, and runs on 1 and 3 threads, give the same bits.
-fn repeated<O: Op>(trial: &Trial<O>, y: &Tensor) -> Result<()> {
+fn repeated(trial: &Trial, y: &Tensor) -> Result<()> {
     static POOLS: LazyLock<Vec<ThreadPool>> = LazyLock::new(|| {
         let pool = |n| ThreadPoolBuilder::new().num_threads(n).build().ok();
         [1, 3].into_iter().filter_map(pool).collect()

@@ -15,6 +15,7 @@ mod patterns;
 mod places;
 mod refusals;
 mod report;
+mod subject;
 mod tables;
 mod unread;
 mod wide;

@@ -10,8 +10,9 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 use super::check_op::{Trial, fault};
 use super::forward::{against_definition, result};
 use super::places::mix;
+use super::subject::{AnySample, good_samples};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{DynOp, Op, Sample};
+use crate::tape::Op;
 use crate::tensor::construct::csr_from_sorted;
 use crate::tensor::{DType, Layout, Shape, Stype, Tensor, Values, row_len};
 
@@ -82,8 +83,12 @@ fn draw() -> impl Strategy<Value = Draw> {
 /// # Errors
 /// [`ErrorKind::Check`] with the smallest case found that differs or panics, or if too few are taken.
 pub fn check_patterns<O: Op>(cases: u32) -> Result<usize> {
-    let mut by_label: BTreeMap<String, Vec<Sample<O>>> = BTreeMap::new();
-    for sample in O::samples().into_iter().filter(|sample| sample.error.is_none()) {
+    check_by_label(good_samples::<O>(), cases)
+}
+
+fn check_by_label(samples: Vec<AnySample>, cases: u32) -> Result<usize> {
+    let mut by_label: BTreeMap<String, Vec<AnySample>> = BTreeMap::new();
+    for sample in samples {
         by_label.entry(sample.op.label().into_owned()).or_default().push(sample);
     }
     let mut taken = 0;
@@ -94,8 +99,8 @@ pub fn check_patterns<O: Op>(cases: u32) -> Result<usize> {
     Ok(taken)
 }
 
-fn check_samples<O: Op>(samples: &[Sample<O>], cases: u32) -> Result<usize> {
-    let trials: Vec<(&Sample<O>, usize)> = samples.iter().flat_map(reached).collect();
+fn check_samples(samples: &[AnySample], cases: u32) -> Result<usize> {
+    let trials: Vec<(&AnySample, usize)> = samples.iter().flat_map(reached).collect();
     if trials.is_empty() {
         return fault("no row takes any good sample");
     }
@@ -125,29 +130,29 @@ fn check_samples<O: Op>(samples: &[Sample<O>], cases: u32) -> Result<usize> {
 }
 
 /// The rows that take the sample as it stands.
-fn reached<O: Op>(sample: &Sample<O>) -> Vec<(&Sample<O>, usize)> {
+fn reached(sample: &AnySample) -> Vec<(&AnySample, usize)> {
     let runs = |row: &usize| {
         let dtypes = [DType::F64, DType::F32, DType::I64];
         let mut trials = dtypes.iter().filter_map(|&dtype| Trial::new(0, sample, *row, dtype));
         trials.next().is_some_and(|trial| result(&trial, &trial.inputs).is_ok())
     };
-    (0..sample.op.cases().len()).filter(runs).map(|row| (sample, row)).collect()
+    (0..sample.op.table().len()).filter(runs).map(|row| (sample, row)).collect()
 }
 
 /// A sample with other shapes, patterns and values, in the storage types of a row.
-struct Varied<'a, O> {
-    trial: Trial<'a, O>,
+struct Varied<'a> {
+    trial: Trial<'a>,
     inputs: Vec<Tensor>,
 }
 
-impl<'a, O: Op> Varied<'a, O> {
-    fn of(sample: &'a Sample<O>, row: usize, draw: &Draw) -> Self {
+impl<'a> Varied<'a> {
+    fn of(sample: &'a AnySample, row: usize, draw: &Draw) -> Self {
         let exact = [draw.dtype, DType::F64, DType::F32, DType::I64];
         let trial = exact.iter().find_map(|&dtype| Trial::new(0, sample, row, dtype));
         let Some(trial) = trial else { unreachable!("the row takes the sample") };
         let vary = |(i, x): (usize, &Tensor)| {
             let seed = mix(draw.seed ^ i as u64);
-            varied(x, trial.case().ins.get(i), &renamed(sample, x, draw), draw, seed)
+            varied(x, trial.row.ins.get(i), &renamed(sample, x, draw), draw, seed)
         };
         let inputs = trial.dense.iter().enumerate().map(vary).collect();
         Varied { trial, inputs }
@@ -165,7 +170,7 @@ impl<'a, O: Op> Varied<'a, O> {
             }
         };
         let shape = self.trial.shape(&self.inputs)?;
-        if shape.as_ref() != Some(y.shape()) || y.stype() != self.trial.case().out {
+        if shape.as_ref() != Some(y.shape()) || y.stype() != self.trial.row.out {
             return fault(format!("the result is {}, inferred is another type", y.ty()));
         }
         against_definition(&self.trial, &self.inputs, &y)?;
@@ -173,16 +178,16 @@ impl<'a, O: Op> Varied<'a, O> {
     }
 }
 
-impl<O: Op> fmt::Display for Varied<'_, O> {
+impl fmt::Display for Varied<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fields = DynOp::to_json(self.trial.op).unwrap_or_default();
+        let fields = self.trial.op.to_json().unwrap_or_default();
         let inputs: Vec<String> = self.inputs.iter().map(Tensor::to_string).collect();
-        write!(f, "{} {fields} of\n{}", Op::label(self.trial.op), inputs.join("\n"))
+        write!(f, "{} {fields} of\n{}", self.trial.op.label(), inputs.join("\n"))
     }
 }
 
 /// The shape of an operand after renaming the sizes of all operands' axes.
-fn renamed<O>(sample: &Sample<O>, x: &Tensor, draw: &Draw) -> Shape {
+fn renamed(sample: &AnySample, x: &Tensor, draw: &Draw) -> Shape {
     if draw.vary < Vary::Sizes {
         return x.shape().clone();
     }

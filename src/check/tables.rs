@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::tape::{Case, DynOp, Ins, Op};
+use super::subject::{self, AnySample, Subject, good_samples};
+use crate::tape::{Ins, Op};
 use crate::tensor::Stype;
 
 /// One table, and the operators that have it.
@@ -55,14 +56,18 @@ const DENSER: [(&str, &str, &str); 1] = [(
 /// assert!(text.contains("| default, csr | row_sparse | - |"));
 /// ```
 pub fn write_table<O: Op>(text: &mut String) {
+    write_tables(text, O::NAME, good_samples::<O>());
+}
+
+fn write_tables(text: &mut String, name: &str, samples: Vec<AnySample>) {
+    let heading = format!("## {name}\n\n");
     let mut tables: Vec<Table> = Vec::new();
-    for (name, rows) in named_tables::<O>() {
+    for (name, rows) in named_tables(samples) {
         match tables.iter_mut().find(|table| table.rows == rows) {
             Some(table) => table.names.push(name),
             None => tables.push(Table { names: vec![name], rows }),
         }
     }
-    let heading = format!("## {}\n\n", O::NAME);
     let tables: Vec<String> = tables.iter().map(Table::markdown).collect();
     // Writing to a string does not fail.
     let _ = writeln!(text, "{heading}{}", tables.join("\n"));
@@ -76,10 +81,14 @@ pub fn write_table<O: Op>(text: &mut String) {
 /// assert!(text.contains("(default, csr)"));
 /// ```
 pub fn write_denser<O: Op>(text: &mut String) {
+    write_reasons(text, O::NAME, good_samples::<O>());
+}
+
+fn write_reasons(text: &mut String, operator: &str, samples: Vec<AnySample>) {
     let sparse = |row: &Row| row.mxnet.starts_with("csr") || row.mxnet.starts_with("row_sparse");
-    for (name, rows) in named_tables::<O>() {
+    for (name, rows) in named_tables(samples) {
         for row in rows.iter().filter(|row| row.out == Stype::Default && sparse(row)) {
-            let own = |(op, ins, _): &&(&str, &str, &str)| *op == O::NAME && *ins == row.ins;
+            let own = |(op, ins, _): &&(&str, &str, &str)| *op == operator && *ins == row.ins;
             let why = DENSER.iter().find(own).map_or("no reason is given", |(_, _, why)| why);
             let (ins, mxnet) = (&row.ins, row.mxnet);
             let _ = writeln!(text, "- {name} of ({ins}), in MXNet {mxnet}: {why}.");
@@ -97,12 +106,13 @@ impl Table {
 }
 
 /// Name and rows of every sampled operator; those of one name and the same rows once.
-fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
-    let mut seen: Vec<(O, Value, Vec<Row>)> = Vec::new();
-    for sample in O::samples().into_iter().filter(|sample| sample.error.is_none()) {
+fn named_tables(samples: Vec<AnySample>) -> Vec<(String, Vec<Row>)> {
+    type Seen = (Box<dyn Subject>, Value, Vec<Row>);
+    let mut seen: Vec<Seen> = Vec::new();
+    for sample in samples {
         let fields = sample.op.to_json().unwrap_or_default();
-        let rows = rows(&sample.op, &fields, sample.inputs.len());
-        let known = |(op, _, known): &(O, Value, Vec<Row>)| {
+        let rows = rows(&*sample.op, &fields, sample.inputs.len());
+        let known = |(op, _, known): &Seen| {
             op.label() == sample.op.label()
                 && (*known == rows || (unanswered(&rows) && alike(known, &rows)))
         };
@@ -110,7 +120,7 @@ fn named_tables<O: Op>() -> Vec<(String, Vec<Row>)> {
             seen.push((sample.op, fields, rows));
         }
     }
-    let name = |(op, fields, _): &(O, Value, Vec<Row>)| {
+    let name = |(op, fields, _): &Seen| {
         let label = op.label();
         let namesakes: Vec<&Value> =
             seen.iter().filter(|(o, ..)| o.label() == label).map(|(_, fields, _)| fields).collect();
@@ -133,14 +143,14 @@ fn alike(a: &[Row], b: &[Row]) -> bool {
     a.iter().map(|row| (&row.ins, row.out)).eq(b.iter().map(|row| (&row.ins, row.out)))
 }
 
-fn rows<O: Op>(op: &O, fields: &Value, operands: usize) -> Vec<Row> {
+fn rows(op: &dyn Subject, fields: &Value, operands: usize) -> Vec<Row> {
     let has = |r: &&Reference| {
         r.operator == op.label()
             && r.fields.iter().all(|(key, value)| fields.get(key) == Some(value))
     };
     let reference = MXNET.iter().find(has);
     let fits = |ins: &Ins| !matches!(ins, Ins::Fixed(stypes) if stypes.len() != operands);
-    let row = |case: &Case<O>| {
+    let row = |case: subject::Row| {
         // Of any number of operands, two show the row.
         let n = match case.ins {
             Ins::Fixed(stypes) | Ins::Mix(stypes) => stypes.len(),
@@ -151,7 +161,7 @@ fn rows<O: Op>(op: &O, fields: &Value, operands: usize) -> Vec<Row> {
         let answer = reference.and_then(|r| r.rows.get(&key)?.as_str());
         Row { ins: case.ins.to_string(), out: case.out, mxnet: answer.unwrap_or("-") }
     };
-    op.cases().iter().filter(|case| fits(&case.ins)).map(row).collect()
+    op.table().into_iter().filter(|case| fits(&case.ins)).map(row).collect()
 }
 
 /// The fields that are not the same for all.

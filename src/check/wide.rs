@@ -2,8 +2,9 @@
 
 use super::check_op::Trial;
 use super::forward::result;
+use super::subject::{AnySample, Row, good_samples};
 use crate::error::Result;
-use crate::tape::{DynOp, Op, OpRef};
+use crate::tape::{Op, OpRef};
 use crate::tensor::{Buffer, DType, Layout, Pattern, Shape, Stype, Tensor};
 
 /// An operator, and operands with a very long axis and few stored entries.
@@ -36,10 +37,14 @@ pub struct Wide {
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 pub fn wide_samples<O: Op>(size: usize) -> Vec<Wide> {
+    wide(&good_samples::<O>(), size)
+}
+
+fn wide(samples: &[AnySample], size: usize) -> Vec<Wide> {
     let mut all = Vec::new();
-    for sample in O::samples().iter().filter(|sample| sample.error.is_none()) {
-        for (row, case) in sample.op.cases().iter().enumerate() {
-            if case.out == Stype::Default {
+    for sample in samples {
+        for (row, Row { out, .. }) in sample.op.table().into_iter().enumerate() {
+            if out == Stype::Default {
                 continue;
             }
             let Some(trial) = Trial::new(0, sample, row, DType::F64) else { continue };
@@ -66,7 +71,7 @@ fn stands_free(shape: &Shape, stype: Stype, size: usize) -> bool {
 }
 
 /// Sizes that stand in free places only.
-fn sizes<O: Op>(trial: &Trial<O>) -> Vec<usize> {
+fn sizes(trial: &Trial) -> Vec<usize> {
     let all = trial.inputs.iter().flat_map(|x| x.shape().iter().copied());
     let free = |size: &usize| {
         *size > 1 && trial.inputs.iter().all(|x| stands_free(x.shape(), x.stype(), *size))
@@ -77,10 +82,10 @@ fn sizes<O: Op>(trial: &Trial<O>) -> Vec<usize> {
     sizes
 }
 
-fn widened<O: Op>(trial: &Trial<O>, old: usize, size: usize) -> Option<Wide> {
+fn widened(trial: &Trial, old: usize, size: usize) -> Option<Wide> {
     let inputs: Vec<Tensor> = trial.inputs.iter().map(|x| longer(x, old, size)).collect();
     let out: Result<Option<Shape>> = trial.shape(&inputs);
-    let fits = |shape: &Shape| stands_free(shape, trial.case().out, size);
+    let fits = |shape: &Shape| stands_free(shape, trial.row.out, size);
     out.ok().flatten().filter(fits)?;
     let row = inputs.iter().map(Tensor::stype).collect();
     Some(Wide { op: trial.handle(), row, inputs })
@@ -111,9 +116,13 @@ fn longer(x: &Tensor, old: usize, size: usize) -> Tensor {
 /// The storage types of the table rows of an operator's good samples whose operands and result are
 /// all sparse.
 pub fn sparse_rows<O: Op>() -> Vec<Vec<Stype>> {
+    all_sparse(&good_samples::<O>())
+}
+
+fn all_sparse(samples: &[AnySample]) -> Vec<Vec<Stype>> {
     let mut all: Vec<Vec<Stype>> = Vec::new();
-    for sample in O::samples().iter().filter(|sample| sample.error.is_none()) {
-        for (ins, out) in DynOp::rows(&sample.op, sample.inputs.len()) {
+    for sample in samples {
+        for (ins, out) in sample.op.rows(sample.inputs.len()) {
             let sparse = ins.iter().chain([&out]).all(|&stype| stype != Stype::Default);
             if sparse && !all.contains(&ins.to_vec()) {
                 all.push(ins.to_vec());
