@@ -62,8 +62,10 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn embedding_with(self, table: Var<'t>, how: Embedding) -> Var<'t> {
-        let ids = self.bounded_by(table, how.out_of_range);
-        Var::apply(operator(!how.sparse_grad), &[table, ids])
+        self.tape().composition("embedding", || {
+            let ids = self.bounded_by(table, how.out_of_range);
+            Var::apply(operator(!how.sparse_grad), &[table, ids])
+        })
     }
 }
 

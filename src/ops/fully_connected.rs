@@ -30,17 +30,19 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn fully_connected(self, weight: Var<'t>, bias: Option<Var<'t>>) -> Var<'t> {
-        let flat = self.shape().is_ok_and(|shape| shape.len() == 2);
-        let x = if flat { self } else { self.reshape(&[0, -1]) };
-        let y = x.dot_with(weight, false, true);
-        match bias {
-            None => y,
-            // Sparse operands do not broadcast: a vector as long as a row of the result.
-            Some(b) if b.stype().is_ok_and(|s| s == Stype::RowSparse) => {
-                y + b.cast_storage(Stype::Default)
+        self.tape().composition("fully_connected", || {
+            let flat = self.shape().is_ok_and(|shape| shape.len() == 2);
+            let x = if flat { self } else { self.reshape(&[0, -1]) };
+            let y = x.dot_with(weight, false, true);
+            match bias {
+                None => y,
+                // Sparse operands do not broadcast: a vector as long as a row of the result.
+                Some(b) if b.stype().is_ok_and(|s| s == Stype::RowSparse) => {
+                    y + b.cast_storage(Stype::Default)
+                }
+                Some(b) => y + b,
             }
-            Some(b) => y + b,
-        }
+        })
     }
 }
 

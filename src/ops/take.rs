@@ -78,7 +78,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn take_with(self, ids: Var<'t>, out_of_range: OutOfRange) -> Var<'t> {
-        self.take(ids.bounded_by(self, out_of_range))
+        self.tape().composition("take", || self.take(ids.bounded_by(self, out_of_range)))
     }
 }
 
