@@ -55,13 +55,17 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.dot(w).value()?.values::<f32>()?, [2.0, 21.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "matmul")]
+    #[doc(alias = "mm")]
+    #[doc(alias = "mv")]
     #[track_caller]
     pub fn dot(self, b: Var<'t>) -> Var<'t> {
         self.dot_with(b, false, false)
     }
 
     /// The matrix product with operands transposed, or not. csrᵀ · dense and csrᵀ · row_sparse are
-    /// row-sparse; csrᵀ · csr and csr · csrᵀ are csr.
+    /// row-sparse; csrᵀ · csr and csr · csrᵀ are csr. A vector is the same transposed. (MXNet: `dot` with
+    /// `transpose_a` and `transpose_b`.)
     ///
     /// ```
     /// use sparsetape::{Stype, Tape, Tensor};
@@ -74,17 +78,22 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn dot_with(self, b: Var<'t>, transpose_a: bool, transpose_b: bool) -> Var<'t> {
+        self.product(b, Dot { transpose_a, transpose_b, dense: false })
+    }
+
+    #[track_caller]
+    fn product(self, b: Var<'t>, op: Dot) -> Var<'t> {
         let rank = |v: Var<'t>| v.shape().map_or(2, |s| s.len());
         let Some(turn) = Vectors::among(rank(self), rank(b)) else {
-            return Var::apply(Dot { transpose_a, transpose_b, dense: false }, &[self, b]);
+            return Var::apply(op, &[self, b]);
         };
         let a = if turn.a { self.reshape(&[1, -1]) } else { self };
         let b = if turn.b { b.reshape(&[-1, 1]) } else { b };
-        let y = Var::apply(turn.product(transpose_a, transpose_b), &[a, b]);
-        y.reshape(turn.result())
+        Var::apply(turn.product(op), &[a, b]).reshape(turn.result())
     }
 
-    /// aᵀ · b with a dense result, also where `a` is csr (`forward_stype="default"` in MXNet).
+    /// aᵀ · b with a dense result, also where `a` is csr. (MXNet: `dot` with `transpose_a` and
+    /// `forward_stype="default"`.)
     ///
     /// ```
     /// use sparsetape::{Stype, Tape, Tensor};
@@ -96,7 +105,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn dot_transposed_dense(self, b: Var<'t>) -> Var<'t> {
-        Var::apply(Dot { transpose_a: true, transpose_b: false, dense: true }, &[self, b])
+        self.product(b, Dot { transpose_a: true, transpose_b: false, dense: true })
     }
 }
 
@@ -141,9 +150,10 @@ impl Vectors {
     }
 
     /// A vector is the same transposed.
-    fn product(&self, transpose_a: bool, transpose_b: bool) -> Dot {
-        let (transpose_a, transpose_b) = (transpose_a && !self.a, transpose_b && !self.b);
-        Dot { transpose_a, transpose_b, dense: false }
+    fn product(&self, op: Dot) -> Dot {
+        let transpose_a = op.transpose_a && !self.a;
+        let dense = op.dense && transpose_a;
+        Dot { transpose_a, transpose_b: op.transpose_b && !self.b, dense }
     }
 
     fn result(&self) -> &'static [isize] {
