@@ -85,7 +85,10 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use ops::{BagReduction, Embedding, EmbeddingBag, Loss, NormOrder, OutOfRange};
+pub use ops::{
+    BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
+    SliceRange, SoftmaxLayout, SoftmaxOutput,
+};
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
     LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,

@@ -81,6 +81,7 @@ impl<'t> Var<'t> {
     /// At the exits: [`ErrorKind::Index`] naming an id or an offset out of range or order;
     /// [`ErrorKind::Value`] for weights in a mean; [`ErrorKind::Shape`] or [`ErrorKind::DType`] for
     /// operands that do not fit.
+    #[doc(alias = "EmbeddingBag")]
     #[track_caller]
     pub fn embedding_bag(
         self,

@@ -28,6 +28,8 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.values::<f32>()?, [2.5, 21.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "FullyConnected")]
+    #[doc(alias = "linear")]
     #[track_caller]
     pub fn fully_connected(self, weight: Var<'t>, bias: Option<Var<'t>>) -> Var<'t> {
         self.tape().composition("fully_connected", || {

@@ -89,6 +89,7 @@ impl<'t> Var<'t> {
     /// assert_eq!((y.stype(), y.values::<f32>()?), (Stype::RowSparse, &[25.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "_square_sum")]
     #[track_caller]
     pub fn square_sum(self, axes: &[isize], keepdims: bool) -> Var<'t> {
         self.tape().composition("square_sum", || self.square().sum_axes(axes, keepdims))

@@ -38,6 +38,7 @@ methods! {
     /// assert_eq!(y.value()?.values::<f32>()?, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "OneHot")]
     fn one_hot(ids; depth: usize, dtype: DType) = OneHot { depth, dtype, csr: false };
     /// [`Var::one_hot`] of ids with one axis, as a csr matrix with one entry per row.
     ///

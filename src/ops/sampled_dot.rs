@@ -45,6 +45,7 @@ impl<'t> Var<'t> {
     /// assert_eq!(at.sampled_dot(l, r).value()?.values::<f32>()?, [23.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "sddmm")]
     #[track_caller]
     pub fn sampled_dot(self, l: Var<'t>, r: Var<'t>) -> Var<'t> {
         SampledDot::of(self, (l, false), (r, false))

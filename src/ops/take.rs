@@ -61,6 +61,7 @@ methods! {
     /// assert_eq!(gradients.wrt(table).unwrap().rows(), Some(&[2][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "index_select")]
     fn take(table, ids) = operator(false);
 }
 

@@ -37,6 +37,10 @@ impl Tape {
     /// assert_eq!(tape.concat(&[x, y], 1).value()?.values::<f32>()?, [1.0, 2.0, 3.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "cat")]
+    #[doc(alias = "concatenate")]
+    #[doc(alias = "hstack")]
+    #[doc(alias = "vstack")]
     #[track_caller]
     pub fn concat<'t>(&'t self, parts: &[Var<'t>], axis: isize) -> Var<'t> {
         self.apply(Concat { axis }, parts)

@@ -64,8 +64,16 @@ macro_rules! losses {
                 self.$with(labels, &Loss::mean())
             }
 
-            #[doc = concat!("[`Var::", stringify!($name), "`] by another reduction or with weights; \
-                [`Loss`] has an example.")]
+            #[doc = concat!("[`Var::", stringify!($name), "`] by another reduction, or with weights of \
+                samples or classes.")]
+            ///
+            #[doc = concat!("```\nuse sparsetape::{Loss, Tape, Tensor};\nlet tape = Tape::new();\n",
+                "let z = tape.constant(Tensor::full([2, 1], 0.5f64)?);\n",
+                "let y = tape.constant(Tensor::full([2, 1], 1.0f64)?);\n",
+                "let loss = z.", stringify!($with), "(y, &Loss::sum());\n",
+                "let mean = z.", stringify!($name), "(y);\n",
+                "assert_eq!(loss.item::<f64>()?, 2.0 * mean.item::<f64>()?);\n",
+                "# Ok::<(), sparsetape::Error>(())\n```")]
             #[track_caller]
             pub fn $with(self, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
                 self.tape().composition(stringify!($name), || $name(self, labels, loss))
@@ -113,6 +121,8 @@ losses! {
     /// assert_eq!(loss.backward()?.wrt(z).unwrap().values::<f64>()?, [0.5, -0.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "cross_entropy")]
+    #[doc(alias = "nll_loss")]
     softmax_cross_entropy, softmax_cross_entropy_with;
     /// Cross-entropy of these logits of two classes against labels from 0 to 1, the probabilities of
     /// class 1: `ln(1 + eᶻ) − y·z`, in nats, element by element, stable. Labels may be csr. (MXNet:
@@ -130,6 +140,8 @@ losses! {
     /// assert_eq!(loss.backward()?.wrt(z).unwrap().values::<f64>()?, [-0.5, 0.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "binary_cross_entropy_with_logits")]
+    #[doc(alias = "SigmoidBinaryCrossEntropyLoss")]
     sigmoid_binary_cross_entropy, sigmoid_binary_cross_entropy_with;
     /// Half the squared difference, element by element. (MXNet: `L2Loss`, the loss of
     /// `LinearRegressionOutput`; half of PyTorch's `mse_loss`.)
@@ -145,6 +157,8 @@ losses! {
     /// assert_eq!(x.l2_loss(y).item::<f64>()?, 1.25);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "mse_loss")]
+    #[doc(alias = "L2Loss")]
     l2_loss, l2_loss_with;
     /// The hinge loss of these scores against labels −1 and 1: `max(0, 1 − y·z)`, element by element;
     /// the gradient at the kink is 0. (MXNet: `HingeLoss`, the loss of `SVMOutput`.)
@@ -160,6 +174,7 @@ losses! {
     /// assert_eq!(z.hinge(y).item::<f64>()?, 0.75);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "HingeLoss")]
     hinge, hinge_with;
 }
 
