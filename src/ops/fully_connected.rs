@@ -13,7 +13,7 @@ impl<'t> Var<'t> {
     /// |---|---|---|---|
     /// | default | default, row_sparse | default | default |
     /// | csr | default | default | default |
-    /// | row_sparse | default | row_sparse | default |
+    /// | row_sparse | default, row_sparse | row_sparse | default |
     ///
     /// The bias is default or row-sparse; absent rows of weight or bias are zeros. The gradient of csr
     /// data lives on its pattern, that of a row-sparse weight or bias on its rows.

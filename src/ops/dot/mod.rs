@@ -42,7 +42,7 @@ impl<'t> Var<'t> {
     /// | csr | default, row_sparse | default |
     /// | csr | csr | csr |
     /// | default | csr, row_sparse | default |
-    /// | row_sparse | default | row_sparse |
+    /// | row_sparse | default, row_sparse | row_sparse |
     ///
     /// The gradient of `b` in `dot(csr, b)` is row-sparse, with exactly the columns that occur in
     /// the csr matrix; the gradient of a csr operand lives on its pattern.
@@ -64,7 +64,7 @@ impl<'t> Var<'t> {
     }
 
     /// The matrix product with operands transposed, or not. csrᵀ · dense and csrᵀ · row_sparse are
-    /// row-sparse; csrᵀ · csr and csr · csrᵀ are csr. A vector is the same transposed. (MXNet: `dot` with
+    /// row-sparse, csrᵀ · csr and csr · csrᵀ csr, row_sparseᵀ · anything default. A vector is the same transposed. (MXNet: `dot` with
     /// `transpose_a` and `transpose_b`.)
     ///
     /// ```
@@ -175,43 +175,53 @@ impl Op for Dot {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static NN: [Case<Dot>; 7] = [
+        static NN: [Case<Dot>; 8] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_dense),
             case!([Csr, RowSparse] => Default, csr_rows),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
-            case!([RowSparse, Default] => RowSparse, rows_dense),
+            case!([RowSparse, Default] => RowSparse, dense),
+            case!([RowSparse, RowSparse] => RowSparse, dense_rows),
             case!([Default, RowSparse] => Default, dense_rows),
         ];
-        static TN: [Case<Dot>; 8] = [
+        static TN: [Case<Dot>; 9] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => RowSparse, csr_t_dense),
             case!([Csr, RowSparse] => RowSparse, csr_t_rows),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
+            case!([RowSparse, Default] => Default, rows_t_rows),
             case!([RowSparse, RowSparse] => Default, rows_t_rows),
             case!([RowSparse, Csr] => Default, rows_t_csr),
-            case!([Default, RowSparse] => Default, dense_t_rows),
+            case!([Default, RowSparse] => Default, rows_t_rows),
         ];
-        static TN_DENSE: [Case<Dot>; 2] = [
+        static TN_DENSE: [Case<Dot>; 7] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_t_dense),
+            case!([Default, Csr] => Default, dense_times_csr),
+            case!([RowSparse, Default] => Default, rows_t_rows),
+            case!([RowSparse, RowSparse] => Default, rows_t_rows),
+            case!([RowSparse, Csr] => Default, rows_t_csr),
+            case!([Default, RowSparse] => Default, rows_t_rows),
         ];
-        static NT: [Case<Dot>; 6] = [
+        static NT: [Case<Dot>; 7] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_dense_t),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
-            case!([RowSparse, Default] => RowSparse, rows_dense),
+            case!([RowSparse, Default] => RowSparse, dense),
+            case!([RowSparse, RowSparse] => RowSparse, dense_rows_t),
             case!([Default, RowSparse] => Default, dense_rows_t),
         ];
-        static TT: [Case<Dot>; 5] = [
+        static TT: [Case<Dot>; 7] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => RowSparse, csr_t_dense_t),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
+            case!([RowSparse, Default] => Default, rows_t_dense_t),
             case!([RowSparse, Csr] => Default, rows_t_csr_t),
+            case!([Default, RowSparse] => Default, dense_rows_t),
         ];
         match (self.transpose_a, self.transpose_b) {
             (false, false) => &NN,
