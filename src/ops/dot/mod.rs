@@ -81,6 +81,33 @@ impl<'t> Var<'t> {
         self.product(b, Dot { transpose_a, transpose_b, dense: false })
     }
 
+    /// [`Var::dot_with`] with a result in this storage type: csrᵀ · dense has a kernel for a dense one,
+    /// other results are cast, visibly. (MXNet: `dot` with `forward_stype`.)
+    ///
+    /// ```
+    /// use sparsetape::{Stype, Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let a = tape.constant(Tensor::dense([2, 1], vec![1.0f32, 0.0])?);
+    /// let x = tape.constant(Tensor::csr([1, 3], vec![0, 1], vec![2], vec![2.0f32])?);
+    /// assert_eq!(a.dot(x).stype()?, Stype::Default);
+    /// let y = a.dot_as(x, false, false, Stype::Csr).value()?;
+    /// assert_eq!((y.stype(), y.values::<f32>()?), (Stype::Csr, &[2.0][..]));
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn dot_as(
+        self,
+        b: Var<'t>,
+        transpose_a: bool,
+        transpose_b: bool,
+        forward_stype: Stype,
+    ) -> Var<'t> {
+        let dense = transpose_a && !transpose_b && forward_stype == Stype::Default;
+        let y = self.product(b, Dot { transpose_a, transpose_b, dense });
+        let as_asked = y.stype().is_ok_and(|own| own == forward_stype);
+        if as_asked { y } else { y.cast_storage(forward_stype) }
+    }
+
     #[track_caller]
     fn product(self, b: Var<'t>, op: Dot) -> Var<'t> {
         let rank = |v: Var<'t>| v.shape().map_or(2, |s| s.len());
@@ -126,6 +153,21 @@ impl Tensor {
     #[track_caller]
     pub fn dot_with(&self, b: &Tensor, transpose_a: bool, transpose_b: bool) -> Result<Tensor> {
         compose([self, b], |[a, b]| a.dot_with(b, transpose_a, transpose_b))
+    }
+
+    /// Unrecorded [`Var::dot_as`].
+    ///
+    /// # Errors
+    /// What the recorded operators refuse, at once.
+    #[track_caller]
+    pub fn dot_as(
+        &self,
+        b: &Tensor,
+        transpose_a: bool,
+        transpose_b: bool,
+        forward_stype: Stype,
+    ) -> Result<Tensor> {
+        compose([self, b], |[a, b]| a.dot_as(b, transpose_a, transpose_b, forward_stype))
     }
 
     /// Unrecorded [`Var::dot_transposed_dense`].

@@ -67,7 +67,8 @@ methods! {
     #[doc(alias = "tostype")]
     #[doc(alias = "to_dense")]
     var fn cast_storage(x; stype: Stype) = CastStorage { stype };
-    /// The same values as another element type; the gradient is cast back. (MXNet: `cast`.)
+    /// The same values as another element type; the gradient is cast back. Floats become i64 cut
+    /// towards 0, within its range, NaN as 0. (MXNet: `cast`.)
     ///
     /// ```
     /// use sparsetape::{DType, Tape, Tensor};
