@@ -59,6 +59,7 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     operator: Option<String>,
+    within: Option<&'static str>,
     operands: Vec<String>,
     message: String,
     location: Option<&'static Location<'static>>,
@@ -72,6 +73,7 @@ impl Error {
         Error(Arc::new(Inner {
             kind,
             operator: None,
+            within: None,
             operands: Vec::new(),
             message: message.into(),
             location: Some(Location::caller()),
@@ -88,6 +90,15 @@ impl Error {
     pub fn operator(self, name: impl Into<String>) -> Self {
         self.with(|e| {
             e.operator.get_or_insert_with(|| name.into());
+        })
+    }
+
+    /// The same error, naming the composition of operators that failed, or that called the one that
+    /// did.
+    pub(crate) fn within(self, composition: &'static str) -> Self {
+        self.with(|e| match e.operator {
+            None => e.operator = Some(composition.to_owned()),
+            Some(_) => e.within = Some(composition),
         })
     }
 
@@ -145,6 +156,9 @@ impl fmt::Display for Error {
             f.write_str(operator)?;
             if !inner.operands.is_empty() {
                 write!(f, "({})", inner.operands.join(", "))?;
+            }
+            if let Some(composition) = inner.within.filter(|name| name != operator) {
+                write!(f, " in {composition}")?;
             }
             f.write_str(": ")?;
         }

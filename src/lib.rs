@@ -45,6 +45,9 @@
 //!   place; [`Parameter::snapshot`] alone copies.
 //! - Where no kernel takes an operand's storage type, the operand is cast to dense, as a recorded,
 //!   differentiable step, under a [`Fallback`] policy: warn (the default), allow, or deny.
+//! - Operators are methods of [`Var`] and, unrecorded, of [`Tensor`]; those of a list of operands
+//!   ([`Tape::concat`], [`Tape::stack`], [`Tape::add_n`]) are methods of [`Tape`]. A search for a name
+//!   of MXNet or PyTorch finds them.
 //! - The storage types of every operator stand in [`ops`]; the same table rows pick the kernels.
 //! - Results are the same bits for any number of threads, and a row's result does not depend on the
 //!   batch that it is in.
@@ -85,7 +88,10 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use ops::{BagReduction, Embedding, EmbeddingBag, Loss, NormOrder, OutOfRange};
+pub use ops::{
+    BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
+    SliceRange, SoftmaxLayout, SoftmaxOutput,
+};
 pub use tape::{
     ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
     LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,

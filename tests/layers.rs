@@ -172,3 +172,19 @@ fn stated_losses_are_checked() {
     let found = check_op::<Stated<true>>().unwrap_err().to_string();
     assert!(found.contains("entries differ"), "{found}");
 }
+
+/// Vectors are one row on the left and one column on the right in every form of a product.
+#[test]
+fn transposed_products_of_vectors() {
+    let x = Tensor::csr([2, 3], vec![0, 1, 2], vec![2, 0], vec![2.0f32, 3.0]).unwrap();
+    let v = Tensor::dense([2], vec![1.0f32, 10.0]).unwrap();
+    let sparse = x.dot_with(&v, true, false).unwrap();
+    let dense = x.dot_as(&v, true, false, Stype::Default).unwrap();
+    assert_eq!((sparse.stype(), dense.stype()), (Stype::RowSparse, Stype::Default));
+    assert_eq!(dense.values::<f32>().unwrap(), [30.0, 0.0, 2.0]);
+    assert_eq!(
+        sparse.cast_storage(Stype::Default).unwrap().values::<f32>().unwrap(),
+        [30.0, 0.0, 2.0]
+    );
+    assert_eq!(v.dot_as(&v, true, false, Stype::Default).unwrap().item::<f32>().unwrap(), 101.0);
+}

@@ -381,3 +381,21 @@ mod any_shape_and_pattern {
         }
     }
 }
+
+/// Compositions are named in the errors of their parts, with the user's line.
+#[test]
+fn compositions_are_named() {
+    let (table, far) = (Tensor::full([4, 2], 1.0f32).unwrap(), given(&[0, 9]));
+    let tape = Tape::new();
+    let (t, i) = (tape.constant(table.clone()), tape.constant(far.clone()));
+    let line = line!() + 1;
+    let error = i.embedding(t).value().unwrap_err();
+    assert_eq!(error.location().map(|at| (at.file(), at.line())), Some((file!(), line)));
+    let text = "take(default f32 (4, 2), default i64 (2,)) in embedding: ids[1] = 9";
+    assert!(error.to_string().starts_with(text), "{error}");
+    let line = line!() + 1;
+    let error = Tensor::stack(&[&table, &far], 0).unwrap_err();
+    assert_eq!(error.location().map(|at| at.line()), Some(line));
+    assert!(error.to_string().contains(" in stack: "), "{error}");
+    assert!(!table.take(&far).unwrap_err().to_string().contains(" in "));
+}

@@ -216,3 +216,29 @@ fn shapes() {
     let empty = Tensor::full([0, 3], 1.0f64).unwrap();
     close(&empty.softmax_cross_entropy_with(&ids(&[]), &Loss::sum()).unwrap(), &[0.0]);
 }
+
+/// An error names the loss, or the operator and the loss that it is a part of, and the user's line.
+#[test]
+fn element_types() {
+    let (z, narrow) = (matrix(&[[0.5], [0.25]]), Tensor::full([2], 1.0f32).unwrap());
+    for labels in [narrow.clone(), ids(&[0, 1])] {
+        let error = z.sigmoid_binary_cross_entropy(&labels).unwrap_err();
+        let text = format!("sigmoid_binary_cross_entropy(default f64 (2, 1), {}): ", labels.ty());
+        assert!(error.to_string().starts_with(&text), "{error}");
+        refused(Err(error), ErrorKind::DType, "labels are f64, as predictions are; got");
+    }
+    let shares = Tensor::full([4, 3], 0.5f32).unwrap();
+    let text = "labels are i64 ids or f64 probabilities, got f32";
+    refused(logits().softmax_cross_entropy(&shares), ErrorKind::DType, text);
+    let loss = Loss::mean().class_weights(narrow.clone());
+    let text = "class weights are f64, as predictions are; got f32";
+    refused(z.hinge_with(&vector(&[1.0, -1.0]), &loss), ErrorKind::DType, text);
+    let tape = Tape::new();
+    let x = tape.constant(z);
+    let (y, weights) = (tape.constant(vector(&[0.0, 1.0])), tape.constant(narrow));
+    let line = line!() + 1;
+    let error = x.l2_loss_with(y, &Loss::sum().sample_weights(weights)).value().unwrap_err();
+    assert_eq!(error.operator_name(), Some("l2_loss"));
+    assert_eq!(error.location().map(|at| (at.file(), at.line())), Some((file!(), line)));
+    refused(Err(error), ErrorKind::DType, "sample weights are f64, as losses are; got f32");
+}

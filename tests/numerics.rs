@@ -75,7 +75,7 @@ fn long_sparse_products_do_not_drift() -> Result<()> {
     let sums = [
         ("csr · dense", csr(1, n).dot(&ones([n, 1])?)?),
         ("csrᵀ · dense", csr(n, 1).dot_with(&ones([n, 1])?, true, false)?),
-        ("csrᵀ · dense, dense", csr(n, 1).dot_transposed_dense(&ones([n, 1])?)?),
+        ("csrᵀ · dense, dense", csr(n, 1).dot_as(&ones([n, 1])?, true, false, Stype::Default)?),
         ("gradient of a look-up", looked_up.backward()?.wrt(table).unwrap().clone()),
     ];
     for (what, sums) in sums {

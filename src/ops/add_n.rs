@@ -34,8 +34,8 @@ impl Tape {
     /// assert!(tape.add_n(&[]).value().unwrap_err().message().contains("needs an operand"));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    #[doc(alias = "ElementWiseSum")]
     #[doc(alias = "element_wise_sum")]
+    #[doc(alias = "ElementWiseSum")]
     #[track_caller]
     pub fn add_n<'t>(&'t self, operands: &[Var<'t>]) -> Var<'t> {
         self.apply(AddN, operands)

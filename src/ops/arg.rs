@@ -29,10 +29,15 @@ methods! {
     /// `argmax`, which gives floats; PyTorch: `argmax`.)
     ///
     /// ```
-    /// use sparsetape::{Tape, Tensor};
+    /// use sparsetape::{DType, Tape, Tensor};
     /// let tape = Tape::new();
     /// let x = tape.constant(Tensor::dense([2, 3], vec![1.0f32, 5.0, 5.0, -1.0, -2.0, -3.0])?);
-    /// assert_eq!(x.argmax(-1).value()?.values::<i64>()?, [1, 0]);
+    /// let guess = x.argmax(-1);
+    /// assert_eq!(guess.value()?.values::<i64>()?, [1, 0]);
+    /// // The share of right guesses: numbers are compared as floats.
+    /// let labels = tape.constant(Tensor::dense([2], vec![1i64, 2])?);
+    /// let right = guess.cast(DType::F64).equal(labels.cast(DType::F64)).mean();
+    /// assert_eq!(right.item::<f64>()?, 0.5);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     fn argmax(x; axis: isize) = ArgMax { axis, min: false };

@@ -37,10 +37,12 @@ fn scalar_program(name: &str, op: Binary, reversed: bool) -> &'static Program {
 }
 
 /// Methods of [`Var`] and [`Tensor`] for two operands and for a number on either side:
-/// documentation, names, other names to be found by, primitive, and an example's operands and result.
+/// documentation, names, MXNet's names and others to be found by, primitive, and an example's operands
+/// and result.
 macro_rules! operators {
-    ($($doc:literal $name:ident [$($alias:literal),*], $scalar:ident [$($scalar_alias:literal),*]
-        $(, $reversed:ident [$($reversed_alias:literal),*])? = $op:ident,
+    ($($doc:literal $name:ident [$($alias:literal),*],
+        $scalar:ident $mxnet:literal [$($scalar_alias:literal),*]
+        $(, $reversed:ident $mxnet_reversed:literal [$($reversed_alias:literal),*])? = $op:ident,
         $l:literal, $r:literal => $value:literal;)*) => {
         #[expect(
             clippy::should_implement_trait,
@@ -63,9 +65,10 @@ macro_rules! operators {
                 Var::apply(OpRef::from_static(map), &[self, other])
             }
 
+            #[doc(alias = $mxnet)]
             $(#[doc(alias = $scalar_alias)])*
             #[doc = concat!("[`Var::", stringify!($name), "`] with the same number everywhere. The \
-                result is sparse iff it is 0 for an absent entry.")]
+                result is sparse iff it is 0 for an absent entry. (MXNet: `", $mxnet, "`.)")]
             ///
             #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
                 "let x = tape.constant(Tensor::scalar(", $l, "f64));\n",
@@ -78,8 +81,10 @@ macro_rules! operators {
             }
 
             $(
+            #[doc(alias = $mxnet_reversed)]
             $(#[doc(alias = $reversed_alias)])*
-            #[doc = concat!("[`Var::", stringify!($name), "`] with the number on the left.")]
+            #[doc = concat!("[`Var::", stringify!($name), "`] with the number on the left. (MXNet: \
+                `", $mxnet_reversed, "`.)")]
             ///
             #[doc = concat!("```\nuse sparsetape::{Tape, Tensor};\nlet tape = Tape::new();\n",
                 "let x = tape.constant(Tensor::scalar(", $r, "f64));\n",
@@ -143,67 +148,67 @@ macro_rules! operators {
 operators! {
     "l + r. (MXNet: `elemwise_add`, `broadcast_add`.)"
         add ["elemwise_add", "broadcast_add", "broadcast_plus", "_plus"],
-        add_scalar ["_plus_scalar"]
+        add_scalar "_plus_scalar" []
         = Add, "2.5", "1.0" => "3.5";
     "l − r. (MXNet: `elemwise_sub`, `broadcast_sub`.)"
         sub ["elemwise_sub", "broadcast_sub", "broadcast_minus", "_minus"],
-        sub_scalar ["_minus_scalar"],
-        rsub_scalar ["_rminus_scalar"]
+        sub_scalar "_minus_scalar" [],
+        rsub_scalar "_rminus_scalar" []
         = Sub, "2.5", "1.0" => "1.5";
     "l · r. (MXNet: `elemwise_mul`, `broadcast_mul`.)"
         mul ["elemwise_mul", "broadcast_mul", "_mul"],
-        mul_scalar ["_mul_scalar"]
+        mul_scalar "_mul_scalar" []
         = Mul, "2.5", "2.0" => "5.0";
     "l / r. (MXNet: `elemwise_div`, `broadcast_div`.)"
         div ["elemwise_div", "broadcast_div", "_div"],
-        div_scalar ["_div_scalar"],
-        rdiv_scalar ["_rdiv_scalar"]
+        div_scalar "_div_scalar" [],
+        rdiv_scalar "_rdiv_scalar" []
         = Div, "2.5", "2.0" => "1.25";
     "The greater; the gradient of a tie goes to the left. (MXNet: `maximum`.)"
         maximum ["broadcast_maximum", "_maximum"],
-        maximum_scalar ["_maximum_scalar"]
+        maximum_scalar "_maximum_scalar" []
         = Max, "2.5", "2.0" => "2.5";
     "The smaller; the gradient of a tie goes to the left. (MXNet: `minimum`.)"
         minimum ["broadcast_minimum", "_minimum"],
-        minimum_scalar ["_minimum_scalar"]
+        minimum_scalar "_minimum_scalar" []
         = Min, "2.5", "2.0" => "2.0";
     "l to the power r. (MXNet: `power`.)"
         power ["pow", "powf", "broadcast_power", "_power"],
-        power_scalar ["powi", "_power_scalar"],
-        rpower_scalar ["exp2", "_rpower_scalar"]
+        power_scalar "_power_scalar" ["powi"],
+        rpower_scalar "_rpower_scalar" ["exp2"]
         = Pow, "2.5", "2.0" => "6.25";
     "√(l² + r²). (MXNet: `hypot`.)"
         hypot ["broadcast_hypot", "_hypot"],
-        hypot_scalar ["_hypot_scalar"]
+        hypot_scalar "_hypot_scalar" []
         = Hypot, "3.0", "4.0" => "5.0";
     "The remainder of l / r with the sign of r, and 0 for r = 0. (MXNet: `mod`.)"
         modulo ["mod", "rem", "rem_euclid", "broadcast_mod", "_mod"],
-        modulo_scalar ["_mod_scalar"],
-        rmodulo_scalar ["_rmod_scalar"]
+        modulo_scalar "_mod_scalar" [],
+        rmodulo_scalar "_rmod_scalar" []
         = Mod, "-2.5", "2.0" => "1.5";
     "1 where l = r, else 0. (MXNet: `equal`.)"
         equal ["eq", "broadcast_equal", "_equal"],
-        equal_scalar ["_equal_scalar"]
+        equal_scalar "_equal_scalar" []
         = Eq, "2.5", "2.0" => "0.0";
     "1 where l ≠ r, else 0. (MXNet: `not_equal`.)"
         not_equal ["ne", "broadcast_not_equal", "_not_equal"],
-        not_equal_scalar ["_not_equal_scalar"]
+        not_equal_scalar "_not_equal_scalar" []
         = Ne, "2.5", "2.0" => "1.0";
     "1 where l > r, else 0. (MXNet: `greater`.)"
         greater ["gt", "broadcast_greater", "_greater"],
-        greater_scalar ["_greater_scalar"]
+        greater_scalar "_greater_scalar" []
         = Gt, "2.5", "2.0" => "1.0";
     "1 where l ≥ r, else 0. (MXNet: `greater_equal`.)"
         greater_equal ["ge", "broadcast_greater_equal", "_greater_equal"],
-        greater_equal_scalar ["_greater_equal_scalar"]
+        greater_equal_scalar "_greater_equal_scalar" []
         = Ge, "2.5", "2.0" => "1.0";
     "1 where l < r, else 0. (MXNet: `lesser`.)"
         lesser ["lt", "less", "broadcast_lesser", "_lesser"],
-        lesser_scalar ["_lesser_scalar"]
+        lesser_scalar "_lesser_scalar" []
         = Lt, "2.5", "2.0" => "0.0";
     "1 where l ≤ r, else 0. (MXNet: `lesser_equal`.)"
         lesser_equal ["le", "less_equal", "broadcast_lesser_equal", "_lesser_equal"],
-        lesser_equal_scalar ["_lesser_equal_scalar"]
+        lesser_equal_scalar "_lesser_equal_scalar" []
         = Le, "2.5", "2.0" => "0.0";
 }
 
@@ -249,6 +254,7 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.clip(-1.0, 1.0).value()?.values::<f32>()?, [-1.0, 0.5, 1.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "clamp")]
     #[track_caller]
     pub fn clip(self, lo: f64, hi: f64) -> Var<'t> {
         match clip(lo, hi) {

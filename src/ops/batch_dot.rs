@@ -32,6 +32,8 @@ methods! {
     /// assert_eq!(products.value()?.values::<f32>()?, [5.0, 25.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "bmm")]
+    #[doc(alias = "matmul")]
     fn batch_dot(a, b; transpose_a: bool, transpose_b: bool) = BatchDot { transpose_a, transpose_b };
 }
 

@@ -32,6 +32,7 @@ methods! {
     /// assert_eq!(y.value()?.values::<f32>()?, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "expand")]
     fn broadcast_to(x; sizes: &[isize]) = BroadcastTo { sizes: sizes.into() };
 }
 

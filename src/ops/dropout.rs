@@ -46,6 +46,7 @@ impl<'t> Var<'t> {
     /// assert!(y.values::<f64>()?.iter().all(|&y| y == 0.0 || y == 2.0));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "Dropout")]
     #[track_caller]
     pub fn dropout(self, p: f64) -> Var<'t> {
         Var::apply(Dropout::new(p, self.tape().next_ordinal()), &[self])

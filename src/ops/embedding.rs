@@ -29,8 +29,8 @@ impl Default for Embedding {
 }
 
 impl<'t> Var<'t> {
-    /// The embedding of these ids: [`Var::take`] with the operands as layers have them. (MXNet:
-    /// `Embedding` with `sparse_grad`; PyTorch: `embedding` with `sparse`.)
+    /// The embedding of these ids: [`Var::take`] with the operands as layers have them, data first.
+    /// (MXNet: `Embedding` with `sparse_grad`; PyTorch: `embedding` with `sparse`.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -40,12 +40,14 @@ impl<'t> Var<'t> {
     /// assert_eq!(ids.embedding(table).value()?.values::<f32>()?, [3.0, 4.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "Embedding")]
     #[track_caller]
     pub fn embedding(self, table: Var<'t>) -> Var<'t> {
         self.embedding_with(table, Embedding::default())
     }
 
-    /// [`Var::embedding`] with a dense gradient, or a choice for ids out of range.
+    /// [`Var::embedding`] with a dense gradient, or a choice for ids out of range. (MXNet: `Embedding`
+    /// with `sparse_grad`.)
     ///
     /// ```
     /// use sparsetape::{Embedding, OutOfRange, Stype, Tape, Tensor};
@@ -62,8 +64,10 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn embedding_with(self, table: Var<'t>, how: Embedding) -> Var<'t> {
-        let ids = self.bounded_by(table, how.out_of_range);
-        Var::apply(operator(!how.sparse_grad), &[table, ids])
+        self.tape().composition("embedding", || {
+            let ids = self.bounded_by(table, how.out_of_range);
+            Var::apply(operator(!how.sparse_grad), &[table, ids])
+        })
     }
 }
 

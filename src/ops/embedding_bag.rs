@@ -81,6 +81,7 @@ impl<'t> Var<'t> {
     /// At the exits: [`ErrorKind::Index`] naming an id or an offset out of range or order;
     /// [`ErrorKind::Value`] for weights in a mean; [`ErrorKind::Shape`] or [`ErrorKind::DType`] for
     /// operands that do not fit.
+    #[doc(alias = "EmbeddingBag")]
     #[track_caller]
     pub fn embedding_bag(
         self,
@@ -90,11 +91,13 @@ impl<'t> Var<'t> {
         how: EmbeddingBag,
     ) -> Var<'t> {
         let op = Bags { reduction: how.reduction, padding_idx: how.padding_idx };
-        let bags = match weights {
-            None => Var::apply(op, &[ids, offsets, self]),
-            Some(weights) => Var::apply(op, &[ids, offsets, self, weights]),
-        };
-        bags.dot(self)
+        self.tape().composition("embedding_bag", || {
+            let bags = match weights {
+                None => Var::apply(op, &[ids, offsets, self]),
+                Some(weights) => Var::apply(op, &[ids, offsets, self, weights]),
+            };
+            bags.dot(self)
+        })
     }
 }
 
@@ -213,7 +216,13 @@ impl Op for Bags {
             let message = "a mean has no weights; sum, and divide by the sum of the weights";
             return Err(Error::new(ErrorKind::Value, message));
         }
-        weights.iter_mut().try_for_each(|weights| weights.unify(ids))
+        weights.iter_mut().try_for_each(|weights| {
+            let given = weights.to_string();
+            weights.unify(ids).map_err(|_| {
+                let message = format!("weights of shape {given}, but ids of shape {ids}");
+                Error::new(ErrorKind::Shape, message)
+            })
+        })
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
@@ -310,7 +319,7 @@ impl Op for Bags {
                 sum.clone(),
                 [ids(7), given(&[0]), table(), weights(6)],
                 ErrorKind::Shape,
-                "differ",
+                "weights of shape (6,), but ids of shape (7,)",
             ),
             Sample::bad(
                 sum.clone(),

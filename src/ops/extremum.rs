@@ -55,6 +55,7 @@ methods! {
     /// assert_eq!(y.backward()?.wrt(x).unwrap().values::<f32>()?, [0.0, 0.5, 0.5, 0.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "amax")]
     fn max(x) = Extremum::max(Reduction::default());
     /// The smallest element, a 0-d value; otherwise as [`Var::max`](crate::Var::max). (MXNet: `min`.)
     ///
@@ -65,6 +66,7 @@ methods! {
     /// assert_eq!(x.min().item::<f32>()?, 0.0);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "amin")]
     fn min(x) = Extremum::min(Reduction::default());
     /// Maxima over `axes` (negative ones count from the last), which go or stay with size 1 and must
     /// have elements. Storage as for [`Var::sum_axes`](crate::Var::sum_axes), values and gradient as

@@ -13,7 +13,7 @@ impl<'t> Var<'t> {
     /// |---|---|---|---|
     /// | default | default, row_sparse | default | default |
     /// | csr | default | default | default |
-    /// | row_sparse | default | row_sparse | default |
+    /// | row_sparse | default, row_sparse | row_sparse | default |
     ///
     /// The bias is default or row-sparse; absent rows of weight or bias are zeros. The gradient of csr
     /// data lives on its pattern, that of a row-sparse weight or bias on its rows.
@@ -28,19 +28,23 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.values::<f32>()?, [2.5, 21.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "FullyConnected")]
+    #[doc(alias = "linear")]
     #[track_caller]
     pub fn fully_connected(self, weight: Var<'t>, bias: Option<Var<'t>>) -> Var<'t> {
-        let flat = self.shape().is_ok_and(|shape| shape.len() == 2);
-        let x = if flat { self } else { self.reshape(&[0, -1]) };
-        let y = x.dot_with(weight, false, true);
-        match bias {
-            None => y,
-            // Sparse operands do not broadcast: a vector as long as a row of the result.
-            Some(b) if b.stype().is_ok_and(|s| s == Stype::RowSparse) => {
-                y + b.cast_storage(Stype::Default)
+        self.tape().composition("fully_connected", || {
+            let flat = self.shape().is_ok_and(|shape| shape.len() == 2);
+            let x = if flat { self } else { self.reshape(&[0, -1]) };
+            let y = x.dot_with(weight, false, true);
+            match bias {
+                None => y,
+                // Sparse operands do not broadcast: a vector as long as a row of the result.
+                Some(b) if b.stype().is_ok_and(|s| s == Stype::RowSparse) => {
+                    y + b.cast_storage(Stype::Default)
+                }
+                Some(b) => y + b,
             }
-            Some(b) => y + b,
-        }
+        })
     }
 }
 

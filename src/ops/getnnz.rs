@@ -31,6 +31,7 @@ methods! {
     /// assert_eq!(x.getnnz(Some(1)).value()?.values::<i64>()?, [2, 0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "nnz")]
     fn getnnz(x; axis: Option<isize>) = GetNnz { axis };
 }
 

@@ -43,6 +43,7 @@ methods! {
     /// assert_eq!(y.values::<f64>()?, [1000.0 + 2f64.ln()]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "logsumexp")]
     fn log_sum_exp(x; axes: &[isize], keepdims: bool) = LogSumExp(Reduction::over(axes, keepdims));
 }
 

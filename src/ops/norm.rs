@@ -71,7 +71,9 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn norm_axes(self, order: NormOrder, axes: &[isize], keepdims: bool) -> Var<'t> {
         match order {
-            NormOrder::L1 => self.abs().sum_axes(axes, keepdims),
+            NormOrder::L1 => {
+                self.tape().composition("norm", || self.abs().sum_axes(axes, keepdims))
+            }
             NormOrder::L2 => Var::apply(Norm(Reduction::over(axes, keepdims)), &[self]),
         }
     }
@@ -87,9 +89,10 @@ impl<'t> Var<'t> {
     /// assert_eq!((y.stype(), y.values::<f32>()?), (Stype::RowSparse, &[25.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "_square_sum")]
     #[track_caller]
     pub fn square_sum(self, axes: &[isize], keepdims: bool) -> Var<'t> {
-        self.square().sum_axes(axes, keepdims)
+        self.tape().composition("square_sum", || self.square().sum_axes(axes, keepdims))
     }
 }
 

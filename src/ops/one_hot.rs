@@ -38,6 +38,7 @@ methods! {
     /// assert_eq!(y.value()?.values::<f32>()?, [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "OneHot")]
     fn one_hot(ids; depth: usize, dtype: DType) = OneHot { depth, dtype, csr: false };
     /// [`Var::one_hot`] of ids with one axis, as a csr matrix with one entry per row.
     ///
@@ -161,7 +162,7 @@ impl Op for OneHot {
                 "id 3 in row 1, but there are 3 columns",
             ),
             Sample::bad(op(false, DType::F64), [far], ErrorKind::Index, "id 3 in row 1"),
-            Sample::bad(op(true, DType::F64), [ids(&[2, 2])], ErrorKind::Shape, "needs 1 axes"),
+            Sample::bad(op(true, DType::F64), [ids(&[2, 2])], ErrorKind::Shape, "needs 1 axis"),
             Sample::bad(op(false, DType::I64), [ids(&[2])], ErrorKind::DType, "i64"),
             Sample::bad(
                 op(false, DType::F64),

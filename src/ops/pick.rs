@@ -37,6 +37,8 @@ methods! {
     /// assert_eq!(x.pick(swapped).value()?.values::<f32>()?, [2.0, 1.0, 4.0, 3.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "gather")]
+    #[doc(alias = "take_along_axis")]
     fn pick(x, ids) = Pick;
 }
 

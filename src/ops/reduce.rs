@@ -62,7 +62,8 @@ methods! {
     fn mean(x) = Sum(Reduction { mean: true, ..Reduction::default() });
     /// Sums over `axes` (negative ones count from the last), which go or stay with size 1. A
     /// row-sparse operand gives a row-sparse result with the same rows if each of the axes is −1 or
-    /// at least 1, a dense one otherwise. (MXNet: `sum`, always dense.)
+    /// at least 1, a dense one otherwise. An empty list sums over nothing. (MXNet: `sum` with `axis`,
+    /// always dense, where an empty list is all axes.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};
@@ -84,7 +85,7 @@ methods! {
     /// ```
     fn sum_except(x; axes: &[isize], keepdims: bool) = except(axes, keepdims, false);
     /// Means over `axes` (negative ones count from the last), which go or stay with size 1. Storage
-    /// as for [`Var::sum_axes`](crate::Var::sum_axes).
+    /// as for [`Var::sum_axes`](crate::Var::sum_axes). (MXNet: `mean` with `axis`.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};

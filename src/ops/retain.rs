@@ -36,6 +36,7 @@ methods! {
     /// assert_eq!(tape.constant(x).retain(ids).value()?.rows(), Some(&[2, 7][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "sparse_retain")]
     fn retain(x, ids) = Retain;
 }
 

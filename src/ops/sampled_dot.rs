@@ -22,6 +22,7 @@ pub struct SampledDot {
 }
 
 impl SampledDot {
+    #[track_caller]
     pub(super) fn of<'t>(
         like: Var<'t>,
         (l, transpose_l): (Var<'t>, bool),
@@ -44,6 +45,7 @@ impl<'t> Var<'t> {
     /// assert_eq!(at.sampled_dot(l, r).value()?.values::<f32>()?, [23.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "sddmm")]
     #[track_caller]
     pub fn sampled_dot(self, l: Var<'t>, r: Var<'t>) -> Var<'t> {
         SampledDot::of(self, (l, false), (r, false))

@@ -61,6 +61,7 @@ methods! {
     /// assert_eq!(x.reshape(&[0, -1]).shape()?[..], [2, 6]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "view")]
     fn reshape(x; sizes: &[isize]) = Reshape::To(sizes.into());
     /// The same elements with a new axis of size 1 at `axis`; a negative one counts from the last axis
     /// of the result. Row-sparse stays row-sparse. (MXNet: `expand_dims`.)
@@ -72,6 +73,7 @@ methods! {
     /// assert_eq!(x.expand_dims(-1).shape()?[..], [2, 3, 1]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "unsqueeze")]
     fn expand_dims(x; axis: isize) = Reshape::ExpandDims(axis);
     /// The same elements without these axes, which must have size 1 (negative ones count from the
     /// last); with an empty list, without all axes of size 1. Row-sparse stays row-sparse. (MXNet:
@@ -106,6 +108,7 @@ methods! {
     /// assert_eq!(x.identity().item::<f32>()?, 2.0);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "_copy")]
     fn identity(x) = Reshape::Identity;
 }
 

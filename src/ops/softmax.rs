@@ -83,7 +83,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn softmax_axis(self, axis: isize) -> Var<'t> {
-        self.log_softmax_axis(axis).exp()
+        self.tape().composition("softmax", || self.log_softmax_axis(axis).exp())
     }
 }
 

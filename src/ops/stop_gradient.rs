@@ -25,7 +25,8 @@ methods! {
     /// assert_eq!(y.backward()?.wrt(x).unwrap().item::<f64>()?, 3.0);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    var fn stop_gradient(x) = StopGradient;
+    #[doc(alias = "BlockGrad")]
+    fn stop_gradient(x) = StopGradient;
     /// This very value off the recording, as [`Var::stop_gradient`]. (PyTorch: `detach`.)
     ///
     /// ```

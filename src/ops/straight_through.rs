@@ -28,7 +28,7 @@ methods! {
     /// assert_eq!(y.backward()?.wrt(x).unwrap().item::<f64>()?, 1.0);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
-    var fn straight_through(values, through) = StraightThrough;
+    fn straight_through(values, through) = StraightThrough;
 }
 
 /// Methods of [`Var`] and [`Tensor`]: documentation, name, other name, function, argument and result.

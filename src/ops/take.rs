@@ -61,6 +61,7 @@ methods! {
     /// assert_eq!(gradients.wrt(table).unwrap().rows(), Some(&[2][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "index_select")]
     fn take(table, ids) = operator(false);
 }
 
@@ -78,7 +79,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn take_with(self, ids: Var<'t>, out_of_range: OutOfRange) -> Var<'t> {
-        self.take(ids.bounded_by(self, out_of_range))
+        self.tape().composition("take", || self.take(ids.bounded_by(self, out_of_range)))
     }
 }
 

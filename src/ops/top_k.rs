@@ -36,6 +36,7 @@ impl<'t> Var<'t> {
     /// assert_eq!(gradients.wrt(x).unwrap().values::<f32>()?, [0.0, 1.0, 1.0, 1.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "topk")]
     #[track_caller]
     pub fn top_k(self, k: usize) -> (Var<'t>, Var<'t>) {
         let ids = Var::apply(TopK { k }, &[self]);

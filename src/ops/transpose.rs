@@ -36,6 +36,8 @@ methods! {
     /// assert_eq!((y.stype()?, &y.shape()?[..]), (Stype::Csr, &[3, 1][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "permute")]
+    #[doc(alias = "swapaxes")]
     fn transpose(x; axes: &[isize]) = Transpose { axes: axes.into() };
 }
 

@@ -89,9 +89,14 @@ impl<O: Op> DynOp for O {
         out: &mut Out<'_>,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        match self.cases()[row].run.get(dtype) {
+        let kernels = &self.cases()[row].run;
+        match kernels.get(dtype) {
             Some(kernel) => kernel(self, ins, out, scratch),
-            None => Err(Error::new(ErrorKind::DType, format!("does not take {dtype}"))),
+            None => {
+                let message =
+                    format!("does not take {dtype}, only {}; use `cast`", kernels.taken());
+                Err(Error::new(ErrorKind::DType, message))
+            }
         }
     }
 

@@ -138,10 +138,27 @@ pub(crate) fn compose<const N: usize>(
     operands: [&Tensor; N],
     work: impl for<'t> FnOnce([Var<'t>; N]) -> Var<'t>,
 ) -> Result<Tensor> {
-    let tape = Tape::new();
-    tape.set_fallback(Fallback::unrecorded());
+    let tape = unrecorded();
     let leaves = operands.map(|x| tape.constant(x.clone()));
     tape.at_line(Location::caller(), || work(leaves)).value()
+}
+
+/// [`compose`] for any number of operands.
+#[track_caller]
+pub(crate) fn compose_all(
+    operands: &[&Tensor],
+    work: impl for<'t> FnOnce(&'t Tape, &[Var<'t>]) -> Var<'t>,
+) -> Result<Tensor> {
+    let tape = unrecorded();
+    let leaves: Vec<Var<'_>> = operands.iter().map(|&x| tape.constant(x.clone())).collect();
+    tape.at_line(Location::caller(), || work(&tape, &leaves)).value()
+}
+
+/// A tape for what only looks recorded.
+fn unrecorded() -> Tape {
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::unrecorded());
+    tape
 }
 
 fn evaluate_at(

@@ -28,8 +28,8 @@ use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
 use execute::Workspace;
-pub(crate) use execute::compose;
 pub use execute::evaluate;
+pub(crate) use execute::{compose, compose_all};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub(crate) use inspect::Recorded;
@@ -73,6 +73,8 @@ pub struct Tape {
     no_grad: Cell<usize>,
     /// While a backward rule runs: the line of the forward node.
     at: Cell<Option<&'static Location<'static>>>,
+    /// While a composition of operators records: its name.
+    within: Cell<Option<&'static str>>,
     /// Tells tapes apart.
     number: u64,
 }
@@ -121,6 +123,7 @@ impl Tape {
             detect_non_finite: Cell::default(),
             no_grad: Cell::default(),
             at: Cell::default(),
+            within: Cell::default(),
             number,
         }
     }
@@ -286,6 +289,15 @@ impl Tape {
         record()
     }
 
+    /// Runs `record` with its operators located at the caller's line and, in errors, named as parts of
+    /// this composition, or of the one that is recording already.
+    #[track_caller]
+    pub(crate) fn composition<R>(&self, name: &'static str, record: impl FnOnce() -> R) -> R {
+        let at = self.at.get().unwrap_or(Location::caller());
+        let _name = Scope::enter(&self.within, self.within.get().or(Some(name)));
+        self.at_line(at, record)
+    }
+
     fn push(&self, node: Node) -> Var<'_> {
         let mut recording = self.recording.borrow_mut();
         let id = recording.nodes.len() as u32;
@@ -299,6 +311,10 @@ impl Tape {
     }
 
     fn poison(&self, error: Error) -> Var<'_> {
+        let error = match self.within.get() {
+            Some(composition) => error.within(composition),
+            None => error,
+        };
         let errors = &mut self.recording.borrow_mut().errors;
         errors.push(error);
         Var { tape: self, id: POISON | (errors.len() - 1) as u32 }

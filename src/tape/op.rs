@@ -215,6 +215,13 @@ impl<O> ByDtype<O> {
             DType::I64 => self.i64,
         }
     }
+
+    /// The element types that there are kernels for, in words.
+    pub(super) fn taken(&self) -> String {
+        let all = [DType::F32, DType::F64, DType::I64];
+        let taken = all.into_iter().filter(|&dtype| self.get(dtype).is_some());
+        taken.map(|dtype| dtype.to_string()).collect::<Vec<_>>().join(" and ")
+    }
 }
 
 /// A table row for `f32` and `f64`: `case!([Csr, Default] => Default, kernel)` for a kernel

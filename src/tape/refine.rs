@@ -59,7 +59,8 @@ impl PartialShape {
             None => self.dims = Some(SmallVec::from_elem(UNKNOWN, rank)),
             Some(known) if known == rank => {}
             Some(known) => {
-                let message = format!("needs {rank} axes, got {known}: {self}");
+                let axes = if rank == 1 { "axis" } else { "axes" };
+                let message = format!("needs {rank} {axes}, got {known}: {self}");
                 return Err(Error::new(ErrorKind::Shape, message));
             }
         }

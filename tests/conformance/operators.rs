@@ -188,7 +188,7 @@ pub fn apply<'t>(op: &str, p: Params<'_>, x: &[Var<'t>]) -> Option<Var<'t>> {
 
         "dot" => match (p.flag("transpose_a"), p.flag("transpose_b")) {
             (true, false) if p.asked_stype() == Some(Stype::Default) => {
-                x[0].dot_transposed_dense(x[1])
+                x[0].dot_as(x[1], true, false, Stype::Default)
             }
             (ta, tb) => x[0].dot_with(x[1], ta, tb),
         },

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use parts::with_first;
 pub use parts::{ConcatGrad, ConcatPart};
 
-use super::shape::{Reshape, axis_of};
+use super::shape::axis_of;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::concat::{concat_columns, concat_dense, concat_rows, place_rows};
 use crate::kernels::merge::union_rows;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Tape, Var, evaluate};
+use crate::tape::{Out, PartialShape, Scratch, Tape, Var, compose_all, evaluate};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{Element, Shape, Tensor, View, check_extent, size_of};
 
@@ -37,6 +37,10 @@ impl Tape {
     /// assert_eq!(tape.concat(&[x, y], 1).value()?.values::<f32>()?, [1.0, 2.0, 3.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "cat")]
+    #[doc(alias = "concatenate")]
+    #[doc(alias = "hstack")]
+    #[doc(alias = "vstack")]
     #[track_caller]
     pub fn concat<'t>(&'t self, parts: &[Var<'t>], axis: isize) -> Var<'t> {
         self.apply(Concat { axis }, parts)
@@ -55,11 +59,10 @@ impl Tape {
     /// ```
     #[track_caller]
     pub fn stack<'t>(&'t self, parts: &[Var<'t>], axis: isize) -> Var<'t> {
-        let mut expanded = Vec::new();
-        for part in parts {
-            expanded.push(part.expand_dims(axis));
-        }
-        self.concat(&expanded, axis)
+        self.composition("stack", || {
+            let expanded: Vec<Var<'t>> = parts.iter().map(|part| part.expand_dims(axis)).collect();
+            self.concat(&expanded, axis)
+        })
     }
 }
 
@@ -79,11 +82,7 @@ impl Tensor {
     /// What the recorded operators refuse, at once.
     #[track_caller]
     pub fn stack(parts: &[&Tensor], axis: isize) -> Result<Tensor> {
-        let mut expanded = Vec::new();
-        for part in parts {
-            expanded.push(evaluate(Reshape::ExpandDims(axis), &[part])?);
-        }
-        Tensor::concat(&expanded.iter().collect::<Vec<_>>(), axis)
+        compose_all(parts, |tape, parts| tape.stack(parts, axis))
     }
 }
 

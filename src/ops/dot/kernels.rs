@@ -10,7 +10,7 @@ use crate::kernels::spmm::ABSENT;
 use crate::kernels::{CsrRef, spgemm, spmm, transposed};
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
-use crate::tensor::{CsrView, Real, RowSparseView, View};
+use crate::tensor::{CsrView, Real, View};
 
 /// A dense matrix, transposed or not.
 pub(in crate::ops) fn strided<'a, T: Real>(
@@ -31,14 +31,31 @@ pub(in crate::ops) fn matrix<T>(
     }
 }
 
+/// The rows of the left operand to compute with, and those of the result: all, or the ones that a
+/// row-sparse operand stores.
+fn left<'a, 'o, T: Real>(
+    op: &Dot,
+    a: &View<'a>,
+    out: &'o mut Out,
+) -> Result<(Strided<'a, T>, &'o mut [T])> {
+    Ok(match a {
+        View::RowSparse(v) => {
+            let stored = matrix(v.values.typed()?, [v.rows.len(), v.shape[1]], false);
+            (stored, out.rows(v.rows.clone())?)
+        }
+        a => (strided(a, op.transpose_a)?, out.dense()),
+    })
+}
+
+/// dense or row-sparse · dense, the dense ones transposed or not.
 pub(in crate::ops) fn dense<T: Real>(
     op: &Dot,
     ins: &[View],
     out: &mut Out,
     _: &mut Scratch,
 ) -> Result<()> {
-    let (a, b) = (strided::<T>(&ins[0], op.transpose_a)?, strided(&ins[1], op.transpose_b)?);
-    gemm(a, b, out.dense());
+    let (a, to) = left::<T>(op, &ins[0], out)?;
+    gemm(a, strided(&ins[1], op.transpose_b)?, to);
     Ok(())
 }
 
@@ -183,23 +200,6 @@ pub(in crate::ops) fn csr_t_rows<T: Real>(
     Ok(())
 }
 
-/// dense · csr, the dense one transposed or not.
-pub(in crate::ops) fn dense_times_csr<T: Real>(
-    op: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    _: &mut Scratch,
-) -> Result<()> {
-    let (a, b) = (strided::<T>(&ins[0], op.transpose_a)?, ins[1].csr()?);
-    let b = csr_ref(b, b.values.typed()?);
-    if op.transpose_b {
-        dense_csr_t(a, b, out.dense())
-    } else {
-        dense_csr(a, b, out.dense())
-    }
-    Ok(())
-}
-
 /// csr · denseᵀ = (dense · csrᵀ)ᵀ.
 pub(in crate::ops) fn csr_dense_t<T: Real>(
     _: &Dot,
@@ -237,61 +237,6 @@ pub(in crate::ops) fn csr_t_dense_t<T: Real>(
     let sums = out.rows(columns.distinct.clone())?;
     transposed::csr_t_dense(entries, &columns.slots, &turned, k, sums);
     scratch.give(turned);
-    Ok(())
-}
-
-/// dense · row-sparse: the columns of the first at the rows that are stored.
-pub(in crate::ops) fn dense_rows<T: Real>(
-    _: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    scratch: &mut Scratch,
-) -> Result<()> {
-    let (a, b) = (ins[0].typed::<T>()?, ins[1].row_sparse()?);
-    let (n, k, stored) = (ins[0].shape()[0], ins[0].shape()[1], b.rows.len());
-    let mut left = scratch.take::<T>(n * stored);
-    for (i, row) in left.chunks_exact_mut(stored.max(1)).enumerate() {
-        row.iter_mut().zip(b.rows.iter()).for_each(|(x, &r)| *x = a[i * k + r as usize]);
-    }
-    let right = matrix(b.values.typed::<T>()?, [stored, b.shape[1]], false);
-    gemm(matrix(&left, [n, stored], false), right, out.dense());
-    scratch.give(left);
-    Ok(())
-}
-
-/// dense · row-sparseᵀ: a column for each row that is stored, zeros elsewhere.
-pub(in crate::ops) fn dense_rows_t<T: Real>(
-    _: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    scratch: &mut Scratch,
-) -> Result<()> {
-    let (a, b) = (strided::<T>(&ins[0], false)?, ins[1].row_sparse()?);
-    let (stored, columns) = (b.rows.len(), out.shape()[1]);
-    let mut products = scratch.take::<T>(a.rows * stored);
-    gemm(a, matrix(b.values.typed()?, [stored, b.shape[1]], true), &mut products);
-    let wide = out.zeros::<T>().chunks_exact_mut(columns.max(1));
-    for (row, wide) in products.chunks_exact(stored.max(1)).zip(wide) {
-        row.iter().zip(b.rows.iter()).for_each(|(&x, &r)| wide[r as usize] = x);
-    }
-    scratch.give(products);
-    Ok(())
-}
-
-/// denseᵀ · row-sparse: the sum over the rows that are stored.
-pub(in crate::ops) fn dense_t_rows<T: Real>(
-    _: &Dot,
-    ins: &[View],
-    out: &mut Out,
-    scratch: &mut Scratch,
-) -> Result<()> {
-    let (a, b, k) = (ins[0].typed::<T>()?, ins[1].row_sparse()?, ins[0].shape()[1]);
-    let n = b.rows.len();
-    let mut left = scratch.take::<T>(n * k);
-    gather_rows(a, k, b.rows, &mut left);
-    let right = matrix(b.values.typed::<T>()?, [n, b.shape[1]], false);
-    gemm(matrix(&left, [n, k], true), right, out.dense());
-    scratch.give(left);
     Ok(())
 }
 
@@ -335,37 +280,111 @@ pub(in crate::ops) fn rows_t_csr_t<T: Real>(
     Ok(())
 }
 
-/// row-sparse · dense, the dense one transposed or not: rows stay.
-pub(in crate::ops) fn rows_dense<T: Real>(
+/// dense · csr, the dense one transposed or not.
+pub(in crate::ops) fn dense_times_csr<T: Real>(
     op: &Dot,
     ins: &[View],
     out: &mut Out,
     _: &mut Scratch,
 ) -> Result<()> {
-    let (a, b) = (ins[0].row_sparse()?, strided::<T>(&ins[1], op.transpose_b)?);
-    let stored = matrix(a.values.typed::<T>()?, [a.rows.len(), a.shape[1]], false);
-    gemm(stored, b, out.rows(a.rows.clone())?);
+    let (a, b) = (strided::<T>(&ins[0], op.transpose_a)?, ins[1].csr()?);
+    let b = csr_ref(b, b.values.typed()?);
+    if op.transpose_b {
+        dense_csr_t(a, b, out.dense())
+    } else {
+        dense_csr(a, b, out.dense())
+    }
     Ok(())
 }
 
-/// row-sparseᵀ · row-sparse: the sum over the rows that both store.
+/// Some columns of a matrix of `k` columns.
+fn columns_at<T: Real>(a: &[T], k: usize, columns: &[u32], to: &mut [T]) {
+    for (i, row) in to.chunks_exact_mut(columns.len().max(1)).enumerate() {
+        row.iter_mut().zip(columns).for_each(|(x, &c)| *x = a[i * k + c as usize]);
+    }
+}
+
+/// dense or row-sparse · row-sparse: the columns of the first at the rows that the second stores.
+pub(in crate::ops) fn dense_rows<T: Real>(
+    op: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let b = ins[1].row_sparse()?;
+    let (a, to) = left::<T>(op, &ins[0], out)?;
+    let stored = b.rows.len();
+    let mut columns = scratch.take::<T>(a.rows * stored);
+    columns_at(a.values, a.cols, b.rows, &mut columns);
+    let right = matrix(b.values.typed::<T>()?, [stored, b.shape[1]], false);
+    gemm(matrix(&columns, [a.rows, stored], false), right, to);
+    scratch.give(columns);
+    Ok(())
+}
+
+/// dense or row-sparse · row-sparseᵀ, a dense one transposed or not: a column for each row that is
+/// stored, zeros elsewhere.
+pub(in crate::ops) fn dense_rows_t<T: Real>(
+    op: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let b = ins[1].row_sparse()?;
+    let (stored, columns) = (b.rows.len(), out.shape()[1]);
+    let (a, to) = left::<T>(op, &ins[0], out)?;
+    let mut products = scratch.take::<T>(a.rows * stored);
+    gemm(a, matrix(b.values.typed()?, [stored, b.shape[1]], true), &mut products);
+    to.fill(T::zero());
+    let wide = to.chunks_exact_mut(columns.max(1));
+    for (row, wide) in products.chunks_exact(stored.max(1)).zip(wide) {
+        row.iter().zip(b.rows.iter()).for_each(|(&x, &r)| wide[r as usize] = x);
+    }
+    scratch.give(products);
+    Ok(())
+}
+
+/// row-sparseᵀ · denseᵀ: the columns of the second at the rows that the first stores.
+pub(in crate::ops) fn rows_t_dense_t<T: Real>(
+    _: &Dot,
+    ins: &[View],
+    out: &mut Out,
+    scratch: &mut Scratch,
+) -> Result<()> {
+    let (a, b) = (ins[0].row_sparse()?, ins[1].typed::<T>()?);
+    let (stored, [m, k]) = (a.rows.len(), [ins[1].shape()[0], ins[1].shape()[1]]);
+    let mut columns = scratch.take::<T>(m * stored);
+    columns_at(b, k, a.rows, &mut columns);
+    let left = matrix(a.values.typed::<T>()?, [stored, a.shape[1]], true);
+    gemm(left, matrix(&columns, [m, stored], true), out.dense());
+    scratch.give(columns);
+    Ok(())
+}
+
+/// aᵀ · b, one of them row-sparse or both: the sum over the rows that both store.
 pub(in crate::ops) fn rows_t_rows<T: Real>(
     _: &Dot,
     ins: &[View],
     out: &mut Out,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let (a, b) = (ins[0].row_sparse()?, ins[1].row_sparse()?);
-    let common = intersect_rows(&[a.rows, b.rows]);
-    let gather = |v: &RowSparseView, scratch: &mut Scratch| -> Result<Vec<T>> {
-        let mut rows = scratch.take::<T>(common.len() * v.shape[1]);
-        let slots = positions(&common, v.rows);
-        gather_compact(&slots, v.values.typed()?, v.shape[1], &mut rows);
+    let stored: Vec<&[u32]> =
+        ins.iter().filter_map(|v| v.row_sparse().ok()).map(|v| &v.rows[..]).collect();
+    let common = intersect_rows(&stored);
+    let mut gather = |v: &View| -> Result<Vec<T>> {
+        let k = v.shape()[1];
+        let mut rows = scratch.take::<T>(common.len() * k);
+        match v {
+            View::RowSparse(v) => {
+                gather_compact(&positions(&common, v.rows), v.values.typed()?, k, &mut rows);
+            }
+            v => gather_rows(v.typed::<T>()?, k, &common, &mut rows),
+        }
         Ok(rows)
     };
-    let (left, right) = (gather(a, scratch)?, gather(b, scratch)?);
-    let (n, sums) = (common.len(), out.dense::<T>());
-    gemm(matrix(&left, [n, a.shape[1]], true), matrix(&right, [n, b.shape[1]], false), sums);
+    let (left, right) = (gather(&ins[0])?, gather(&ins[1])?);
+    let shape = |i: usize| [common.len(), ins[i].shape()[1]];
+    gemm(matrix(&left, shape(0), true), matrix(&right, shape(1), false), out.dense());
     scratch.give(left);
     scratch.give(right);
     Ok(())

@@ -42,7 +42,7 @@ impl<'t> Var<'t> {
     /// | csr | default, row_sparse | default |
     /// | csr | csr | csr |
     /// | default | csr, row_sparse | default |
-    /// | row_sparse | default | row_sparse |
+    /// | row_sparse | default, row_sparse | row_sparse |
     ///
     /// The gradient of `b` in `dot(csr, b)` is row-sparse, with exactly the columns that occur in
     /// the csr matrix; the gradient of a csr operand lives on its pattern.
@@ -55,13 +55,17 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.dot(w).value()?.values::<f32>()?, [2.0, 21.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "matmul")]
+    #[doc(alias = "mm")]
+    #[doc(alias = "mv")]
     #[track_caller]
     pub fn dot(self, b: Var<'t>) -> Var<'t> {
         self.dot_with(b, false, false)
     }
 
     /// The matrix product with operands transposed, or not. csrᵀ · dense and csrᵀ · row_sparse are
-    /// row-sparse; csrᵀ · csr and csr · csrᵀ are csr.
+    /// row-sparse, csrᵀ · csr and csr · csrᵀ csr, row_sparseᵀ · anything default. A vector is the same transposed. (MXNet: `dot` with
+    /// `transpose_a` and `transpose_b`.)
     ///
     /// ```
     /// use sparsetape::{Stype, Tape, Tensor};
@@ -74,29 +78,47 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn dot_with(self, b: Var<'t>, transpose_a: bool, transpose_b: bool) -> Var<'t> {
-        let rank = |v: Var<'t>| v.shape().map_or(2, |s| s.len());
-        let Some(turn) = Vectors::among(rank(self), rank(b)) else {
-            return Var::apply(Dot { transpose_a, transpose_b, dense: false }, &[self, b]);
-        };
-        let a = if turn.a { self.reshape(&[1, -1]) } else { self };
-        let b = if turn.b { b.reshape(&[-1, 1]) } else { b };
-        let y = Var::apply(turn.product(transpose_a, transpose_b), &[a, b]);
-        y.reshape(turn.result())
+        self.product(b, Dot { transpose_a, transpose_b, dense: false })
     }
 
-    /// aᵀ · b with a dense result, also where `a` is csr (`forward_stype="default"` in MXNet).
+    /// [`Var::dot_with`] with a result in this storage type: csrᵀ · dense has a kernel for a dense one,
+    /// other results are cast, visibly. (MXNet: `dot` with `forward_stype`.)
     ///
     /// ```
     /// use sparsetape::{Stype, Tape, Tensor};
     /// let tape = Tape::new();
+    /// let a = tape.constant(Tensor::dense([2, 1], vec![1.0f32, 0.0])?);
     /// let x = tape.constant(Tensor::csr([1, 3], vec![0, 1], vec![2], vec![2.0f32])?);
-    /// let dy = tape.constant(Tensor::dense([1, 1], vec![4.0f32])?);
-    /// assert_eq!(x.dot_transposed_dense(dy).value()?.values::<f32>()?, [0.0, 0.0, 8.0]);
+    /// assert_eq!(a.dot(x).stype()?, Stype::Default);
+    /// let y = a.dot_as(x, false, false, Stype::Csr).value()?;
+    /// assert_eq!((y.stype(), y.values::<f32>()?), (Stype::Csr, &[2.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     #[track_caller]
-    pub fn dot_transposed_dense(self, b: Var<'t>) -> Var<'t> {
-        Var::apply(Dot { transpose_a: true, transpose_b: false, dense: true }, &[self, b])
+    pub fn dot_as(
+        self,
+        b: Var<'t>,
+        transpose_a: bool,
+        transpose_b: bool,
+        forward_stype: Stype,
+    ) -> Var<'t> {
+        let asked = forward_stype == Stype::Default && transpose_a && !transpose_b;
+        let csr = self.stype().is_ok_and(|stype| stype == Stype::Csr);
+        let dense = asked && csr && b.stype().is_ok_and(|stype| stype == Stype::Default);
+        let y = self.product(b, Dot { transpose_a, transpose_b, dense });
+        let as_asked = y.stype().is_ok_and(|own| own == forward_stype);
+        if as_asked { y } else { y.cast_storage(forward_stype) }
+    }
+
+    #[track_caller]
+    fn product(self, b: Var<'t>, op: Dot) -> Var<'t> {
+        let rank = |v: Var<'t>| v.shape().map_or(2, |s| s.len());
+        let Some(turn) = Vectors::among(rank(self), rank(b)) else {
+            return Var::apply(op, &[self, b]);
+        };
+        let a = if turn.a { self.reshape(&[1, -1]) } else { self };
+        let b = if turn.b { b.reshape(&[-1, 1]) } else { b };
+        Var::apply(turn.product(op), &[a, b]).reshape(turn.result())
     }
 }
 
@@ -119,13 +141,19 @@ impl Tensor {
         compose([self, b], |[a, b]| a.dot_with(b, transpose_a, transpose_b))
     }
 
-    /// Unrecorded [`Var::dot_transposed_dense`].
+    /// Unrecorded [`Var::dot_as`].
     ///
     /// # Errors
-    /// What the recorded operator refuses, at once.
+    /// What the recorded operators refuse, at once.
     #[track_caller]
-    pub fn dot_transposed_dense(&self, b: &Tensor) -> Result<Tensor> {
-        compose([self, b], |[a, b]| a.dot_transposed_dense(b))
+    pub fn dot_as(
+        &self,
+        b: &Tensor,
+        transpose_a: bool,
+        transpose_b: bool,
+        forward_stype: Stype,
+    ) -> Result<Tensor> {
+        compose([self, b], |[a, b]| a.dot_as(b, transpose_a, transpose_b, forward_stype))
     }
 }
 
@@ -141,9 +169,10 @@ impl Vectors {
     }
 
     /// A vector is the same transposed.
-    fn product(&self, transpose_a: bool, transpose_b: bool) -> Dot {
-        let (transpose_a, transpose_b) = (transpose_a && !self.a, transpose_b && !self.b);
-        Dot { transpose_a, transpose_b, dense: false }
+    fn product(&self, op: Dot) -> Dot {
+        let transpose_a = op.transpose_a && !self.a;
+        let dense = op.dense && transpose_a;
+        Dot { transpose_a, transpose_b: op.transpose_b && !self.b, dense }
     }
 
     fn result(&self) -> &'static [isize] {
@@ -165,43 +194,48 @@ impl Op for Dot {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static NN: [Case<Dot>; 7] = [
+        static NN: [Case<Dot>; 8] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_dense),
             case!([Csr, RowSparse] => Default, csr_rows),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
-            case!([RowSparse, Default] => RowSparse, rows_dense),
+            case!([RowSparse, Default] => RowSparse, dense),
+            case!([RowSparse, RowSparse] => RowSparse, dense_rows),
             case!([Default, RowSparse] => Default, dense_rows),
         ];
-        static TN: [Case<Dot>; 8] = [
+        static TN: [Case<Dot>; 9] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => RowSparse, csr_t_dense),
             case!([Csr, RowSparse] => RowSparse, csr_t_rows),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
+            case!([RowSparse, Default] => Default, rows_t_rows),
             case!([RowSparse, RowSparse] => Default, rows_t_rows),
             case!([RowSparse, Csr] => Default, rows_t_csr),
-            case!([Default, RowSparse] => Default, dense_t_rows),
+            case!([Default, RowSparse] => Default, rows_t_rows),
         ];
         static TN_DENSE: [Case<Dot>; 2] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_t_dense),
         ];
-        static NT: [Case<Dot>; 6] = [
+        static NT: [Case<Dot>; 7] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => Default, csr_dense_t),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
-            case!([RowSparse, Default] => RowSparse, rows_dense),
+            case!([RowSparse, Default] => RowSparse, dense),
+            case!([RowSparse, RowSparse] => RowSparse, dense_rows_t),
             case!([Default, RowSparse] => Default, dense_rows_t),
         ];
-        static TT: [Case<Dot>; 5] = [
+        static TT: [Case<Dot>; 7] = [
             case!([Default, Default] => Default, dense),
             case!([Csr, Default] => RowSparse, csr_t_dense_t),
             case!([Csr, Csr] => Csr, csr_csr),
             case!([Default, Csr] => Default, dense_times_csr),
+            case!([RowSparse, Default] => Default, rows_t_dense_t),
             case!([RowSparse, Csr] => Default, rows_t_csr_t),
+            case!([Default, RowSparse] => Default, dense_rows_t),
         ];
         match (self.transpose_a, self.transpose_b) {
             (false, false) => &NN,

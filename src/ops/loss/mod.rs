@@ -61,14 +61,22 @@ macro_rules! losses {
             $(#[$doc])*
             #[track_caller]
             pub fn $name(self, labels: Var<'t>) -> Var<'t> {
-                $name(self, labels, &Loss::mean())
+                self.$with(labels, &Loss::mean())
             }
 
-            #[doc = concat!("[`Var::", stringify!($name), "`] by another reduction or with weights; \
-                [`Loss`] has an example.")]
+            #[doc = concat!("[`Var::", stringify!($name), "`] by another reduction, or with weights of \
+                samples or classes.")]
+            ///
+            #[doc = concat!("```\nuse sparsetape::{Loss, Tape, Tensor};\nlet tape = Tape::new();\n",
+                "let z = tape.constant(Tensor::full([2, 1], 0.5f64)?);\n",
+                "let y = tape.constant(Tensor::full([2, 1], 1.0f64)?);\n",
+                "let loss = z.", stringify!($with), "(y, &Loss::sum());\n",
+                "let mean = z.", stringify!($name), "(y);\n",
+                "assert_eq!(loss.item::<f64>()?, 2.0 * mean.item::<f64>()?);\n",
+                "# Ok::<(), sparsetape::Error>(())\n```")]
             #[track_caller]
             pub fn $with(self, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
-                $name(self, labels, loss)
+                self.tape().composition(stringify!($name), || $name(self, labels, loss))
             }
         )*}
 
@@ -79,7 +87,7 @@ macro_rules! losses {
             /// What the recorded operators refuse, at once.
             #[track_caller]
             pub fn $name(&self, labels: &Tensor) -> Result<Tensor> {
-                compose([self, labels], |[z, y]| $name(z, y, &Loss::mean()))
+                compose([self, labels], |[z, y]| z.$name(y))
             }
 
             #[doc = concat!("Unrecorded [`Var::", stringify!($with), "`].")]
@@ -88,7 +96,7 @@ macro_rules! losses {
             /// What the recorded operators refuse, at once.
             #[track_caller]
             pub fn $with(&self, labels: &Tensor, loss: &Loss<Tensor>) -> Result<Tensor> {
-                compose([self, labels], |[z, y]| $name(z, y, &loss.on_tape_of(z)))
+                compose([self, labels], |[z, y]| z.$with(y, &loss.on_tape_of(z)))
             }
         )*}
     };
@@ -113,6 +121,8 @@ losses! {
     /// assert_eq!(loss.backward()?.wrt(z).unwrap().values::<f64>()?, [0.5, -0.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "cross_entropy")]
+    #[doc(alias = "nll_loss")]
     softmax_cross_entropy, softmax_cross_entropy_with;
     /// Cross-entropy of these logits of two classes against labels from 0 to 1, the probabilities of
     /// class 1: `ln(1 + eᶻ) − y·z`, in nats, element by element, stable. Labels may be csr. (MXNet:
@@ -130,6 +140,8 @@ losses! {
     /// assert_eq!(loss.backward()?.wrt(z).unwrap().values::<f64>()?, [-0.5, 0.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "binary_cross_entropy_with_logits")]
+    #[doc(alias = "SigmoidBinaryCrossEntropyLoss")]
     sigmoid_binary_cross_entropy, sigmoid_binary_cross_entropy_with;
     /// Half the squared difference, element by element. (MXNet: `L2Loss`, the loss of
     /// `LinearRegressionOutput`; half of PyTorch's `mse_loss`.)
@@ -145,6 +157,8 @@ losses! {
     /// assert_eq!(x.l2_loss(y).item::<f64>()?, 1.25);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "mse_loss")]
+    #[doc(alias = "L2Loss")]
     l2_loss, l2_loss_with;
     /// The hinge loss of these scores against labels −1 and 1: `max(0, 1 − y·z)`, element by element;
     /// the gradient at the kink is 0. (MXNet: `HingeLoss`, the loss of `SVMOutput`.)
@@ -160,13 +174,14 @@ losses! {
     /// assert_eq!(z.hinge(y).item::<f64>()?, 0.75);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "HingeLoss")]
     hinge, hinge_with;
 }
 
-#[track_caller]
 fn softmax_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
-    const NAME: &str = "softmax_cross_entropy";
     let (Ok(logits), Ok(given)) = (z.ty(), labels.ty()) else { return first_poisoned(z, labels) };
+    let refused =
+        |kind, message| labels.poisoned(Error::new(kind, message).operands([&logits, &given]));
     let rows = logits.shape.first().copied().unwrap_or(1);
     let fits = match given.dtype {
         DType::I64 => {
@@ -180,14 +195,16 @@ fn softmax_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) 
              `cast` turns numbers into ids",
             logits.shape
         );
-        let error = Error::new(ErrorKind::Shape, message).operator(NAME);
-        return labels.poisoned(error.operands([&logits, &given]));
+        return refused(ErrorKind::Shape, message);
     }
-    let classes = logits.shape[logits.shape.len() - 1];
-    let mut weights = loss.class_weights;
-    if let Some(w) = &mut weights {
-        *w = class_weights(NAME, *w, classes);
+    if given.dtype != DType::I64 && given.dtype != logits.dtype {
+        let (wanted, got) = (logits.dtype, given.dtype);
+        let message =
+            format!("labels are i64 ids or {wanted} probabilities, got {got}; use `cast`");
+        return refused(ErrorKind::DType, message);
     }
+    let weights =
+        loss.class_weights.map(|w| class_weights(w, z, logits.shape[logits.shape.len() - 1]));
     let log_p = z.log_softmax();
     if given.dtype == DType::I64 {
         let ids = if given.shape.len() == 2 { labels.reshape(&[-1]) } else { labels };
@@ -212,45 +229,45 @@ fn softmax_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) 
     }
 }
 
-#[track_caller]
 fn sigmoid_binary_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
-    const NAME: &str = "sigmoid_binary_cross_entropy";
-    let y = Var::apply(CheckLabels(Domain::Binary), &[aligned(NAME, z, labels)]);
+    let y = Var::apply(CheckLabels(Domain::Binary), &[aligned(z, labels)]);
     let Some(weights) = loss.class_weights else {
         return loss.reduce(Var::apply(OpRef::from_static(BINARY.equal()), &[z, y]), None);
     };
-    let [of_zero, of_one] = pair(NAME, weights);
+    let [of_zero, of_one] = pair(weights, z);
     let (zero, one) = ((1.0 - y) * of_zero, y * of_one);
     loss.reduce(zero * z.softplus() + one * z.neg().softplus(), Some(zero + one))
 }
 
-#[track_caller]
 fn l2_loss<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
-    const NAME: &str = "l2_loss";
     if let Some(weights) = loss.class_weights {
         let message = "there are no classes here, so no class weights; use sample weights";
-        return weights.poisoned(Error::new(ErrorKind::Value, message).operator(NAME));
+        return weights.poisoned(Error::new(ErrorKind::Value, message));
     }
-    let y = aligned(NAME, z, labels);
+    let y = aligned(z, labels);
     loss.reduce(Var::apply(OpRef::from_static(L2.equal()), &[z, y]), None)
 }
 
-#[track_caller]
 fn hinge<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
-    const NAME: &str = "hinge";
-    let y = Var::apply(CheckLabels(Domain::Signs), &[aligned(NAME, z, labels)]);
+    let y = Var::apply(CheckLabels(Domain::Signs), &[aligned(z, labels)]);
     let losses = Var::apply(OpRef::from_static(HINGE.equal()), &[z, y]);
     let Some(weights) = loss.class_weights else { return loss.reduce(losses, None) };
-    let [of_minus, of_plus] = pair(NAME, weights);
+    let [of_minus, of_plus] = pair(weights, z);
     let of_label = (1.0 - y) * 0.5 * of_minus + (1.0 + y) * 0.5 * of_plus;
     loss.reduce(losses * of_label, Some(of_label))
 }
 
 /// Labels in the shape of the logits: the same, or (n,) for (n, 1) and the reverse.
-#[track_caller]
-fn aligned<'t>(name: &str, z: Var<'t>, labels: Var<'t>) -> Var<'t> {
+fn aligned<'t>(z: Var<'t>, labels: Var<'t>) -> Var<'t> {
     let (Ok(logits), Ok(given)) = (z.ty(), labels.ty()) else { return first_poisoned(z, labels) };
+    let refused =
+        |kind, message| labels.poisoned(Error::new(kind, message).operands([&logits, &given]));
     match () {
+        _ if logits.dtype != given.dtype => {
+            let (wanted, got) = (logits.dtype, given.dtype);
+            let message = format!("labels are {wanted}, as predictions are; got {got}; use `cast`");
+            refused(ErrorKind::DType, message)
+        }
         _ if logits.shape == given.shape => labels,
         _ if is_column(&logits.shape, &given.shape) => labels.reshape_like(z),
         _ => {
@@ -259,8 +276,7 @@ fn aligned<'t>(name: &str, z: Var<'t>, labels: Var<'t>) -> Var<'t> {
                  and (n, 1) stand for each other); `reshape` the labels",
                 given.shape, logits.shape
             );
-            let error = Error::new(ErrorKind::Shape, message).operator(name);
-            labels.poisoned(error.operands([&logits, &given]))
+            refused(ErrorKind::Shape, message)
         }
     }
 }
@@ -270,22 +286,29 @@ fn first_poisoned<'t>(a: Var<'t>, b: Var<'t>) -> Var<'t> {
 }
 
 /// Class weights, one for each class.
-#[track_caller]
-fn class_weights<'t>(name: &str, weights: Var<'t>, classes: usize) -> Var<'t> {
-    match weights.shape() {
-        Ok(shape) if shape[..] != [classes] => {
+fn class_weights<'t>(weights: Var<'t>, z: Var<'t>, classes: usize) -> Var<'t> {
+    let (Ok(given), Ok(logits)) = (weights.ty(), z.ty()) else { return first_poisoned(weights, z) };
+    let refused =
+        |kind, message| weights.poisoned(Error::new(kind, message).operands([&logits, &given]));
+    match () {
+        _ if given.shape[..] != [classes] => {
+            let got = &given.shape;
             let message =
-                format!("class weights have shape ({classes},), one for each class; got {shape}");
-            weights.poisoned(Error::new(ErrorKind::Shape, message).operator(name))
+                format!("class weights have shape ({classes},), one for each class; got {got}");
+            refused(ErrorKind::Shape, message)
+        }
+        _ if given.dtype != logits.dtype => {
+            let (wanted, got) = (logits.dtype, given.dtype);
+            let message = format!("class weights are {wanted}, as predictions are; got {got}");
+            refused(ErrorKind::DType, message)
         }
         _ => weights,
     }
 }
 
 /// The weights of two classes, 0-d each.
-#[track_caller]
-fn pair<'t>(name: &str, weights: Var<'t>) -> [Var<'t>; 2] {
-    let weights = class_weights(name, weights, 2);
+fn pair<'t>(weights: Var<'t>, z: Var<'t>) -> [Var<'t>; 2] {
+    let weights = class_weights(weights, z, 2);
     let id = |id: i64| weights.tape().constant(Tensor::scalar(id));
     let ids = [id(0), id(1)];
     [weights.take(ids[0]), weights.take(ids[1])]

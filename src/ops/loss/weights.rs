@@ -129,7 +129,6 @@ impl Loss<Tensor> {
 
 impl<'t> Loss<Var<'t>> {
     /// Reduces losses that have their classes' weights in them already.
-    #[track_caller]
     pub(super) fn reduce(&self, losses: Var<'t>, of_class: Option<Var<'t>>) -> Var<'t> {
         let (mut losses, mut of_sample) = (losses, None);
         if let Some(w) = self.sample_weights {
@@ -149,12 +148,19 @@ impl<'t> Loss<Var<'t>> {
 }
 
 /// A weight per row, or per loss, in the shape of the losses.
-#[track_caller]
 fn for_each_loss<'t>(weights: Var<'t>, losses: Var<'t>) -> Var<'t> {
-    let (Ok(own), Ok(all)) = (weights.shape(), losses.shape()) else { return weights };
+    let (Ok(given), Ok(each)) = (weights.ty(), losses.ty()) else { return weights };
+    let refused =
+        |kind, message| weights.poisoned(Error::new(kind, message).operands([&each, &given]));
+    let (own, all) = (&given.shape, &each.shape);
     match () {
+        _ if given.dtype != each.dtype => {
+            let (wanted, got) = (each.dtype, given.dtype);
+            let message = format!("sample weights are {wanted}, as losses are; got {got}");
+            refused(ErrorKind::DType, message)
+        }
         _ if own == all => weights,
-        _ if is_column(&own, &all) => weights.reshape_like(losses),
+        _ if is_column(own, all) => weights.reshape_like(losses),
         _ if own.len() == 1 && own.first() == all.first() => {
             let mut sizes = vec![1; all.len()];
             sizes[0] = -1;
@@ -162,11 +168,11 @@ fn for_each_loss<'t>(weights: Var<'t>, losses: Var<'t>) -> Var<'t> {
         }
         _ => {
             let rows = all.first().copied().unwrap_or(1);
-            let message = format!(
-                "sample weights have shape ({rows},), one per row, or {all}, one for each loss; \
-                 got {own}"
-            );
-            weights.poisoned(Error::new(ErrorKind::Shape, message).operator("sample_weights"))
+            let each =
+                if all.len() > 1 { format!(", or {all}, one for each") } else { String::new() };
+            let message =
+                format!("sample weights have shape ({rows},), one per row{each}; got {own}");
+            refused(ErrorKind::Shape, message)
         }
     }
 }

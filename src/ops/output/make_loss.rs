@@ -60,11 +60,13 @@ methods! {
     /// assert_eq!(gradients.wrt(x).unwrap().values::<f64>()?, [1.0, 3.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "MakeLoss")]
     fn make_loss(x; grad_scale: f64) = MakeLoss::new(grad_scale);
-    /// [`Var::make_loss`] with a gradient that is divided by a count.
+    /// [`Var::make_loss`] with a gradient that is divided by a count. (MXNet: `MakeLoss` with
+    /// `normalization`.)
     ///
     /// ```
-    /// use sparsetape::{Tape, Tensor, ops::{MakeLoss, Normalization}};
+    /// use sparsetape::{MakeLoss, Normalization, Tape, Tensor};
     /// let tape = Tape::new();
     /// let x = tape.variable(Tensor::dense([2], vec![1.0f64, 3.0])?);
     /// let loss = x.square().make_loss_with(MakeLoss::new(1.0).normalization(Normalization::Batch));

@@ -56,6 +56,7 @@ methods! {
     /// assert_eq!(gradients.wrt(x).unwrap().values::<f64>()?, [1.0, -1.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "LinearRegressionOutput")]
     fn linear_regression_output(x, label; grad_scale: f64) =
         RegressionOutput { regression: Regression::Linear, grad_scale };
     /// The sigmoid, with the gradient `(σ(x) − label) · grad_scale / m` whatever the head cotangent;
@@ -72,6 +73,7 @@ methods! {
     /// assert_eq!(p.backward()?.wrt(x).unwrap().values::<f64>()?, [-0.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "LogisticRegressionOutput")]
     fn logistic_regression_output(x, label; grad_scale: f64) =
         RegressionOutput { regression: Regression::Logistic, grad_scale };
     /// This very value, with the gradient `sign(x − label) · grad_scale / m` whatever the head
@@ -87,6 +89,7 @@ methods! {
     /// assert_eq!(gradients.wrt(x).unwrap().values::<f64>()?, [2.0, -2.0, -2.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "MAERegressionOutput")]
     fn mae_regression_output(x, label; grad_scale: f64) =
         RegressionOutput { regression: Regression::Mae, grad_scale };
 }

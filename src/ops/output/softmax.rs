@@ -23,7 +23,7 @@ use crate::tensor::{DType, Real, Tensor, View, row_len, size_of};
 /// probabilities of the classes instead; as in MXNet, only `grad_scale` and `out_grad` apply to them.
 ///
 /// ```
-/// use sparsetape::{Tape, Tensor, ops::{Normalization, SoftmaxOutput}};
+/// use sparsetape::{Normalization, SoftmaxOutput, Tape, Tensor};
 /// let tape = Tape::new();
 /// let z = tape.variable(Tensor::full([2, 2], 0.0f64)?);
 /// let labels = tape.constant(Tensor::dense([2], vec![1i64, -1])?);
@@ -186,9 +186,19 @@ methods! {
     /// assert_eq!(p.backward()?.wrt(z).unwrap().values::<f64>()?, [0.5, -0.5]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "SoftmaxOutput")]
     fn softmax_output(x, label) = SoftmaxOutput::new();
-    /// [`Var::softmax_output`] with options: [`SoftmaxOutput`](crate::ops::SoftmaxOutput) has an
-    /// example.
+    /// [`Var::softmax_output`] with options. (MXNet: `SoftmaxOutput` with its parameters.)
+    ///
+    /// ```
+    /// use sparsetape::{SoftmaxOutput, Tape, Tensor};
+    /// let tape = Tape::new();
+    /// let z = tape.variable(Tensor::full([1, 2], 0.0f64)?);
+    /// let label = tape.constant(Tensor::dense([1], vec![1i64])?);
+    /// let p = z.softmax_output_with(label, SoftmaxOutput::new().grad_scale(4.0));
+    /// assert_eq!(p.backward()?.wrt(z).unwrap().values::<f64>()?, [2.0, -2.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
     fn softmax_output_with(x, label; options: SoftmaxOutput) = options;
 }
 

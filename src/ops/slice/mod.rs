@@ -64,6 +64,7 @@ methods! {
     /// assert_eq!((y.stype()?, y.value()?.values::<f32>()?), (Stype::Csr, &[2.0, 3.0][..]));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "crop")]
     fn slice(x; ranges: impl Into<SliceAxes>) = ranges.into();
     /// A range of one axis, as [`slice`](Self::slice) takes it; a negative axis counts from the last.
     /// (MXNet: `slice_axis`.)
@@ -75,6 +76,7 @@ methods! {
     /// assert_eq!(x.slice_axis(-1, 1..).value()?.values::<f32>()?, [2.0, 4.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "narrow")]
     fn slice_axis(x; axis: isize, range: impl Into<SliceRange>) =
         SliceAxes::Axis { axis, range: range.into() };
 }
@@ -91,6 +93,8 @@ impl<'t> Var<'t> {
     /// assert_eq!(parts[1].value()?.values::<f32>()?, [3.0, 4.0]);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "SliceChannel")]
+    #[doc(alias = "chunk")]
     #[track_caller]
     pub fn split(self, axis: isize, parts: usize) -> Vec<Var<'t>> {
         let mut vars = Vec::new();

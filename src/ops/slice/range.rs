@@ -14,8 +14,7 @@ use crate::kernels::steps::Steps;
 /// `1..-1` or `3..0` for a mistake; [`SliceRange::new`] says the same.
 ///
 /// ```
-/// use sparsetape::Tensor;
-/// use sparsetape::ops::SliceRange;
+/// use sparsetape::{SliceRange, Tensor};
 /// let x = Tensor::dense([5], vec![0i64, 1, 2, 3, 4])?;
 /// assert_eq!(x.slice((-4..,))?.values::<i64>()?, [1, 2, 3, 4]);
 /// assert_eq!(x.slice((SliceRange::new(1, -1),))?.values::<i64>()?, [1, 2, 3]);

@@ -64,8 +64,11 @@ methods! {
     /// assert_eq!(x.cast_storage(Stype::Csr).value()?.nnz(), 1);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "tostype")]
+    #[doc(alias = "to_dense")]
     var fn cast_storage(x; stype: Stype) = CastStorage { stype };
-    /// The same values as another element type; the gradient is cast back. (MXNet: `cast`.)
+    /// The same values as another element type; the gradient is cast back. Floats become i64 cut
+    /// towards 0, within its range, NaN as 0. (MXNet: `cast`.)
     ///
     /// ```
     /// use sparsetape::{DType, Tape, Tensor};
@@ -75,6 +78,7 @@ methods! {
     /// assert_eq!(gradients.wrt(x).unwrap().item::<f32>()?, 3.0);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "astype")]
     var fn cast(x; dtype: DType) = Cast { dtype };
 }
 
