@@ -3,7 +3,7 @@
 
 use sparsetape::optim::{Sgd, clip_global_norm};
 use sparsetape::{
-    ErrorKind, Fallback, GradReq, Gradients, Loss, Parameter, Params, Stype, Tape, Tensor,
+    DType, ErrorKind, Fallback, GradReq, Gradients, Loss, Parameter, Params, Stype, Tape, Tensor,
     assert_close,
 };
 
@@ -505,4 +505,55 @@ fn unrecorded_operators_are_the_recorded_ones() {
     let line = line!() + 1;
     let error = x.dot(&labels).unwrap_err();
     assert_eq!(error.location().unwrap().line(), line, "{error}");
+}
+
+#[test]
+fn unreasonable_sizes_are_errors() {
+    let x = Tensor::zeros(Stype::Default, [0, 3], DType::F32).unwrap();
+    let tape = Tape::new();
+    for parts in [usize::MAX, usize::MAX / 32] {
+        let refused = tape.constant(x.clone()).split(0, parts);
+        assert_eq!(refused[0].value().unwrap_err().kind(), ErrorKind::Value);
+        assert!(x.split(0, parts).unwrap_err().to_string().contains("no memory for"));
+    }
+    assert_eq!(tape.constant(x).split(1, 2).len(), 2);
+    let wide = Tensor::zeros(Stype::Csr, [0, 1 << 32], DType::F64).unwrap();
+    let y = Fallback::Allow.during(|| wide.softmax_axis(0)).unwrap();
+    assert_eq!(y.nnz(), 0);
+}
+
+#[test]
+fn a_sampled_product_is_located_at_its_call() {
+    let tape = Tape::new();
+    let x = tape.constant(Tensor::full([2, 2], 1.0f32).unwrap());
+    let wide = tape.constant(Tensor::full([2, 3], 1.0f32).unwrap());
+    let error = x.sampled_dot(x, wide).value().unwrap_err();
+    assert_eq!(error.location().unwrap().file(), file!());
+}
+
+#[test]
+fn a_number_on_the_left_is_located_at_its_call() {
+    let tape = Tape::new();
+    let x = tape.constant(full(&[2], 3.0));
+    let (sum, difference, product, quotient) = (1 + x, 1.0 - x, 2 * x, 2.0 / x);
+    for y in [sum, difference, product, quotient] {
+        assert_eq!(y.location().unwrap().line(), line!() - 2);
+        assert_eq!(y.location().unwrap().file(), file!());
+    }
+}
+
+#[test]
+fn sparse_cotangents_of_a_table_take_no_memory_for_its_other_rows() {
+    let tape = Tape::new();
+    let table = Tensor::row_sparse([1 << 32, 2], vec![7], vec![1.0f64, 2.0]).unwrap();
+    let table = tape.variable(table);
+    let x = Tensor::csr([2, 1 << 32], vec![0, 1, 2], vec![7, 9], vec![1.0f64, 2.0]).unwrap();
+    let y = tape.constant(x).dot(table);
+    let dy = Tensor::csr([2, 2], vec![0, 1, 2], vec![0, 1], vec![3.0f64, 5.0]).unwrap();
+    let gradients = y.backward_with(&dy).unwrap();
+    let dx = gradients.wrt(table).unwrap();
+    assert_eq!(
+        (dx.rows(), dx.values::<f64>().unwrap()),
+        (Some(&[7, 9][..]), &[3.0, 0.0, 0.0, 10.0][..])
+    );
 }

@@ -22,6 +22,7 @@ pub struct SampledDot {
 }
 
 impl SampledDot {
+    #[track_caller]
     pub(super) fn of<'t>(
         like: Var<'t>,
         (l, transpose_l): (Var<'t>, bool),

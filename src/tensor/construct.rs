@@ -249,8 +249,14 @@ fn empty_pattern(shape: &Shape) -> Result<Pattern> {
 /// Zeroed row pointers, if there is memory for them: the number of rows is only a claim.
 #[track_caller]
 pub(crate) fn pointers(rows: usize) -> Result<Vec<usize>> {
-    dense_len::<usize>(&Shape::from([rows + 1]))?;
+    check_pointers(rows)?;
     Ok(vec![0; rows + 1])
+}
+
+/// Whether there is memory for the row pointers of so many rows.
+#[track_caller]
+pub(crate) fn check_pointers(rows: usize) -> Result<()> {
+    dense_len::<usize>(&Shape::from([rows.saturating_add(1)])).map(|_| ())
 }
 
 /// Elements of a dense tensor of this type, if there is memory for them.

@@ -233,9 +233,13 @@ impl Op for Dot {
             true => b.dot_with(dy, tb, true),
         });
         let both_dense = !sparse(a) && !sparse(dy);
+        // Rows of csr all have a pointer: the gradient of a dense or row-sparse operand has only the
+        // rows that occur.
+        let by_row = sparse(a) && sparse(dy) && !sparse(b);
         grads.give(1, || match tb {
             false if sparse(b) && both_dense => SampledDot::of(b, (a, !ta), (dy, true)),
             true if sparse(b) && both_dense => SampledDot::of(b, (dy, true), (a, !ta)),
+            false if by_row => a.dot_with(dy.cast_storage(Stype::RowSparse), !ta, false),
             false => a.dot_with(dy, !ta, false),
             true => dy.dot_with(a, true, ta),
         });
