@@ -520,6 +520,24 @@ fn unreasonable_sizes_are_errors() {
     let wide = Tensor::zeros(Stype::Csr, [0, 1 << 32], DType::F64).unwrap();
     let y = Fallback::Allow.during(|| wide.softmax_axis(0)).unwrap();
     assert_eq!(y.nnz(), 0);
+    let tall = Tensor::zeros(Stype::Default, [1 << 40, 0], DType::F64).unwrap();
+    assert_eq!(tall.sum().unwrap().item::<f64>().unwrap(), 0.0);
+    assert_eq!(tall.log_sum_exp(&[0, 1], false).unwrap().item::<f64>().unwrap(), f64::NEG_INFINITY);
+}
+
+#[test]
+fn row_sparse_vectors_have_a_product() {
+    let tape = Tape::new();
+    let x = tape.variable(Tensor::row_sparse([3], vec![1], vec![2.0f64]).unwrap());
+    let y = tape.variable(Tensor::row_sparse([3], vec![0, 1], vec![5.0f64, 7.0]).unwrap());
+    let product = x.dot(y);
+    assert_eq!((product.item::<f64>().unwrap(), product.shape().unwrap().len()), (14.0, 0));
+    let gradients = product.backward().unwrap();
+    assert_eq!(gradients.wrt(x).unwrap().values::<f64>().unwrap(), [7.0]);
+    let dense = tape.constant(full(&[3], 4.0));
+    assert_eq!(x.dot(dense).item::<f64>().unwrap(), 8.0);
+    let huge = Tensor::row_sparse([1 << 32], vec![1, u32::MAX], vec![2.0f64, 3.0]).unwrap();
+    assert_eq!(huge.dot(&huge).unwrap().item::<f64>().unwrap(), 13.0);
 }
 
 #[test]

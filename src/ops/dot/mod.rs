@@ -78,9 +78,21 @@ impl<'t> Var<'t> {
         let Some(turn) = Vectors::among(rank(self), rank(b)) else {
             return Var::apply(Dot { transpose_a, transpose_b, dense: false }, &[self, b]);
         };
-        let a = if turn.a { self.reshape(&[1, -1]) } else { self };
+        let is = |v: Var<'t>, stype| v.stype().is_ok_and(|s| s == stype);
+        // Between sparse operands a row-sparse vector keeps its rows, as a column.
+        let by_rows = turn.a && is(self, Stype::RowSparse) && !is(b, Stype::Default);
+        let a = match turn.a {
+            true if by_rows => self.reshape(&[-1, 1]),
+            true => self.reshape(&[1, -1]),
+            false => self,
+        };
         let b = if turn.b { b.reshape(&[-1, 1]) } else { b };
-        let y = Var::apply(turn.product(transpose_a, transpose_b), &[a, b]);
+        let mut product = turn.product(transpose_a, transpose_b);
+        product.transpose_a |= by_rows;
+        let y = Var::apply(product, &[a, b]);
+        // A single number has no rows.
+        let number = turn.result().is_empty() && is(y, Stype::RowSparse);
+        let y = if number { y.cast_storage(Stype::Default) } else { y };
         y.reshape(turn.result())
     }
 
