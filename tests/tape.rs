@@ -526,6 +526,18 @@ fn unreasonable_sizes_are_errors() {
 }
 
 #[test]
+fn sparse_cotangents_reach_single_numbers() {
+    let tape = Tape::new();
+    let x = tape.variable(Tensor::scalar(3.0f64));
+    let label = tape.constant(Tensor::row_sparse([1], vec![0], vec![1.0f64]).unwrap());
+    let dx = x.linear_regression_output(label, 1.0).backward().unwrap();
+    assert_eq!(dx.wrt(x).unwrap().item::<f64>().unwrap(), 2.0);
+    let dy = Tensor::row_sparse([1], vec![0], vec![5.0f64]).unwrap();
+    let dx = x.expand_dims(0).backward_with(&dy).unwrap();
+    assert_eq!(dx.wrt(x).unwrap().item::<f64>().unwrap(), 5.0);
+}
+
+#[test]
 fn row_sparse_vectors_have_a_product() {
     let tape = Tape::new();
     let x = tape.variable(Tensor::row_sparse([3], vec![1], vec![2.0f64]).unwrap());

@@ -109,6 +109,18 @@ methods! {
     fn identity(x) = Reshape::Identity;
 }
 
+impl<'t> Var<'t> {
+    /// [`Var::reshape_like`], where a row-sparse value may become a single number, which has no rows.
+    #[track_caller]
+    pub(super) fn in_shape_of(self, like: Var<'t>) -> Var<'t> {
+        let number = like.shape().is_ok_and(|shape| shape.is_empty());
+        match self.stype() {
+            Ok(Stype::RowSparse) if number => self.cast_storage(Stype::Default).reshape_like(like),
+            _ => self.reshape_like(like),
+        }
+    }
+}
+
 fn reshape(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     out.alias(0);
     Ok(())
@@ -344,12 +356,7 @@ impl Op for Reshape {
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        // A row-sparse value has an axis, a single number has none: it is dense.
-        let number = x[0].shape().is_ok_and(|shape| shape.is_empty());
-        grads.give(0, || match number {
-            true => dy.cast_storage(Stype::Default).reshape_like(x[0]),
-            false => dy.reshape_like(x[0]),
-        });
+        grads.give(0, || dy.in_shape_of(x[0]));
         if x.len() > 1 {
             grads.zero(1);
         }
