@@ -520,6 +520,10 @@ fn unreasonable_sizes_are_errors() {
     let wide = Tensor::zeros(Stype::Csr, [0, 1 << 32], DType::F64).unwrap();
     let y = Fallback::Allow.during(|| wide.softmax_axis(0)).unwrap();
     assert_eq!(y.nnz(), 0);
+    let half = Tensor::row_sparse([1 << 31], vec![7], vec![1.0f64]).unwrap();
+    assert_eq!(Tensor::concat(&[&half, &half], 0).unwrap().rows(), Some(&[7, (1 << 31) + 7][..]));
+    let error = Tensor::concat(&[&half, &half, &half], 0).unwrap_err();
+    assert!(error.to_string().contains("sparse ids are 32-bit"), "{error}");
     let tall = Tensor::zeros(Stype::Default, [1 << 40, 0], DType::F64).unwrap();
     assert_eq!(tall.sum().unwrap().item::<f64>().unwrap(), 0.0);
     assert_eq!(tall.log_sum_exp(&[0, 1], false).unwrap().item::<f64>().unwrap(), f64::NEG_INFINITY);
