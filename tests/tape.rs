@@ -525,6 +525,9 @@ fn unreasonable_sizes_are_errors() {
     let error = Tensor::concat(&[&half, &half, &half], 0).unwrap_err();
     assert!(error.to_string().contains("sparse ids are 32-bit"), "{error}");
     let tall = Tensor::zeros(Stype::Default, [1 << 40, 0], DType::F64).unwrap();
+    assert_eq!(tall.cast_storage(Stype::Csr).unwrap_err().kind(), ErrorKind::Shape);
+    let many = Tensor::zeros(Stype::Default, [1 << 32, 0], DType::F64).unwrap();
+    assert_eq!(many.cast_storage(Stype::RowSparse).unwrap().rows(), Some(&[][..]));
     assert_eq!(tall.sum().unwrap().item::<f64>().unwrap(), 0.0);
     assert_eq!(tall.log_sum_exp(&[0, 1], false).unwrap().item::<f64>().unwrap(), f64::NEG_INFINITY);
 }
