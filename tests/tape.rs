@@ -3,7 +3,7 @@
 
 use sparsetape::optim::{Sgd, clip_global_norm};
 use sparsetape::{
-    ErrorKind, Fallback, GradReq, Gradients, Loss, Parameter, Params, Stype, Tape, Tensor,
+    DType, ErrorKind, Fallback, GradReq, Gradients, Loss, Parameter, Params, Stype, Tape, Tensor,
     assert_close,
 };
 
@@ -505,4 +505,92 @@ fn unrecorded_operators_are_the_recorded_ones() {
     let line = line!() + 1;
     let error = x.dot(&labels).unwrap_err();
     assert_eq!(error.location().unwrap().line(), line, "{error}");
+}
+
+#[test]
+fn unreasonable_sizes_are_errors() {
+    let x = Tensor::zeros(Stype::Default, [0, 3], DType::F32).unwrap();
+    let tape = Tape::new();
+    for parts in [usize::MAX, usize::MAX / 32] {
+        let refused = tape.constant(x.clone()).split(0, parts);
+        assert_eq!(refused[0].value().unwrap_err().kind(), ErrorKind::Value);
+        assert!(x.split(0, parts).unwrap_err().to_string().contains("no memory for"));
+    }
+    assert_eq!(tape.constant(x).split(1, 2).len(), 2);
+    let wide = Tensor::zeros(Stype::Csr, [0, 1 << 32], DType::F64).unwrap();
+    let y = Fallback::Allow.during(|| wide.softmax_axis(0)).unwrap();
+    assert_eq!(y.nnz(), 0);
+    let half = Tensor::row_sparse([1 << 31], vec![7], vec![1.0f64]).unwrap();
+    assert_eq!(Tensor::concat(&[&half, &half], 0).unwrap().rows(), Some(&[7, (1 << 31) + 7][..]));
+    let error = Tensor::concat(&[&half, &half, &half], 0).unwrap_err();
+    assert!(error.to_string().contains("sparse ids are 32-bit"), "{error}");
+    let tall = Tensor::zeros(Stype::Default, [1 << 40, 0], DType::F64).unwrap();
+    assert_eq!(tall.cast_storage(Stype::Csr).unwrap_err().kind(), ErrorKind::Shape);
+    let many = Tensor::zeros(Stype::Default, [1 << 32, 0], DType::F64).unwrap();
+    assert_eq!(many.cast_storage(Stype::RowSparse).unwrap().rows(), Some(&[][..]));
+    assert_eq!(tall.sum().unwrap().item::<f64>().unwrap(), 0.0);
+    assert_eq!(tall.log_sum_exp(&[0, 1], false).unwrap().item::<f64>().unwrap(), f64::NEG_INFINITY);
+}
+
+#[test]
+fn sparse_cotangents_reach_single_numbers() {
+    let tape = Tape::new();
+    let x = tape.variable(Tensor::scalar(3.0f64));
+    let label = tape.constant(Tensor::row_sparse([1], vec![0], vec![1.0f64]).unwrap());
+    let dx = x.linear_regression_output(label, 1.0).backward().unwrap();
+    assert_eq!(dx.wrt(x).unwrap().item::<f64>().unwrap(), 2.0);
+    let dy = Tensor::row_sparse([1], vec![0], vec![5.0f64]).unwrap();
+    let dx = x.expand_dims(0).backward_with(&dy).unwrap();
+    assert_eq!(dx.wrt(x).unwrap().item::<f64>().unwrap(), 5.0);
+}
+
+#[test]
+fn row_sparse_vectors_have_a_product() {
+    let tape = Tape::new();
+    let x = tape.variable(Tensor::row_sparse([3], vec![1], vec![2.0f64]).unwrap());
+    let y = tape.variable(Tensor::row_sparse([3], vec![0, 1], vec![5.0f64, 7.0]).unwrap());
+    let product = x.dot(y);
+    assert_eq!((product.item::<f64>().unwrap(), product.shape().unwrap().len()), (14.0, 0));
+    let gradients = product.backward().unwrap();
+    assert_eq!(gradients.wrt(x).unwrap().values::<f64>().unwrap(), [7.0]);
+    let dense = tape.constant(full(&[3], 4.0));
+    assert_eq!(x.dot(dense).item::<f64>().unwrap(), 8.0);
+    let huge = Tensor::row_sparse([1 << 32], vec![1, u32::MAX], vec![2.0f64, 3.0]).unwrap();
+    assert_eq!(huge.dot(&huge).unwrap().item::<f64>().unwrap(), 13.0);
+}
+
+#[test]
+fn a_sampled_product_is_located_at_its_call() {
+    let tape = Tape::new();
+    let x = tape.constant(Tensor::full([2, 2], 1.0f32).unwrap());
+    let wide = tape.constant(Tensor::full([2, 3], 1.0f32).unwrap());
+    let error = x.sampled_dot(x, wide).value().unwrap_err();
+    assert_eq!(error.location().unwrap().file(), file!());
+}
+
+#[test]
+fn a_number_on_the_left_is_located_at_its_call() {
+    let tape = Tape::new();
+    let x = tape.constant(full(&[2], 3.0));
+    let (sum, difference, product, quotient) = (1 + x, 1.0 - x, 2 * x, 2.0 / x);
+    for y in [sum, difference, product, quotient] {
+        assert_eq!(y.location().unwrap().line(), line!() - 2);
+        assert_eq!(y.location().unwrap().file(), file!());
+    }
+}
+
+#[test]
+fn sparse_cotangents_of_a_table_take_no_memory_for_its_other_rows() {
+    let tape = Tape::new();
+    let table = Tensor::row_sparse([1 << 32, 2], vec![7], vec![1.0f64, 2.0]).unwrap();
+    let table = tape.variable(table);
+    let x = Tensor::csr([2, 1 << 32], vec![0, 1, 2], vec![7, 9], vec![1.0f64, 2.0]).unwrap();
+    let y = tape.constant(x).dot(table);
+    let dy = Tensor::csr([2, 2], vec![0, 1, 2], vec![0, 1], vec![3.0f64, 5.0]).unwrap();
+    let gradients = y.backward_with(&dy).unwrap();
+    let dx = gradients.wrt(table).unwrap();
+    assert_eq!(
+        (dx.rows(), dx.values::<f64>().unwrap()),
+        (Some(&[7, 9][..]), &[3.0, 0.0, 0.0, 10.0][..])
+    );
 }

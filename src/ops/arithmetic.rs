@@ -278,7 +278,7 @@ impl Tensor {
 /// `+ - * /` between variables, and with numbers on either side. Whole numbers too, but one float type
 /// only: with two, a literal's type would be open, and `(x * 2.0).sum()` would not compile.
 macro_rules! infix {
-    ($($trait:ident $name:ident $scalar:ident $left:expr;)*) => {$(
+    ($($trait:ident $name:ident $scalar:ident $left:ident;)*) => {$(
         impl<'t> ops::$trait for Var<'t> {
             type Output = Var<'t>;
 
@@ -291,7 +291,7 @@ macro_rules! infix {
         infix! { f64: $trait $name $scalar $left }
         infix! { i32: $trait $name $scalar $left }
     )*};
-    ($number:ident: $trait:ident $name:ident $scalar:ident $left:expr) => {
+    ($number:ident: $trait:ident $name:ident $scalar:ident $left:ident) => {
         impl<'t> ops::$trait<$number> for Var<'t> {
             type Output = Var<'t>;
 
@@ -306,18 +306,17 @@ macro_rules! infix {
 
             #[track_caller]
             fn $name(self, x: Var<'t>) -> Var<'t> {
-                let left: fn(Var<'t>, f64) -> Var<'t> = $left;
-                left(x, self.into())
+                x.$left(self.into())
             }
         }
     };
 }
 
 infix! {
-    Add add add_scalar Var::add_scalar;
-    Sub sub sub_scalar Var::rsub_scalar;
-    Mul mul mul_scalar Var::mul_scalar;
-    Div div div_scalar Var::rdiv_scalar;
+    Add add add_scalar add_scalar;
+    Sub sub sub_scalar rsub_scalar;
+    Mul mul mul_scalar mul_scalar;
+    Div div div_scalar rdiv_scalar;
 }
 
 impl<'t> ops::Neg for Var<'t> {

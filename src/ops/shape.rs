@@ -15,9 +15,7 @@ use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::construct::pointers;
-use crate::tensor::{
-    Element, Layout, Pattern, Shape, Tensor, View, check_extent, row_len, size_of,
-};
+use crate::tensor::{Element, Layout, Pattern, Shape, Stype, Tensor, View, row_len, size_of};
 
 /// `reshape` and its kin: the elements of the first operand in another shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,6 +110,18 @@ methods! {
     fn identity(x) = Reshape::Identity;
 }
 
+impl<'t> Var<'t> {
+    /// [`Var::reshape_like`], where a row-sparse value may become a single number, which has no rows.
+    #[track_caller]
+    pub(super) fn in_shape_of(self, like: Var<'t>) -> Var<'t> {
+        let number = like.shape().is_ok_and(|shape| shape.is_empty());
+        match self.stype() {
+            Ok(Stype::RowSparse) if number => self.cast_storage(Stype::Default).reshape_like(like),
+            _ => self.reshape_like(like),
+        }
+    }
+}
+
 fn reshape(_: &Reshape, _: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     out.alias(0);
     Ok(())
@@ -134,7 +144,6 @@ fn reshape_rows<T: Element>(
         let message = "a row-sparse value keeps at least one axis; cast it to dense first";
         return Err(Error::new(ErrorKind::Shape, message));
     }
-    check_extent("rows", shape[0])?;
     let held = v.values.typed::<T>()?;
     let mut rows: Vec<u32> = Vec::new();
     for &r in v.rows.iter().filter(|_| own > 0) {
@@ -169,8 +178,6 @@ fn reshape_csr(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Res
         out.alias(0);
         return Ok(());
     }
-    check_extent("rows", rows)?;
-    check_extent("columns", cols)?;
     if size_of(v.shape) == usize::MAX {
         return fault(format!("shape {} has more than 2^64 elements", Shape::from(v.shape)));
     }
@@ -251,6 +258,12 @@ fn elements(shape: &[usize]) -> u128 {
     if shape.contains(&0) { 0 } else { shape.iter().fold(1, product) }
 }
 
+/// The sizes of those axes that `sizes` do not keep by a 0.
+fn not_kept(shape: &[usize], sizes: &[isize]) -> SmallVec<[usize; 4]> {
+    let kept = |axis: usize| sizes.get(axis) == Some(&0);
+    shape.iter().enumerate().filter(|(axis, _)| !kept(*axis)).map(|(_, &size)| size).collect()
+}
+
 /// The shape that `sizes` ask for.
 fn resolve(own: &[usize], sizes: &[isize]) -> Result<Shape> {
     let fault = || {
@@ -264,16 +277,19 @@ fn resolve(own: &[usize], sizes: &[isize]) -> Result<Shape> {
     };
     let mut shape: SmallVec<[usize; 4]> =
         sizes.iter().enumerate().map(known).collect::<Result<_>>()?;
-    let total = elements(own);
     let mut open = sizes.iter().enumerate().filter(|(_, s)| **s == -1).map(|(axis, _)| axis);
     if let Some(axis) = open.next() {
-        let rest = elements(&shape);
+        // Axes that are kept say nothing about the others: a batch of no rows keeps its columns.
+        let (total, rest) = (elements(&not_kept(own, sizes)), elements(&not_kept(&shape, sizes)));
         if open.next().is_some() || rest == 0 || !total.is_multiple_of(rest) {
             return Err(fault());
         }
         shape[axis] = usize::try_from(total / rest).map_err(|_| fault())?;
     }
-    if elements(&shape) == total { Ok(shape.into_iter().collect()) } else { Err(fault()) }
+    match elements(&shape) == elements(own) {
+        true => Ok(shape.into_iter().collect()),
+        false => Err(fault()),
+    }
 }
 
 impl Op for Reshape {
@@ -338,7 +354,7 @@ impl Op for Reshape {
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        grads.give(0, || dy.reshape_like(x[0]));
+        grads.give(0, || dy.in_shape_of(x[0]));
         if x.len() > 1 {
             grads.zero(1);
         }
@@ -369,6 +385,8 @@ impl Op for Reshape {
             Sample::good(to(&[6, 2]), [sparse()]),
             Sample::good(to(&[0, 0]), [sparse()]),
             Sample::good(to(&[-1, 3]), [Tensor::from_fn([0, 5], |i| i as f64)]),
+            Sample::good(to(&[0, -1]), [Tensor::from_fn([0, 3, 2], |i| i as f64)]),
+            Sample::good(to(&[0, 0, -1]), [Tensor::from_fn([2, 0, 3, 2], |i| i as f64)]),
             Sample::good(Reshape::Like, [sparse(), Tensor::from_fn([2, 6], |i| i as f64)]),
             Sample::good(to(&[6, 2]), [cube()]),
             Sample::good(Reshape::Like, [empty(3), empty(5)]),
@@ -376,6 +394,7 @@ impl Op for Reshape {
             Sample::good(Reshape::ExpandDims(0), [x()]),
             Sample::good(Reshape::ExpandDims(-1), [x()]),
             Sample::good(Reshape::ExpandDims(1), [Tensor::from_fn([3], |i| i as f64)]),
+            Sample::good(Reshape::ExpandDims(0), [Tensor::scalar(2.0)]),
             Sample::good(squeeze(&[]), [Tensor::from_fn([3, 1, 2, 1], |i| i as f64)]),
             Sample::good(squeeze(&[-1, 1]), [Tensor::from_fn([3, 1, 2, 1], |i| i as f64)]),
             Sample::good(squeeze(&[0]), [Tensor::from_fn([1, 3], |i| i as f64)]),

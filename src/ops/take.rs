@@ -126,8 +126,22 @@ fn take_rows<T: Element>(table: View, values: &[T], ids: &[u32], out: &mut Out) 
     Ok(())
 }
 
+/// Whether each row of a cotangent in this storage type belongs to whole ids of `axes` axes.
+fn rows_have_ids(stype: Stype, axes: usize) -> bool {
+    match stype {
+        Stype::Default => true,
+        Stype::Csr => axes == 1,
+        Stype::RowSparse => axes > 0,
+    }
+}
+
 /// The ids of the rows of `dy` that are stored, and their values.
 fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Vec<u32>, &'a [T])> {
+    let axes = ids.shape().len();
+    if !rows_have_ids(dy.stype(), axes) {
+        let message = format!("rows of a {} cotangent have no ids of {axes} axes", dy.stype());
+        return Err(Error::new(ErrorKind::Shape, message));
+    }
     let named = rows(ids.typed()?, bound)?;
     let each = row_len(ids.shape());
     let ids = match dy {
@@ -232,7 +246,12 @@ impl Op for Take {
             false => OpRef::from_static(&TakeGrad { dense: false }),
             true => OpRef::from_static(&TakeGrad { dense: true }),
         };
-        grads.give(0, || Var::apply(op, &[dy, x[1], x[0]]));
+        let axes = x[1].shape().map_or(1, |ids| ids.len());
+        let by_ids = dy.stype().is_ok_and(|stype| rows_have_ids(stype, axes));
+        grads.give(0, || {
+            let dy = if by_ids { dy } else { dy.cast_storage(Stype::Default) };
+            Var::apply(op, &[dy, x[1], x[0]])
+        });
         grads.zero(1);
     }
 
@@ -256,6 +275,9 @@ impl Op for Take {
             Sample::good(op(false), [Tensor::from_fn([4], |i| i as f64), ids(&[])]),
             Sample::good(op(false), [Tensor::from_fn([4, 2, 2], |i| i as f64), ids(&[3])]),
             Sample::good(op(false), [super::dot::sparse_sample([4, 0], 3), ids(&[3])]),
+            Sample::good(op(false), [table(), ids(&[])]),
+            Sample::good(op(false), [Tensor::from_fn([4, 2, 2], |i| i as f64), ids(&[])]),
+            Sample::good(op(false), [Tensor::from_fn([4], |i| i as f64), ids(&[2, 3])]),
             Sample::good(op(true), [table(), ids(&[5])]),
             Sample::good(op(true), [table(), ids(&[2, 3])]),
             Sample::bad(op(false), [table(), far], ErrorKind::Index, "ids[1] = 4"),
@@ -343,6 +365,10 @@ impl Op for TakeGrad {
         let none = [dy(0), Tensor::from_fn([0], |i| i as i64), table()];
         let holes = || super::dot::sparse_sample([5, 2], 3);
         let far = Tensor::from_fn([5], |i| i as i64 - 1);
+        let rows = Tensor::row_sparse([2], vec![1], vec![1.0]).unwrap_or_else(|_| dy(0));
+        let one = Tensor::scalar(1i64);
+        let row_of_no_id =
+            Sample::bad(op(false), [rows, one, table()], ErrorKind::Shape, "no ids of 0 axes");
         vec![
             Sample::good(op(false), [dy(5), ids(), table()]),
             Sample::good(op(false), [holes(), ids(), table()]),
@@ -353,6 +379,7 @@ impl Op for TakeGrad {
             Sample::good(op(true), pairs()),
             Sample::good(op(true), none),
             Sample::bad(op(false), [dy(4), ids(), table()], ErrorKind::Shape, "differ"),
+            row_of_no_id,
             Sample::bad(op(true), [dy(5), far, table()], ErrorKind::Index, "ids[0] = -1"),
         ]
     }

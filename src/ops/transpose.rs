@@ -13,7 +13,7 @@ use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::cast::csr_ref;
-use crate::tensor::{Element, Tensor, View, check_extent, row_len};
+use crate::tensor::{Element, Tensor, View, row_len};
 
 /// `transpose`: axis `i` of the result is axis `axes[i]` of the operand (negative ones count from the
 /// last); an empty list reverses all axes.
@@ -101,15 +101,8 @@ fn csr<T: Element>(op: &Transpose, ins: &[View], out: &mut Out, _: &mut Scratch)
         out.alias(0);
         return Ok(());
     }
-    pointers_fit(v.shape[1])?;
     out.set_csr(spgemm::transpose(csr_ref(v, v.values.typed::<T>()?)));
     Ok(())
-}
-
-/// Whether there is memory for row pointers: the number of rows is only a claim.
-fn pointers_fit(rows: usize) -> Result<()> {
-    check_extent("rows", rows)?;
-    crate::tensor::construct::pointers(rows).map(drop)
 }
 
 /// Parts of rows in another order, where rows stay rows.
@@ -140,8 +133,6 @@ fn rows_to_csr<T: Element>(
 ) -> Result<()> {
     let v = ins[0].row_sparse()?;
     let (stored, k) = (v.rows.len(), row_len(v.shape));
-    pointers_fit(k)?;
-    check_extent("columns", v.shape[0])?;
     let mut values = vec![T::default(); stored * k];
     permute(v.values.typed::<T>()?, &[stored, k], &[1, 0], &[k, stored], &mut values);
     let indptr = (0..=k).map(|row| row * stored).collect();

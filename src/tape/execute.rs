@@ -12,7 +12,7 @@ use super::refine::PartialShape;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::construct::dense_len_of;
+use crate::tensor::construct::check_room;
 use crate::tensor::{DType, Shape, Stype, Tensor, Type, View};
 
 /// Operand types and the like, usually few.
@@ -92,9 +92,7 @@ impl Workspace {
         ins: &[View<'_>],
         at: &'static Location<'static>,
     ) -> Result<Made> {
-        if plan.stype == Stype::Default {
-            dense_len_of(&plan.shape, plan.dtype)?;
-        }
+        check_room(&plan.shape, plan.stype, plan.dtype)?;
         let ty = (&plan.shape, plan.stype, plan.dtype);
         let mut out = Out::new(ty, ins, &mut self.pool);
         op.run(plan.row, plan.dtype, ins, &mut out, &mut self.scratch)?;

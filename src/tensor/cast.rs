@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::construct::{check_row_sparse_shape, csr_shape, dense_len, pointers};
+use super::construct::{check_room, check_row_sparse_shape, csr_shape, dense_len, pointers};
 use super::dtype::{DType, Element, each_dtype};
-use super::pattern::{Pattern, check_extent};
+use super::pattern::Pattern;
 use super::shape::{Shape, row_len};
 use super::stype::Stype;
 use super::view::{CsrView, RowSparseView, View};
@@ -85,17 +85,18 @@ pub(crate) fn cast_view(view: View<'_>, stype: Stype) -> Result<Tensor> {
 #[track_caller]
 fn cast_typed<T: Element>(view: View<'_>, values: &[T], stype: Stype) -> Result<Tensor> {
     let shape = Shape::from(view.shape());
+    check_room(&shape, stype, T::DTYPE)?;
     match (view, stype) {
         (View::Dense(_), Stype::Default) => Tensor::dense(shape, values.to_vec()),
         (View::Dense(_), Stype::Csr) => dense_to_csr(&shape, values),
         (View::Dense(_), Stype::RowSparse) => dense_to_row_sparse(shape, values),
         (View::Csr(v), Stype::Default) => {
-            let mut dense = vec![T::default(); dense_len::<T>(&shape)?];
+            let mut dense = vec![T::default(); shape.size()];
             convert::csr_to_dense(csr_ref(&v, values), &mut dense);
             Tensor::dense(view.shape(), dense)
         }
         (View::RowSparse(v), Stype::Default) => {
-            let mut dense = vec![T::default(); dense_len::<T>(&shape)?];
+            let mut dense = vec![T::default(); shape.size()];
             convert::scatter_rows(v.rows, values, row_len(v.shape), &mut dense);
             Tensor::dense(view.shape(), dense)
         }
@@ -123,8 +124,6 @@ pub(crate) fn csr_ref<'a, T>(view: &CsrView<'a>, values: &'a [T]) -> CsrRef<'a, 
 #[track_caller]
 fn dense_to_csr<T: Element>(shape: &Shape, values: &[T]) -> Result<Tensor> {
     let [rows, cols] = csr_shape(shape)?;
-    check_extent("rows", rows)?;
-    check_extent("columns", cols)?;
     let (indptr, indices, kept) = convert::dense_to_csr(rows, cols, values);
     let pattern = Pattern::new(cols, indptr.into(), indices.into());
     Ok(with_values(shape.clone(), Layout::Csr(Arc::new(pattern)), kept))
@@ -134,7 +133,8 @@ fn dense_to_csr<T: Element>(shape: &Shape, values: &[T]) -> Result<Tensor> {
 fn dense_to_row_sparse<T: Element>(shape: Shape, values: &[T]) -> Result<Tensor> {
     check_row_sparse_shape(&shape)?;
     let k = row_len(&shape);
-    let rows = convert::nonzero_rows(shape[0], k, values);
+    // Rows without elements need no looking at, however many there are.
+    let rows = convert::nonzero_rows(if k == 0 { 0 } else { shape[0] }, k, values);
     let kept = convert::gather_rows(values, k, &rows);
     Ok(with_values(shape, Layout::RowSparse(rows.into()), kept))
 }
@@ -156,7 +156,6 @@ fn csr_to_row_sparse<T: Element>(shape: Shape, v: &CsrView, values: &[T]) -> Res
 #[track_caller]
 fn row_sparse_to_csr<T: Element>(shape: &Shape, v: &RowSparseView, values: &[T]) -> Result<Tensor> {
     let [rows, cols] = csr_shape(shape)?;
-    check_extent("columns", cols)?;
     let mut indptr = pointers(rows)?;
     v.rows.iter().for_each(|&r| indptr[r as usize + 1] = cols);
     prefix_sum(&mut indptr);

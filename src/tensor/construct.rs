@@ -249,8 +249,30 @@ fn empty_pattern(shape: &Shape) -> Result<Pattern> {
 /// Zeroed row pointers, if there is memory for them: the number of rows is only a claim.
 #[track_caller]
 pub(crate) fn pointers(rows: usize) -> Result<Vec<usize>> {
-    dense_len::<usize>(&Shape::from([rows + 1]))?;
+    check_pointers(rows)?;
     Ok(vec![0; rows + 1])
+}
+
+/// Whether there is memory for the row pointers of so many rows.
+#[track_caller]
+fn check_pointers(rows: usize) -> Result<()> {
+    dense_len::<usize>(&Shape::from([rows.saturating_add(1)])).map(|_| ())
+}
+
+/// Whether there are ids, and memory, for what any value of this type takes. Ranks are left to those
+/// who make the value.
+#[track_caller]
+pub(crate) fn check_room(shape: &Shape, stype: Stype, dtype: DType) -> Result<()> {
+    match (stype, &shape[..]) {
+        (Stype::Default, _) => dense_len_of(shape, dtype).map(|_| ()),
+        (Stype::Csr, &[rows, cols]) => {
+            check_extent("rows", rows)?;
+            check_extent("columns", cols)?;
+            check_pointers(rows)
+        }
+        (Stype::RowSparse, &[rows, ..]) => check_extent("rows", rows),
+        _ => Ok(()),
+    }
 }
 
 /// Elements of a dense tensor of this type, if there is memory for them.

@@ -22,7 +22,6 @@ use std::sync::Arc;
 pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
-pub(crate) use pattern::check_extent;
 pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};

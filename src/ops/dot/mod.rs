@@ -116,9 +116,22 @@ impl<'t> Var<'t> {
         let Some(turn) = Vectors::among(rank(self), rank(b)) else {
             return Var::apply(op, &[self, b]);
         };
-        let a = if turn.a { self.reshape(&[1, -1]) } else { self };
+        let is = |v: Var<'t>, stype| v.stype().is_ok_and(|s| s == stype);
+        // Between sparse operands a row-sparse vector keeps its rows, as a column.
+        let by_rows = turn.a && is(self, Stype::RowSparse) && !is(b, Stype::Default);
+        let a = match turn.a {
+            true if by_rows => self.reshape(&[-1, 1]),
+            true => self.reshape(&[1, -1]),
+            false => self,
+        };
         let b = if turn.b { b.reshape(&[-1, 1]) } else { b };
-        Var::apply(turn.product(op), &[a, b]).reshape(turn.result())
+        let mut product = turn.product(op);
+        product.transpose_a |= by_rows;
+        let y = Var::apply(product, &[a, b]);
+        // A single number has no rows.
+        let number = turn.result().is_empty() && is(y, Stype::RowSparse);
+        let y = if number { y.cast_storage(Stype::Default) } else { y };
+        y.reshape(turn.result())
     }
 }
 
@@ -267,9 +280,13 @@ impl Op for Dot {
             true => b.dot_with(dy, tb, true),
         });
         let both_dense = !sparse(a) && !sparse(dy);
+        // Rows of csr all have a pointer: the gradient of a dense or row-sparse operand has only the
+        // rows that occur.
+        let by_row = sparse(a) && sparse(dy) && !sparse(b);
         grads.give(1, || match tb {
             false if sparse(b) && both_dense => SampledDot::of(b, (a, !ta), (dy, true)),
             true if sparse(b) && both_dense => SampledDot::of(b, (dy, true), (a, !ta)),
+            false if by_row => a.dot_with(dy.cast_storage(Stype::RowSparse), !ta, false),
             false => a.dot_with(dy, !ta, false),
             true => dy.dot_with(a, true, ta),
         });

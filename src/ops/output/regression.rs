@@ -116,7 +116,7 @@ impl RegressionOutput {
 #[track_caller]
 fn shaped_like<'t>(x: Var<'t>, ins: &[Var<'t>], like: usize) -> Var<'t> {
     let csr = ins.iter().any(|x| x.stype().is_ok_and(|s| s == Stype::Csr));
-    if csr { x } else { x.reshape_like(ins[like]) }
+    if csr { x } else { x.in_shape_of(ins[like]) }
 }
 
 /// `x − y`, of any two storage types.

@@ -4,6 +4,7 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use super::along::Along;
+use super::softmax_residual::are_shares;
 use super::{Normalization, SoftmaxResidual};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
@@ -209,6 +210,7 @@ fn softmax<T: Real>(
     scratch: &mut Scratch,
 ) -> Result<()> {
     let (x, along) = (ins[0].typed::<T>()?, op.along(ins[0].shape())?);
+    are_shares(ins, along)?;
     let mut logs = scratch.take::<T>(x.len());
     log_softmax_axis(x, (along.outer, along.len, along.inner), &mut logs);
     for_each_part(out.dense::<T>(), 1, 1, |first, out| {

@@ -101,7 +101,7 @@ fn residual<T: Real>(
 }
 
 /// Whether there is a label for each element: a share of its class.
-fn are_shares(ins: &[View], along: Along) -> Result<bool> {
+pub(super) fn are_shares(ins: &[View], along: Along) -> Result<bool> {
     let (data, labels) = (ins[0].shape(), ins[1].shape());
     let count = size_of(labels);
     match ins[1].stype() {

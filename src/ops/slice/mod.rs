@@ -97,9 +97,16 @@ impl<'t> Var<'t> {
     #[doc(alias = "chunk")]
     #[track_caller]
     pub fn split(self, axis: isize, parts: usize) -> Vec<Var<'t>> {
-        let mut vars = Vec::new();
+        let mut vars = match room_for(parts) {
+            Ok(vars) => vars,
+            Err(error) => return vec![self.poisoned(error)],
+        };
         for op in all_parts(axis, parts) {
-            vars.push(Var::apply(op, &[self]));
+            vars.push(match vars.first() {
+                // What refuses one part refuses all.
+                Some(first) if Var::ok(*first).is_err() => *first,
+                _ => Var::apply(op, &[self]),
+            });
         }
         vars
     }
@@ -112,7 +119,7 @@ impl Tensor {
     /// What the recorded operator refuses, at once.
     #[track_caller]
     pub fn split(&self, axis: isize, parts: usize) -> Result<Vec<Tensor>> {
-        let mut tensors = Vec::new();
+        let mut tensors = room_for(parts)?;
         for op in all_parts(axis, parts) {
             tensors.push(evaluate(op, &[self])?);
         }
@@ -123,6 +130,18 @@ impl Tensor {
 /// At least one, which refuses to be one of none.
 fn all_parts(axis: isize, parts: usize) -> impl Iterator<Item = SliceAxes> {
     (0..parts.max(1)).map(move |part| SliceAxes::Part { axis, part, parts })
+}
+
+#[track_caller]
+fn room_for<T>(parts: usize) -> Result<Vec<T>> {
+    let mut room = Vec::new();
+    match room.try_reserve_exact(parts) {
+        Ok(()) => Ok(room),
+        Err(_) => {
+            let message = format!("no memory for {parts} parts");
+            Err(Error::new(ErrorKind::Value, message).operator("split"))
+        }
+    }
 }
 
 macro_rules! tuples {

@@ -178,6 +178,9 @@ fn fold_dense<F: Fold<T>, T: Real>(
     to: &mut [T],
     scratch: &mut Scratch,
 ) {
+    if values.is_empty() {
+        return to.fill(F::empty());
+    }
     let mut sizes = PerAxis::from(shape);
     let mut partial: Option<Vec<T>> = None;
     for axis in (0..shape.len()).rev().filter(|&a| strides[a] == 0 && shape[a] != 1) {
