@@ -126,11 +126,11 @@ impl Op for IdsInRange {
     }
 
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
-        let end = ins[1].shape()[0] as f64;
+        let end = ins[1].shape()[0] as i64;
         ins[0].mapv(|id| match self.out_of_range {
             OutOfRange::Error => id,
-            OutOfRange::Clip => id.max(0.0).min(end - 1.0),
-            OutOfRange::Wrap => id - end * (id / end).floor(),
+            OutOfRange::Clip => (id as i64).max(0).min(end - 1) as f64,
+            OutOfRange::Wrap => (id as i64).rem_euclid(end) as f64,
         })
     }
 
