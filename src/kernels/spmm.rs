@@ -96,21 +96,26 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
         for (n, out) in out.chunks_exact_mut(k).enumerate() {
             let row = self.a.range(self.first + n);
             let out = &mut out[at..at + C];
-            if row.len() <= SHORT {
-                out.copy_from_slice(&self.sum(row, far));
-                continue;
-            }
-            let mut wide = [<T::Wide>::default(); C];
-            for start in row.clone().step_by(SHORT) {
-                let part = self.sum(start..row.end.min(start + SHORT), far);
-                for (sum, x) in wide.iter_mut().zip(part) {
-                    *sum = *sum + x.as_();
+            // One call of `sum`, which is large: most rows leave here the first time round.
+            let (mut wide, mut start) = ([<T::Wide>::default(); C], row.start);
+            loop {
+                let end = row.end.min(start + SHORT);
+                let part = self.sum(start..end, far);
+                if row.len() <= SHORT {
+                    out.copy_from_slice(&part);
+                    break;
                 }
+                wide.iter_mut().zip(part).for_each(|(sum, x)| *sum = *sum + x.as_());
+                if end == row.end {
+                    out.iter_mut().zip(wide).for_each(|(to, sum)| *to = sum.as_());
+                    break;
+                }
+                start = end;
             }
-            out.iter_mut().zip(wide).for_each(|(to, sum)| *to = sum.as_());
         }
     }
 }
+
 impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
     /// The sum of these entries of a row.
     #[inline(always)]
