@@ -1,11 +1,11 @@
 //! Gradients of one run, and what the backward rule records.
 
-use super::check_op::{Checked, Trial, fault};
 use super::gradcheck::{Function, GradCheck, Of, Pass};
 use super::heads;
 use super::places::{Entries, weights};
 use super::report::Report;
 use super::subject::Stated;
+use super::trial::{Checked, Trial, fault};
 use crate::error::{ErrorKind, Result};
 use crate::tape::structural::{Project, ZerosLike};
 use crate::tape::{Cotangent, Fallback, Op, Recorded, Tape, Var};

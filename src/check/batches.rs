@@ -1,9 +1,9 @@
 //! A second batch size, and one row against its row in the batch.
 
 use super::backward;
-use super::check_op::{Checked, Trial, fault};
 use super::forward::{against_definition, definition, result};
 use super::places::doubled;
+use super::trial::{Checked, Trial, fault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Tensor};
 

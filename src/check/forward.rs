@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use ndarray::ArrayD;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::check_op::{Checked, Trial, fault};
 use super::places::{entries, replaced};
+use super::trial::{Checked, Trial, fault};
 use crate::error::{ErrorKind, Result};
 use crate::tape::{Fallback, Read, Tape, Var, evaluate};
 use crate::tensor::approx::index_of;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::panic::Location;
 
 use super::differences::{Slopes, Tolerance, Verdict};
-use super::places::{Entries, Place, Sum, add_entries, entries, mix, moved, weights};
+use super::places::{
+    Entries, Place, Sum, add_entries, entries, mix, moved, rows_named_by, weights,
+};
 use super::report::{Entry, Report};
-use super::unread::rows_named_by;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, Tape, Var};
 use crate::tensor::approx::index_of;

@@ -1,7 +1,7 @@
 //! Cotangents of a result in storage types other than its own.
 
-use super::check_op::{Trial, fault};
 use super::places::{Entries, entries, replaced, weight};
+use super::trial::{Trial, fault};
 use crate::error::Result;
 use crate::tape::{Fallback, Tape, Var};
 use crate::tensor::{Stype, Tensor};

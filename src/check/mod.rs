@@ -17,13 +17,15 @@ mod refusals;
 mod report;
 mod subject;
 mod tables;
+mod trial;
 mod unread;
 mod wide;
 
-pub use check_op::{Checked, check_op};
+pub use check_op::check_op;
 pub use gradcheck::{GradCheck, gradcheck};
 #[cfg(feature = "proptest")]
 pub use patterns::check_patterns;
 pub use report::{Entry, Report};
 pub use tables::{write_denser, write_table};
+pub use trial::Checked;
 pub use wide::{Wide, sparse_rows, wide_samples};

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestError, TestRunner};
 
-use super::check_op::{Trial, fault};
 use super::forward::{against_definition, result};
 use super::places::mix;
 use super::subject::{AnySample, good_samples};
+use super::trial::{Trial, fault};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Op;
 use crate::tensor::construct::csr_from_sorted;

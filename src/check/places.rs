@@ -116,3 +116,12 @@ pub(super) fn doubled(x: &Tensor) -> Result<Tensor> {
         x.shape().iter().enumerate().map(|(axis, &n)| if axis == 0 { 2 * n } else { n }).collect();
     each_dtype!(Slice::x.view().values(), v => Tensor::dense(shape, [v, v].concat()))
 }
+
+/// Distinct columns of a csr matrix, or ids; anything else names all rows.
+pub(super) fn rows_named_by(x: &Tensor) -> Option<Vec<usize>> {
+    if let Some(pattern) = x.pattern() {
+        return Some(pattern.columns().distinct.iter().map(|&c| c as usize).collect());
+    }
+    let ids = x.values::<i64>().ok()?;
+    Some(ids.iter().map(|&id| id as usize).collect())
+}

@@ -1,7 +1,7 @@
 //! Bad samples get the error that they state.
 
-use super::check_op::fault;
 use super::subject::AnySample;
+use super::trial::fault;
 use crate::error::{Error, Result};
 use crate::tape::{Tape, Var, evaluate};
 use crate::tensor::Tensor;

@@ -1,8 +1,8 @@
 //! What an operator says that it does not read has no influence.
 
-use super::check_op::{Trial, fault};
 use super::forward::result;
-use super::places::replaced;
+use super::places::{replaced, rows_named_by};
+use super::trial::{Trial, fault};
 use crate::error::Result;
 use crate::tape::Read;
 use crate::tensor::{DType, Tensor};
@@ -29,13 +29,4 @@ fn spoiled(reads: Read, x: &Tensor, inputs: &[Tensor]) -> Option<Tensor> {
         Read::RowsOf(j) => rows_named_by(&inputs[j])?,
     };
     Some(replaced(x, |(row, _), value| if addressed.contains(&row) { value } else { bad }))
-}
-
-/// Distinct columns of a csr matrix, or ids; anything else names all rows.
-pub(super) fn rows_named_by(x: &Tensor) -> Option<Vec<usize>> {
-    if let Some(pattern) = x.pattern() {
-        return Some(pattern.columns().distinct.iter().map(|&c| c as usize).collect());
-    }
-    let ids = x.values::<i64>().ok()?;
-    Some(ids.iter().map(|&id| id as usize).collect())
 }

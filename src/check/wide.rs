@@ -1,8 +1,8 @@
 //! Samples stretched to sizes at which nothing dense fits.
 
-use super::check_op::Trial;
 use super::forward::result;
 use super::subject::{AnySample, Row, good_samples};
+use super::trial::Trial;
 use crate::error::Result;
 use crate::tape::{Op, OpRef};
 use crate::tensor::{Buffer, DType, Layout, Pattern, Shape, Stype, Tensor};
