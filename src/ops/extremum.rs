@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::map::Map;
 use super::map::expr::Expr;
-use super::reduce::spread;
+use super::reduce::{reduction_cases, spread};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::reduce::{Add, Fold, Max, Min};
@@ -133,19 +133,10 @@ where
     Ok(())
 }
 
-/// Memory for a result on the pattern of `x`.
-fn like<'o, T: Real>(x: View, out: &'o mut Out) -> Result<&'o mut [T]> {
-    match x {
-        View::Dense(_) => Ok(out.dense()),
-        View::Csr(v) => out.csr_on(v.pattern),
-        View::RowSparse(v) => out.rows(v.rows.clone()),
-    }
-}
-
 fn ties<T: Real>(op: &Ties, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
     let (x, by_row) = (ins[0], matches!(ins[1], View::RowSparse(_)));
     let folding = Folding::new(&op.0, x, ins[1].shape(), by_row)?;
-    let (values, shares) = (x.typed::<T>()?, like::<T>(x, out)?);
+    let (values, shares) = (x.typed::<T>()?, out.like::<T>(&x)?);
     let mut small = folding.small::<T>(scratch);
     match (ins[1], folding.rows()) {
         (View::RowSparse(_), Some(rows)) => rows_at::<T>(ins[1], rows, &mut small)?,
@@ -199,17 +190,7 @@ impl Op for Extremum {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static DENSE: [Case<Extremum>; 3] = [
-            case!([Default] => Default, extremum),
-            case!([Csr] => Default, extremum),
-            case!([RowSparse] => Default, extremum),
-        ];
-        static ROWS: [Case<Extremum>; 3] = [
-            case!([Default] => Default, extremum),
-            case!([Csr] => Default, extremum),
-            case!([RowSparse] => RowSparse, extremum),
-        ];
-        if self.reduction.keeps_rows() { &ROWS } else { &DENSE }
+        reduction_cases!(Extremum, extremum, self.reduction)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::map::Map;
 use super::map::expr::Expr;
-use super::reduce::spread;
+use super::reduce::{reduction_cases, spread};
 use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::kernels::reduce::Add;
@@ -179,17 +179,7 @@ impl Op for Norm {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static DENSE: [Case<Norm>; 3] = [
-            case!([Default] => Default, norm),
-            case!([Csr] => Default, norm),
-            case!([RowSparse] => Default, norm),
-        ];
-        static ROWS: [Case<Norm>; 3] = [
-            case!([Default] => Default, norm),
-            case!([Csr] => Default, norm),
-            case!([RowSparse] => RowSparse, norm),
-        ];
-        if self.0.keeps_rows() { &ROWS } else { &DENSE }
+        reduction_cases!(Norm, norm, self.0)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -100,11 +100,7 @@ fn pick_from<T: Element>(ins: &[View], values: &[T], picked: &mut [T]) -> Result
 
 fn pick_grad<T: Real>(_: &PickGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (dy, like) = (ins[0].typed::<T>()?, ins[2]);
-    let sums = match like {
-        View::Dense(_) => out.dense::<T>(),
-        View::Csr(v) => out.csr_on(v.pattern)?,
-        View::RowSparse(v) => out.rows(v.rows.clone())?,
-    };
+    let sums = out.like::<T>(&like)?;
     sums.fill(T::zero());
     each_place(like, ins[1], |n, at| {
         if let Some(at) = at {

@@ -25,6 +25,24 @@ impl Sum {
     }
 }
 
+/// The table of a reduction: row-sparse in, row-sparse out where the first axis stays.
+macro_rules! reduction_cases {
+    ($op:ident, $kernel:ident, $reduction:expr) => {{
+        static DENSE: [Case<$op>; 3] = [
+        case!([Default] => Default, $kernel),
+        case!([Csr] => Default, $kernel),
+        case!([RowSparse] => Default, $kernel),
+        ];
+        static ROWS: [Case<$op>; 3] = [
+        case!([Default] => Default, $kernel),
+        case!([Csr] => Default, $kernel),
+        case!([RowSparse] => RowSparse, $kernel),
+        ];
+        if $reduction.keeps_rows() { &ROWS } else { &DENSE }
+    }};
+}
+pub(super) use reduction_cases;
+
 fn over(axes: &[isize], keepdims: bool, mean: bool) -> Sum {
     Sum(Reduction { mean, ..Reduction::over(axes, keepdims) })
 }
@@ -127,17 +145,7 @@ impl Op for Sum {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        static DENSE: [Case<Sum>; 3] = [
-            case!([Default] => Default, sum),
-            case!([Csr] => Default, sum),
-            case!([RowSparse] => Default, sum),
-        ];
-        static ROWS: [Case<Sum>; 3] = [
-            case!([Default] => Default, sum),
-            case!([Csr] => Default, sum),
-            case!([RowSparse] => RowSparse, sum),
-        ];
-        if self.0.keeps_rows() { &ROWS } else { &DENSE }
+        reduction_cases!(Sum, sum, self.0)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

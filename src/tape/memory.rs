@@ -150,6 +150,19 @@ impl<'a> Out<'a> {
         values
     }
 
+    /// Memory for values wherever `view`, of the result's shape, stores some: all elements of a dense
+    /// one, else the same pattern or rows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] or [`ErrorKind::Index`] if the view is not of the result's shape.
+    pub fn like<T: Element>(&mut self, view: &View<'_>) -> Result<&mut [T]> {
+        match view {
+            View::Dense(_) => Ok(self.dense()),
+            View::Csr(v) => self.csr_on(v.pattern),
+            View::RowSparse(v) => self.rows(v.rows.clone()),
+        }
+    }
+
     /// Memory for values on a CSR pattern, which is shared.
     ///
     /// # Errors

@@ -64,11 +64,7 @@ fn per_count<T: Real>(op: &PerCount, ins: &[View], out: &mut Out, _: &mut Scratc
         return Ok(());
     }
     let (values, factor) = (ins[0].typed::<T>()?, T::from_f64(factor));
-    let scaled = match ins[0] {
-        View::Dense(_) => out.dense::<T>(),
-        View::Csr(v) => out.csr_on::<T>(v.pattern)?,
-        View::RowSparse(v) => out.rows::<T>(v.rows.clone())?,
-    };
+    let scaled = out.like::<T>(&ins[0])?;
     scaled.iter_mut().zip(values).for_each(|(to, &x)| *to = x * factor);
     Ok(())
 }

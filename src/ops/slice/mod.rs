@@ -148,7 +148,7 @@ macro_rules! tuples {
     ($(($($range:ident),+))*) => {
         $(
             impl<$($range: Into<SliceRange>),+> From<($($range,)+)> for SliceAxes {
-                #[allow(non_snake_case)]
+                #[expect(non_snake_case, reason = "each range has the name of its type")]
                 fn from(($($range,)+): ($($range,)+)) -> Self {
                     SliceAxes::Ranges(vec![$($range.into()),+])
                 }

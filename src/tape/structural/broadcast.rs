@@ -130,15 +130,11 @@ fn broadcast_like<T: Real>(
     let folding = Folding::new(&op.0, ins[1], small, false)?;
     let count = op.0.count::<T>(small, large);
     let same = small == large && count.is_none_or(|n| n == T::one());
-    let repeated = match ins[1] {
-        View::Dense(_) if same => {
-            out.alias(0);
-            return Ok(());
-        }
-        View::Dense(_) => out.dense::<T>(),
-        View::Csr(like) => out.csr_on::<T>(like.pattern)?,
-        View::RowSparse(like) => out.rows::<T>(like.rows.clone())?,
-    };
+    if same && ins[1].dense().is_ok() {
+        out.alias(0);
+        return Ok(());
+    }
+    let repeated = out.like::<T>(&ins[1])?;
     folding.repeat(ins[0].typed::<T>()?, repeated);
     if let Some(count) = count {
         repeated.iter_mut().for_each(|x| *x = *x / count);

@@ -42,11 +42,7 @@ methods! {
 }
 
 fn fill<T: Real>(x: View, out: &mut Out, with: T) -> Result<()> {
-    match x {
-        View::Dense(_) => out.dense::<T>().fill(with),
-        View::Csr(v) => out.csr_on::<T>(v.pattern)?.fill(with),
-        View::RowSparse(v) => out.rows::<T>(v.rows.clone())?.fill(with),
-    }
+    out.like(&x)?.fill(with);
     Ok(())
 }
 
