@@ -93,9 +93,9 @@ pub use ops::{
     SliceRange, SoftmaxLayout, SoftmaxOutput,
 };
 pub use tape::{
-    ByDtype, Case, Cotangent, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Ins, Kernel,
-    LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, Read, Registry, Sample, Scratch,
-    Surrogate, Tape, Var, evaluate,
+    ByDtype, Case, Cotangent, DTypes, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Init,
+    Ins, Kernel, LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, PartialType, Read,
+    Registry, Sample, Scratch, Surrogate, Tape, Var, Variable, evaluate, variable,
 };
 #[cfg(feature = "random")]
 pub use tensor::random;

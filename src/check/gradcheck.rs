@@ -234,7 +234,7 @@ impl GradCheck {
             }
         }
         let nodes = tape.nodes();
-        pass.narrow = nodes.iter().any(|node| node.ty.dtype == DType::F32);
+        pass.narrow = nodes.iter().any(|node| node.ty.dtypes.contains(DType::F32));
         pass.recording = nodes.iter().map(signature).collect::<Result<_>>()?;
         Ok(pass)
     }
@@ -363,7 +363,7 @@ fn all_finite(x: &Tensor) -> bool {
 fn signature(node: &crate::tape::Recorded) -> Result<String> {
     let Some(op) = &node.op else { return Ok(format!("leaf: {}", node.ty.stype)) };
     let (label, ins, ty) = (op.label(), &node.ins, &node.ty);
-    Ok(format!("{label} {}{ins:?}: {} {}", op.to_json()?, ty.stype, ty.dtype))
+    Ok(format!("{label} {}{ins:?}: {} {}", op.to_json()?, ty.stype, ty.dtypes))
 }
 
 fn leaves<'t>(tape: &'t Tape, inputs: &[Tensor]) -> Vec<Var<'t>> {

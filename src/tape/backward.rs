@@ -9,11 +9,12 @@ use super::gradients::Gradients;
 #[cfg(doc)]
 use super::op::Gradient;
 use super::op::{Cotangent, Grads, Read};
+use super::partial::PartialType;
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
 use super::{Scope, Tape, Value, trace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Stype, Tensor, Type};
+use crate::tensor::{Stype, Tensor};
 
 impl<'t> Var<'t> {
     /// Gradients of this single number with respect to all leaves that want one; or of the loss that
@@ -109,7 +110,7 @@ impl Tape {
     ) -> Result<Vec<Var<'t>>> {
         let at = Location::caller();
         self.check_own(&[y, dy], at)?;
-        check_head(&y.ty()?, &dy.ty()?, at)?;
+        check_head(&y.partial_type()?, &dy.partial_type()?, at)?;
         let dy = self.in_cotangent_space(dy, y, Addressed::Beyond, at)?;
         self.grad_recorded(y, dy, xs, at)
     }
@@ -132,7 +133,7 @@ impl Tape {
         {
             let recording = self.recording.borrow();
             for (id, node) in recording.nodes[..reaches.len()].iter().enumerate() {
-                let depends = node.ty.dtype.is_float()
+                let depends = node.ty.dtypes.may_be_float()
                     && node.needs_grad
                     && node.ins.iter().any(|&i| reaches[i as usize]);
                 reaches[id] |= depends;
@@ -163,11 +164,11 @@ impl Tape {
             let dy = match dy {
                 None => self.ones_head(y, at)?,
                 Some(dy) => {
-                    check_head(&y.ty()?, &dy.ty(), at)?;
+                    check_head(&y.partial_type()?, &dy.ty().into(), at)?;
                     self.in_cotangent_space(self.constant(dy.clone()), y, Addressed::Beyond, at)?
                 }
             };
-            let needs = |id: u32| self.recording.borrow().nodes[id as usize].needs_grad;
+            let needs = |id: u32| self.recording.borrow().nodes[id as usize].wants_gradient();
             let cotangents = self.sweep(y, dy, needs)?;
             self.collect(&cotangents, gradients, at)
         });
@@ -176,9 +177,9 @@ impl Tape {
     }
 
     fn ones_head<'t>(&'t self, y: Var<'t>, at: &'static Location<'static>) -> Result<Var<'t>> {
-        let ty = y.ty()?;
         let any = self.operation(y.id).is_some_and(|(op, ..)| op.ignores_head());
-        if ty.shape.size() != 1 && !any {
+        if !any && y.shape()?.size() != 1 {
+            let ty = y.partial_type()?;
             let message = format!(
                 "a gradient without a head cotangent needs a single number, got {ty}; reduce it \
                  with `sum` or `mean`, or give the cotangent"
@@ -248,7 +249,10 @@ impl Tape {
         at: &'static Location<'static>,
     ) -> Result<Option<Var<'t>>> {
         let fault = |kind, message: String| {
-            Error::new(kind, message).operator(op.label()).operands([self.type_of(x)]).at(at)
+            Error::new(kind, message)
+                .operator(op.label())
+                .operands([self.partial_type_of(x)])
+                .at(at)
         };
         let dx = match answer {
             Some(Cotangent::Zero) => return Ok(None),
@@ -262,8 +266,8 @@ impl Tape {
                 return Err(fault(ErrorKind::NotDifferentiable, message));
             }
         };
-        let (to, from) = (self.type_of(x), self.type_of(dx));
-        if (&to.shape, to.dtype) != (&from.shape, from.dtype) {
+        let (mut to, mut from) = (self.partial_type_of(x), self.partial_type_of(dx));
+        if to.unify(&mut from).is_err() {
             let message = format!("the backward rule gives operand {i} a cotangent of type {from}");
             return Err(fault(ErrorKind::State, message));
         }
@@ -282,14 +286,15 @@ impl Tape {
     }
 
     fn check_wants_gradient(&self, x: Var<'_>, at: &'static Location<'static>) -> Result<()> {
-        let node = &self.recording.borrow().nodes[x.id as usize];
+        let recording = self.recording.borrow();
+        let node = &recording.nodes[x.id as usize];
         let why = match &node.value {
-            _ if !node.ty.dtype.is_float() => "integers are not differentiable",
+            _ if !node.ty.dtypes.may_be_float() => "integers are not differentiable",
             _ if node.needs_grad => return Ok(()),
             Value::Parameter(..) => {
                 "the parameter's `grad_req` is `Null`, or it is under `no_grad`"
             }
-            Value::Tensor(_) => {
+            Value::Tensor(_) | Value::Symbol => {
                 "it is a constant, or recorded under `no_grad`; `variable` wants one"
             }
         };
@@ -306,7 +311,7 @@ impl Tape {
         addressed: Addressed,
         at: &'static Location<'static>,
     ) -> Result<Var<'t>> {
-        match (self.type_of(x).stype, addressed, self.type_of(dx).stype) {
+        match (self.stype_of(x), addressed, self.stype_of(dx)) {
             (Stype::Default, ..) => Ok(dx),
             (Stype::RowSparse, Addressed::Beyond, Stype::RowSparse) => Ok(dx),
             // A csr cotangent of addressed rows: those that hold an entry.
@@ -325,7 +330,7 @@ impl Tape {
     ) -> Var<'t> {
         let asked = self.recording.borrow().nodes[leaf as usize].grad_stype;
         match asked {
-            Some(stype) if stype != self.type_of(dx).stype => {
+            Some(stype) if stype != self.stype_of(dx) => {
                 self.apply_at(CastStorage::to(stype).into(), &[dx], at)
             }
             _ => dx,
@@ -347,7 +352,7 @@ impl Tape {
                 match &node.value {
                     _ if node.op.is_some() || !node.needs_grad => continue,
                     Value::Parameter(parameter, _) => Some(parameter.clone()),
-                    Value::Tensor(_) => None,
+                    Value::Tensor(_) | Value::Symbol => None,
                 }
             };
             let dx = self.in_grad_stype(leaf, Var { tape: self, id }, at).value()?;
@@ -376,14 +381,9 @@ impl Addressed {
     }
 }
 
-fn check_head(y: &Type, dy: &Type, at: &'static Location<'static>) -> Result<()> {
-    let fault = |kind| {
+fn check_head(y: &PartialType, dy: &PartialType, at: &'static Location<'static>) -> Result<()> {
+    y.clone().unify(&mut dy.clone()).map_err(|error| {
         let message = format!("the head cotangent is {dy}, the result {y}");
-        Err(Error::new(kind, message).operator("backward").at(at))
-    };
-    match () {
-        _ if y.shape != dy.shape => fault(ErrorKind::Shape),
-        _ if y.dtype != dy.dtype => fault(ErrorKind::DType),
-        _ => Ok(()),
-    }
+        Error::new(error.kind(), message).operator("backward").at(at)
+    })
 }

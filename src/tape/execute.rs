@@ -3,20 +3,16 @@
 use std::cell::RefCell;
 use std::panic::Location;
 
-use smallvec::SmallVec;
-
 use super::dyn_op::{DynOp, OpRef};
 use super::fallback::{self, Fallback};
+use super::infer::{self, Few, choose_row};
 use super::memory::{Made, Out, Pool, Scratch};
-use super::refine::PartialShape;
+use super::partial::PartialType;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::construct::check_room;
-use crate::tensor::{DType, Shape, Stype, Tensor, Type, View};
-
-/// Operand types and the like, usually few.
-pub(crate) type Few<T> = SmallVec<[T; 4]>;
+use crate::tensor::{DType, Shape, Stype, Tensor, View};
 
 /// Where and how an operator is going to run.
 pub(crate) struct Plan {
@@ -28,52 +24,17 @@ pub(crate) struct Plan {
     pub densify: Few<usize>,
 }
 
-/// Infers the result's type and picks the table row: the one that takes the operands as they are,
-/// else the first of those that are reached by making the fewest operands dense.
-pub(crate) fn plan(op: &dyn DynOp, ins: &[Type]) -> Result<Plan> {
-    if !op.takes(ins.len()) {
-        let message = format!("does not take {} operands", ins.len());
-        return Err(Error::new(ErrorKind::Shape, message));
-    }
-    let mut shapes: Few<PartialShape> =
-        ins.iter().map(|t| PartialShape::from(&t.shape[..])).collect();
-    let mut out = PartialShape::unknown();
-    op.refine(&mut shapes, &mut out)?;
-    let shape = out.known().ok_or_else(|| {
-        Error::new(ErrorKind::Shape, format!("the result's shape stays unknown: {out}"))
-    })?;
-    let dtypes: Few<DType> = ins.iter().map(|t| t.dtype).collect();
-    let dtype = op.dtype(&dtypes)?;
-    let mut stypes: Few<Stype> = ins.iter().map(|t| t.stype).collect();
-    if let Some((row, stype)) = op.find_row(&stypes) {
-        return Ok(Plan { shape, stype, dtype, row, densify: Few::new() });
-    }
-    let densify = fewest_casts(op, &stypes)
-        .ok_or_else(|| Error::new(ErrorKind::Stype, no_row(op, &stypes)))?;
-    densify.iter().for_each(|&i| stypes[i] = Stype::Default);
-    match op.find_row(&stypes) {
-        Some((row, stype)) => Ok(Plan { shape, stype, dtype, row, densify }),
-        None => Err(Error::new(ErrorKind::Stype, no_row(op, &stypes))),
-    }
-}
-
-fn fewest_casts(op: &dyn DynOp, stypes: &[Stype]) -> Option<Few<usize>> {
-    let casts = |row: &Few<Stype>| -> Option<Few<usize>> {
-        let differ = |&i: &usize| row[i] != stypes[i];
-        let needed: Few<usize> = (0..stypes.len()).filter(differ).collect();
-        needed.iter().all(|&i| row[i] == Stype::Default).then_some(needed)
+/// Infers the result's type and picks the table row.
+pub(crate) fn plan(op: &dyn DynOp, ins: &[PartialType]) -> Result<Plan> {
+    let (mut refined, mut out) = (Few::from(ins), PartialType::unknown());
+    infer::refine(op, &mut refined, &mut out)?;
+    let unknown = |what: &str| {
+        Error::new(ErrorKind::Shape, format!("the result's {what} stays unknown: {out}"))
     };
-    let rows = op.rows(stypes.len());
-    rows.iter().filter_map(|(row, _)| casts(row)).min_by_key(|needed| needed.len())
-}
-
-fn no_row(op: &dyn DynOp, stypes: &[Stype]) -> String {
-    let list = |stypes: &[Stype]| {
-        let names: Vec<String> = stypes.iter().map(Stype::to_string).collect();
-        format!("({})", names.join(", "))
-    };
-    let rows: Vec<String> = op.rows(stypes.len()).iter().map(|(row, _)| list(row)).collect();
-    format!("no kernel for {}; there are kernels for {}", list(stypes), rows.join(", "))
+    let shape = out.shape.known().ok_or_else(|| unknown("shape"))?;
+    let dtype = out.dtypes.known().ok_or_else(|| unknown("element type"))?;
+    let row = choose_row(op, ins.iter().map(|ty| ty.stype))?;
+    Ok(Plan { shape, stype: row.out, dtype, row: row.index, densify: row.densify })
 }
 
 /// Memory that runs need, kept from one to the next.
@@ -106,7 +67,7 @@ impl Workspace {
 pub(crate) fn explain(
     error: Error,
     op: &dyn DynOp,
-    ins: &[Type],
+    ins: &[PartialType],
     at: &'static Location<'static>,
 ) -> Error {
     let named = error.operator_name().is_some();
@@ -126,7 +87,7 @@ thread_local! {
 #[track_caller]
 pub fn evaluate(op: impl Into<OpRef>, operands: &[&Tensor]) -> Result<Tensor> {
     let (op, at) = (op.into(), Location::caller());
-    let types: Few<Type> = operands.iter().map(|t| t.ty()).collect();
+    let types: Few<PartialType> = operands.iter().map(|t| t.ty().into()).collect();
     evaluate_at(&*op, operands, &types, at).map_err(|e| explain(e, &*op, &types, at))
 }
 
@@ -162,7 +123,7 @@ fn unrecorded() -> Tape {
 fn evaluate_at(
     op: &dyn DynOp,
     operands: &[&Tensor],
-    types: &[Type],
+    types: &[PartialType],
     at: &'static Location<'static>,
 ) -> Result<Tensor> {
     let plan = plan(op, types)?;

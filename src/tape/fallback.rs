@@ -7,8 +7,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::Scope;
 use super::dyn_op::DynOp;
+use super::partial::PartialType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::Type;
+use crate::tensor::size_of;
 
 /// What to do when no row of an operator's table takes an operand's storage type, so that the operand
 /// would have to be made dense.
@@ -68,12 +69,16 @@ impl Fallback {
 pub(crate) fn report(
     policy: Fallback,
     op: &dyn DynOp,
-    ins: &[Type],
+    ins: &[PartialType],
     operand: usize,
     at: &'static Location<'static>,
 ) -> Result<()> {
     let what = || {
-        let (ty, elements) = (&ins[operand], ins[operand].shape.size());
+        let ty = &ins[operand];
+        let elements = match ty.shape.dims() {
+            Some(dims) => size_of(dims).to_string(),
+            None => "all".to_owned(),
+        };
         format!("no kernel takes operand {operand} as {}: {elements} elements", ty.stype)
     };
     match policy {
@@ -87,7 +92,7 @@ pub(crate) fn report(
         }
         Fallback::Warn => {
             if first_time(at) {
-                let types: Vec<String> = ins.iter().map(Type::to_string).collect();
+                let types: Vec<String> = ins.iter().map(PartialType::to_string).collect();
                 let (label, types, what) = (op.label(), types.join(", "), what());
                 warn(&format!(
                     "{label}({types}): {what} are made dense (at {at}); `Fallback::Allow` \

@@ -6,16 +6,17 @@ use smallvec::SmallVec;
 
 use super::dyn_op::OpRef;
 use super::op::{Cotangent, Grads, Read};
+use super::partial::PartialType;
 use super::{Tape, Value, Var};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Tensor, Type};
+use crate::tensor::Tensor;
 
 /// One recorded value.
 pub(crate) struct Recorded {
     /// `None` for leaves.
     pub op: Option<OpRef>,
     pub ins: SmallVec<[u32; 4]>,
-    pub ty: Type,
+    pub ty: PartialType,
     pub at: &'static Location<'static>,
 }
 

@@ -5,6 +5,7 @@ mod dyn_op;
 mod execute;
 mod fallback;
 mod gradients;
+pub(crate) mod infer;
 mod inspect;
 mod memory;
 pub(crate) mod methods;
@@ -12,18 +13,22 @@ pub(crate) mod op;
 mod parameter;
 mod params;
 mod params_file;
+mod partial;
 mod record;
 mod refine;
 mod registry;
 mod stored;
 pub(crate) mod structural;
+mod symbol;
 mod trace;
 mod var;
+mod variable;
 
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
@@ -39,14 +44,16 @@ pub use op::{
 };
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
+pub use partial::{DTypes, PartialType};
 pub use refine::PartialShape;
 pub(crate) use refine::unify_dims;
 pub use registry::Registry;
 pub(crate) use stored::Stored;
 pub use var::Var;
+pub use variable::{Init, Variable, variable};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Shape, Stype, Tensor, Type};
+use crate::tensor::{Shape, Stype, Tensor};
 
 /// A recording of eager operations, and the memory that they run in.
 ///
@@ -75,6 +82,8 @@ pub struct Tape {
     at: Cell<Option<&'static Location<'static>>>,
     /// While a composition of operators records: its name.
     within: Cell<Option<&'static str>>,
+    /// Whether it holds types only.
+    symbolic: bool,
     /// Tells tapes apart.
     number: u64,
 }
@@ -87,13 +96,18 @@ struct Recording {
     cleared: u64,
     /// How many random operators were recorded.
     ordinals: u64,
+    /// What [`Var::named`] gave.
+    names: FxHashMap<u32, String>,
+    /// The variables of a symbolic recording.
+    variables: FxHashMap<u32, Variable>,
 }
 
 struct Node {
     /// `None` for leaves.
     op: Option<OpRef>,
     ins: SmallVec<[u32; 4]>,
-    ty: Type,
+    /// All of it is known, unless the recording is symbolic.
+    ty: PartialType,
     value: Value,
     at: &'static Location<'static>,
     /// Whether a leaf that wants a gradient is upstream.
@@ -102,10 +116,13 @@ struct Node {
     grad_stype: Option<Stype>,
 }
 
+#[derive(Clone)]
 enum Value {
     Tensor(Tensor),
     /// A reference to a parameter, with its update count when it was recorded.
     Parameter(Parameter, u64),
+    /// A symbolic recording holds no values.
+    Symbol,
 }
 
 /// The high bit of an id marks a poisoned variable; the rest is the index of its error.
@@ -114,6 +131,26 @@ const POISON: u32 = 1 << 31;
 impl Tape {
     /// An empty tape, not training, with [`Fallback::Warn`].
     pub fn new() -> Self {
+        Self::recording(false)
+    }
+
+    /// An empty symbolic tape: its [variables](Tape::symbol) have names and types but no values,
+    /// operators infer types and compute nothing. It is made into a [`Graph`](crate::Graph), which is
+    /// bound to values and run.
+    ///
+    /// ```
+    /// use sparsetape::{Stype, Tape, variable};
+    /// let tape = Tape::symbolic();
+    /// let a = tape.symbol(variable("a").stype(Stype::Csr));
+    /// let b = tape.symbol(variable("b"));
+    /// assert_eq!(a.dot_with(b, true, false).stype()?, Stype::RowSparse);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn symbolic() -> Self {
+        Self::recording(true)
+    }
+
+    fn recording(symbolic: bool) -> Self {
         static TAPES: AtomicU64 = AtomicU64::new(1);
         let number = TAPES.fetch_add(1, Ordering::Relaxed);
         Tape {
@@ -124,8 +161,14 @@ impl Tape {
             no_grad: Cell::default(),
             at: Cell::default(),
             within: Cell::default(),
+            symbolic,
             number,
         }
+    }
+
+    /// Whether this tape holds types only.
+    pub fn is_symbolic(&self) -> bool {
+        self.symbolic
     }
 
     /// Sets what happens when an operand would have to be made dense.
@@ -219,11 +262,45 @@ impl Tape {
         recording.errors.clear();
         recording.cleared += 1;
         recording.ordinals = 0;
+        recording.names.clear();
+        recording.variables.clear();
     }
 
     /// Tells this recording from those before it and from other tapes.
     fn recording_id(&self) -> (u64, u64) {
         (self.number, self.recording.borrow().cleared)
+    }
+
+    /// A variable of a symbolic recording; names are unique.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, variable};
+    /// let tape = Tape::symbolic();
+    /// let x = tape.symbol(variable("x").shape([2, 3]));
+    /// assert_eq!((x * 2.0).shape()?[..], [2, 3]);
+    /// assert!(tape.symbol(variable("x")).ok().is_err());
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn symbol(&self, variable: Variable) -> Var<'_> {
+        let at = self.at.get().unwrap_or(Location::caller());
+        let refuse = |why: &str| {
+            let message = format!("variable {:?}: {why}", variable.name());
+            self.poison(Error::new(ErrorKind::State, message).operator("symbol").at(at))
+        };
+        if !self.symbolic {
+            return refuse("this tape holds values; `Tape::symbolic` makes one for variables");
+        }
+        if self.recording.borrow().names.values().any(|name| name == variable.name()) {
+            return refuse("another value of this recording has this name");
+        }
+        let ty = variable.ty().clone();
+        let var = self.push_leaf(ty, Value::Symbol, true, None, at);
+        let mut recording = self.recording.borrow_mut();
+        recording.names.insert(var.id, variable.name().to_owned());
+        recording.variables.insert(var.id, variable);
+        drop(recording);
+        var
     }
 
     /// A value without a gradient.
@@ -244,20 +321,19 @@ impl Tape {
     pub fn parameter(&self, parameter: &Parameter) -> Var<'_> {
         let wants = parameter.grad_req() != GradReq::Null;
         let value = Value::Parameter(parameter.clone(), parameter.updates());
-        let ty = parameter.ty().clone();
+        let ty = parameter.ty().into();
         self.push_leaf(ty, value, wants, parameter.grad_stype(), Location::caller())
     }
 
     #[track_caller]
     fn leaf(&self, value: Tensor, wants_grad: bool) -> Var<'_> {
-        let ty = value.ty();
-        let wants = wants_grad && ty.dtype.is_float();
-        self.push_leaf(ty, Value::Tensor(value), wants, None, Location::caller())
+        let wants = wants_grad && value.dtype().is_float();
+        self.push_leaf(value.ty().into(), Value::Tensor(value), wants, None, Location::caller())
     }
 
     fn push_leaf(
         &self,
-        ty: Type,
+        ty: PartialType,
         value: Value,
         wants_grad: bool,
         grad_stype: Option<Stype>,
@@ -338,11 +414,34 @@ impl Tape {
                 );
                 Err(Error::new(ErrorKind::State, message).operator("value").at(node.at))
             }
+            Value::Symbol => {
+                let message = "a symbolic recording has no values; make a graph of it and bind it";
+                Err(Error::new(ErrorKind::State, message).operator("value").at(node.at))
+            }
         }
     }
 
-    fn type_of(&self, var: Var<'_>) -> Type {
+    /// What is known of a value's type where it was recorded.
+    fn partial_type_of(&self, var: Var<'_>) -> PartialType {
         self.recording.borrow().nodes[var.id as usize].ty.clone()
+    }
+
+    fn stype_of(&self, var: Var<'_>) -> Stype {
+        self.recording.borrow().nodes[var.id as usize].ty.stype
+    }
+
+    /// All that is known of a value's type, also from what was recorded after it, if `enough`.
+    fn inferred<T>(
+        &self,
+        var: Var<'_>,
+        what: &str,
+        enough: impl Fn(&PartialType) -> Option<T>,
+    ) -> Result<T> {
+        if let Some(known) = enough(&self.partial_type_of(var)) {
+            return Ok(known);
+        }
+        self.infer()?;
+        enough(&self.partial_type_of(var)).ok_or_else(|| self.unknown(var, what))
     }
 
     fn location_of(&self, var: Var<'_>) -> &'static Location<'static> {
@@ -413,6 +512,7 @@ impl std::fmt::Debug for Tape {
             let name = match (&node.op, &node.value) {
                 (Some(op), _) => op.label().into_owned(),
                 (None, Value::Parameter(parameter, _)) => format!("parameter {}", parameter.name()),
+                (None, Value::Symbol) => format!("variable {}", recording.names[&(id as u32)]),
                 (None, Value::Tensor(_)) => "leaf".to_owned(),
             };
             let ins: Vec<String> = node.ins.iter().map(|id| format!("%{id}")).collect();

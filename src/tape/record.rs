@@ -5,16 +5,18 @@ use std::sync::RwLockReadGuard;
 
 use smallvec::SmallVec;
 
-use super::execute::{Few, Plan, explain, plan};
+use super::execute::{Plan, explain, plan};
 use super::fallback;
+use super::infer::{self, Few, choose_row};
 use super::memory::Made;
 use super::op::Read;
+use super::partial::PartialType;
 use super::stored::Stored;
 use super::structural::CastStorage;
 use super::var::{Var, two_tapes};
-use super::{Node, OpRef, POISON, Tape, Value};
+use super::{Node, OpRef, POISON, PartialShape, Tape, Value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Slice, Stype, Tensor, Type, View};
+use crate::tensor::{Slice, Stype, Tensor, View};
 
 impl Tape {
     /// Records an operator on these operands. This is how operators' methods are written, also outside
@@ -49,8 +51,12 @@ impl Tape {
             return self.poison(two_tapes().operator(op.label()).at(at));
         }
         let mut ins: SmallVec<[u32; 4]> = operands.iter().map(|v| v.id).collect();
-        let types: Few<Type> = operands.iter().map(|v| self.type_of(*v)).collect();
-        match self.record(&op, &mut ins, &types, at) {
+        let types: Few<PartialType> = operands.iter().map(|v| self.partial_type_of(*v)).collect();
+        let recorded = match self.symbolic {
+            false => self.record(&op, &mut ins, &types, at),
+            true => self.record_symbol(&op, &mut ins, &types, at),
+        };
+        match recorded {
             Ok(node) => self.push(Node { op: Some(op), ..node }),
             Err(error) => self.poison(explain(error, &*op, &types, at)),
         }
@@ -60,27 +66,73 @@ impl Tape {
         &self,
         op: &OpRef,
         ins: &mut SmallVec<[u32; 4]>,
-        types: &[Type],
+        types: &[PartialType],
         at: &'static Location<'static>,
     ) -> Result<Node> {
         let plan = plan(&**op, types)?;
-        for &i in &plan.densify {
-            fallback::report(self.fallback.get(), &**op, types, i, at)?;
-            let cast = OpRef::from(CastStorage::to(Stype::Default));
-            ins[i] = self.apply_at(cast, &[Var { tape: self, id: ins[i] }], at).ok()?.id;
-        }
+        self.densify(op, ins, types, &plan.densify, at)?;
         let value = self.run(op, &plan, ins, at)?;
         if self.detect_non_finite.get()
             && let Some(found) = non_finite(&value)
         {
             return Err(self.blame(found, ins));
         }
+        let shape = PartialShape::from(&plan.shape);
+        let ty = PartialType { stype: plan.stype, shape, dtypes: plan.dtype.into() };
+        Ok(self.node(ins, ty, value, at))
+    }
+
+    /// Records types; what they say of the operands is noted there.
+    fn record_symbol(
+        &self,
+        op: &OpRef,
+        ins: &mut SmallVec<[u32; 4]>,
+        types: &[PartialType],
+        at: &'static Location<'static>,
+    ) -> Result<Node> {
+        let (mut refined, mut ty) = (Few::from(types), PartialType::unknown());
+        infer::refine(&**op, &mut refined, &mut ty)?;
+        let row = choose_row(&**op, types.iter().map(|ty| ty.stype))?;
+        ty.stype = row.out;
+        {
+            let nodes = &mut self.recording.borrow_mut().nodes;
+            for (&id, refined) in ins.iter().zip(&mut refined) {
+                nodes[id as usize].ty.unify(refined)?;
+            }
+        }
+        self.densify(op, ins, types, &row.densify, at)?;
+        Ok(self.node(ins, ty, Value::Symbol, at))
+    }
+
+    /// Casts the operands `which` to dense, if the policy lets it.
+    fn densify(
+        &self,
+        op: &OpRef,
+        ins: &mut [u32],
+        types: &[PartialType],
+        which: &[usize],
+        at: &'static Location<'static>,
+    ) -> Result<()> {
+        for &i in which {
+            fallback::report(self.fallback.get(), &**op, types, i, at)?;
+            let cast = OpRef::from(CastStorage::to(Stype::Default));
+            ins[i] = self.apply_at(cast, &[Var { tape: self, id: ins[i] }], at).ok()?.id;
+        }
+        Ok(())
+    }
+
+    fn node(
+        &self,
+        ins: &[u32],
+        ty: PartialType,
+        value: Value,
+        at: &'static Location<'static>,
+    ) -> Node {
         let recording = self.recording.borrow();
         let upstream = |&id: &u32| recording.nodes[id as usize].needs_grad;
         let needs_grad =
-            plan.dtype.is_float() && self.no_grad.get() == 0 && ins.iter().any(upstream);
-        let ty = Type { stype: plan.stype, shape: plan.shape, dtype: plan.dtype };
-        Ok(Node { op: None, ins: ins.clone(), ty, value, at, needs_grad, grad_stype: None })
+            ty.dtypes.may_be_float() && self.no_grad.get() == 0 && ins.iter().any(upstream);
+        Node { op: None, ins: ins.into(), ty, value, at, needs_grad, grad_stype: None }
     }
 
     fn run(
@@ -101,9 +153,7 @@ impl Tape {
             }
             Made::Alias(i) => match &nodes[i].value {
                 Value::Tensor(tensor) => Value::Tensor(tensor.in_shape(plan.shape.clone())),
-                Value::Parameter(parameter, updates) => {
-                    Value::Parameter(parameter.clone(), *updates)
-                }
+                other => other.clone(),
             },
         })
     }
@@ -127,10 +177,11 @@ impl Node {
             Value::Parameter(parameter, _) => {
                 let held = guards.iter().find(|(key, _)| *key == parameter.key());
                 match held {
-                    Some((_, stored)) => stored.view(&self.ty.shape),
+                    Some((_, stored)) => stored.view(self.ty.shape.dims().unwrap_or_default()),
                     None => unreachable!("every parameter among the operands is locked"),
                 }
             }
+            Value::Symbol => unreachable!("a recording that runs has values"),
         }
     }
 }
@@ -179,5 +230,6 @@ fn non_finite(value: &Value) -> Option<String> {
             let stored = parameter.read().ok()?;
             first(stored.view(parameter.shape()).values())
         }
+        Value::Symbol => None,
     }
 }

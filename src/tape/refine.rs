@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +24,8 @@ const UNKNOWN: usize = usize::MAX;
 /// assert_eq!(a.to_string(), "(2, 3)");
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<Vec<Option<usize>>>", into = "Option<Vec<Option<usize>>>")]
 pub struct PartialShape {
     dims: Option<SmallVec<[usize; 4]>>,
 }
@@ -44,10 +46,20 @@ impl PartialShape {
         self.dims.as_ref()?.get(axis).copied().filter(|&d| d != UNKNOWN)
     }
 
+    /// All sizes, if all of them are known.
+    pub(crate) fn dims(&self) -> Option<&[usize]> {
+        self.dims.as_deref().filter(|dims| !dims.contains(&UNKNOWN))
+    }
+
+    /// The sizes, `None` where unknown, if the rank is known.
+    pub fn sizes(&self) -> Option<Vec<Option<usize>>> {
+        let size = |&d: &usize| (d != UNKNOWN).then_some(d);
+        self.dims.as_ref().map(|dims| dims.iter().map(size).collect())
+    }
+
     /// The shape, if all of it is known.
     pub fn known(&self) -> Option<Shape> {
-        let dims = self.dims.as_ref()?;
-        (!dims.contains(&UNKNOWN)).then(|| Shape::from(&dims[..]))
+        self.dims().map(Shape::from)
     }
 
     /// States the rank.
@@ -144,9 +156,34 @@ impl From<&[usize]> for PartialShape {
     }
 }
 
+impl<const N: usize> From<[usize; N]> for PartialShape {
+    fn from(shape: [usize; N]) -> Self {
+        PartialShape::from(&shape[..])
+    }
+}
+
+impl From<&Shape> for PartialShape {
+    fn from(shape: &Shape) -> Self {
+        PartialShape::from(&shape[..])
+    }
+}
+
 impl<const N: usize> From<[Option<usize>; N]> for PartialShape {
     fn from(dims: [Option<usize>; N]) -> Self {
-        PartialShape { dims: Some(dims.iter().map(|d| d.unwrap_or(UNKNOWN)).collect()) }
+        Some(dims.to_vec()).into()
+    }
+}
+
+impl From<Option<Vec<Option<usize>>>> for PartialShape {
+    fn from(dims: Option<Vec<Option<usize>>>) -> Self {
+        let size = |d: Option<usize>| d.unwrap_or(UNKNOWN);
+        PartialShape { dims: dims.map(|dims| dims.into_iter().map(size).collect()) }
+    }
+}
+
+impl From<PartialShape> for Option<Vec<Option<usize>>> {
+    fn from(shape: PartialShape) -> Self {
+        shape.sizes()
     }
 }
 

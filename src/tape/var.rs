@@ -5,6 +5,7 @@ use std::panic::Location;
 
 use super::Tape;
 use super::dyn_op::OpRef;
+use super::partial::PartialType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Element, Shape, Stype, Tensor, Type};
 
@@ -86,7 +87,21 @@ impl<'t> Var<'t> {
     /// # Errors
     /// The first error on the way here.
     pub fn ty(self) -> Result<Type> {
-        Ok(self.tape.type_of(self.ok()?))
+        self.tape.inferred(self.ok()?, "type", PartialType::known)
+    }
+
+    /// What is known of the type: all of it, unless the tape is [symbolic](Tape::symbolic).
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn partial_type(self) -> Result<PartialType> {
+        Ok(self.tape.partial_type_of(self.ok()?))
+    }
+
+    #[allow(dead_code)]
+    /// Number of axes, if it is known.
+    pub(crate) fn rank(self) -> Option<usize> {
+        self.partial_type().ok()?.shape.rank()
     }
 
     /// Sizes per axis.
@@ -94,7 +109,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// The first error on the way here.
     pub fn shape(self) -> Result<Shape> {
-        Ok(self.ty()?.shape)
+        self.tape.inferred(self.ok()?, "shape", |ty| ty.shape.known())
     }
 
     /// The storage type.
@@ -102,7 +117,7 @@ impl<'t> Var<'t> {
     /// # Errors
     /// The first error on the way here.
     pub fn stype(self) -> Result<Stype> {
-        Ok(self.ty()?.stype)
+        Ok(self.tape.stype_of(self.ok()?))
     }
 
     /// The element type.
@@ -110,7 +125,32 @@ impl<'t> Var<'t> {
     /// # Errors
     /// The first error on the way here.
     pub fn dtype(self) -> Result<DType> {
-        Ok(self.ty()?.dtype)
+        self.tape.inferred(self.ok()?, "element type", |ty| ty.dtypes.known())
+    }
+
+    /// This value under a name: that of its node in a [`Graph`](crate::Graph), stable and unique.
+    /// Values without one are numbered by operator: `dot0`, `dot1`.
+    ///
+    /// ```
+    /// use sparsetape::{Tape, variable};
+    /// let tape = Tape::symbolic();
+    /// let x = tape.symbol(variable("x"));
+    /// let y = x.exp().named("likelihood");
+    /// assert_eq!(y.name()?.as_deref(), Some("likelihood"));
+    /// assert!(x.sin().named("x").ok().is_err()); // taken
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn named(self, name: impl Into<String>) -> Var<'t> {
+        self.tape.set_name(self, name.into(), Location::caller())
+    }
+
+    /// The name that [`Var::named`] gave, or that of a variable.
+    ///
+    /// # Errors
+    /// The first error on the way here.
+    pub fn name(self) -> Result<Option<String>> {
+        Ok(self.tape.name_of(self.ok()?))
     }
 
     /// The line of user code that recorded this value.
@@ -140,7 +180,7 @@ impl<'t> Var<'t> {
 
 impl fmt::Debug for Var<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ty() {
+        match self.partial_type() {
             Ok(ty) => write!(f, "%{}: {ty}", self.id),
             Err(error) => write!(f, "poisoned: {error}"),
         }
