@@ -62,7 +62,7 @@ struct Inner {
     within: Option<&'static str>,
     operands: Vec<String>,
     message: String,
-    location: Option<&'static Location<'static>>,
+    line: Option<Line>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -76,7 +76,7 @@ impl Error {
             within: None,
             operands: Vec::new(),
             message: message.into(),
-            location: Some(Location::caller()),
+            line: Some(Line::Code(Location::caller())),
             source: None,
         }))
     }
@@ -109,13 +109,17 @@ impl Error {
 
     /// The same error at another source line.
     pub fn at(self, location: &'static Location<'static>) -> Self {
-        self.with(|e| e.location = Some(location))
+        self.at_line(Line::Code(location))
+    }
+
+    pub(crate) fn at_line(self, line: Line) -> Self {
+        self.with(|e| e.line = Some(line))
     }
 
     /// The same error without a source line, for faults that are in a file or in what was typed rather
     /// than in code.
     pub fn nowhere(self) -> Self {
-        self.with(|e| e.location = None)
+        self.with(|e| e.line = None)
     }
 
     /// The same error with the lower-level error that caused it.
@@ -143,9 +147,37 @@ impl Error {
         &self.0.message
     }
 
-    /// The line of user code that recorded or called the failing operation.
+    /// The line of user code that recorded or called the failing operation; `None` where it is not of
+    /// this program, but of the one that made a file.
     pub fn location(&self) -> Option<&'static Location<'static>> {
-        self.0.location
+        match self.0.line {
+            Some(Line::Code(location)) => Some(location),
+            _ => None,
+        }
+    }
+}
+
+/// A line of user code.
+#[derive(Clone, Debug)]
+pub(crate) enum Line {
+    /// Of this program.
+    Code(&'static Location<'static>),
+    /// Of the program that wrote a file.
+    Text(Arc<str>),
+}
+
+impl From<&'static Location<'static>> for Line {
+    fn from(location: &'static Location<'static>) -> Self {
+        Line::Code(location)
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Code(location) => location.fmt(f),
+            Line::Text(text) => f.write_str(text),
+        }
     }
 }
 
@@ -166,7 +198,7 @@ impl fmt::Display for Error {
         if let Some(source) = &inner.source {
             write!(f, ": {source}")?;
         }
-        match inner.location {
+        match &inner.line {
             Some(at) => write!(f, " (at {at})"),
             None => Ok(()),
         }

@@ -86,6 +86,10 @@ impl Op for BroadcastTo {
         &CASES
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || dy.sum_like(x[0]));
     }

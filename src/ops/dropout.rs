@@ -112,6 +112,10 @@ impl Op for Dropout {
         &CASES
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         // Linear: the mask does not depend on the values, only on what it is keyed by.
         grads.give(0, || Var::apply(self.clone(), &[dy]));

@@ -148,6 +148,10 @@ impl Op for Sum {
         reduction_cases!(Sum, sum, self.0)
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || spread(&self.0, dy, x[0]));
     }

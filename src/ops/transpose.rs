@@ -171,6 +171,10 @@ impl Op for Transpose {
         }
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || Var::apply(self.inverse(), &[dy]));
     }

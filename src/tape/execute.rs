@@ -1,6 +1,7 @@
 //! From operands to a result: refine shapes, find the table row, run its kernel.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::panic::Location;
 
 use super::dyn_op::{DynOp, OpRef};
@@ -10,7 +11,7 @@ use super::memory::{Made, Out, Pool, Scratch};
 use super::partial::PartialType;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Line, Result};
 use crate::tensor::construct::check_room;
 use crate::tensor::{DType, Shape, Stype, Tensor, View};
 
@@ -51,13 +52,19 @@ impl Workspace {
         op: &dyn DynOp,
         plan: &Plan,
         ins: &[View<'_>],
-        at: &'static Location<'static>,
+        at: impl fmt::Display,
     ) -> Result<Made> {
         check_room(&plan.shape, plan.stype, plan.dtype)?;
         let ty = (&plan.shape, plan.stype, plan.dtype);
         let mut out = Out::new(ty, ins, &mut self.pool);
         op.run(plan.row, plan.dtype, ins, &mut out, &mut self.scratch)?;
         let made = out.finish()?;
+        if let Made::Alias(i) = made
+            && !op.may_alias(i)
+        {
+            let message = format!("the kernel aliases operand {i} without saying so");
+            return Err(Error::new(ErrorKind::State, message));
+        }
         trace::executed(op, ins, plan, at);
         Ok(made)
     }
@@ -68,10 +75,10 @@ pub(crate) fn explain(
     error: Error,
     op: &dyn DynOp,
     ins: &[PartialType],
-    at: &'static Location<'static>,
+    at: impl Into<Line>,
 ) -> Error {
     let named = error.operator_name().is_some();
-    let error = error.operator(op.label()).at(at);
+    let error = error.operator(op.label()).at_line(at.into());
     if named { error } else { error.operands(ins) }
 }
 

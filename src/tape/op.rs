@@ -66,6 +66,11 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         Read::All
     }
 
+    /// Whether the result may be operand `i` itself ([`Out::alias`]), or share its memory.
+    fn may_alias(&self, i: usize) -> bool {
+        self.reads(i) == Read::View
+    }
+
     /// The backward rule: answers, for each operand that is wanted, with its cotangent.
     ///
     /// Written with recorded operators only, so it can be differentiated again. It may branch on the

@@ -5,6 +5,7 @@ use std::sync::RwLockReadGuard;
 
 use smallvec::SmallVec;
 
+use super::dyn_op::DynOp;
 use super::execute::{Plan, explain, plan};
 use super::fallback;
 use super::infer::{self, Few, choose_row};
@@ -16,7 +17,7 @@ use super::structural::CastStorage;
 use super::var::{Var, two_tapes};
 use super::{Node, OpRef, POISON, PartialShape, Tape, Value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Slice, Stype, Tensor, View};
+use crate::tensor::{Shape, Slice, Stype, Tensor, View};
 
 impl Tape {
     /// Records an operator on these operands. This is how operators' methods are written, also outside
@@ -144,17 +145,21 @@ impl Tape {
     ) -> Result<Value> {
         let recording = self.recording.borrow();
         let nodes: Few<&Node> = ins.iter().map(|&id| &recording.nodes[id as usize]).collect();
-        let guards = lock_parameters(op, &nodes)?;
-        let views: Few<View<'_>> = nodes.iter().map(|node| node.view(&guards)).collect();
+        let operands: Few<&Value> = nodes.iter().map(|node| &node.value).collect();
+        let guards = lock_parameters(&**op, &operands)?;
+        let views: Few<View<'_>> = nodes
+            .iter()
+            .map(|node| {
+                let shape = node.ty.shape.dims().unwrap_or_default();
+                node.value.view(shape, &guards)
+            })
+            .collect();
         let made = self.workspace.borrow_mut().run(&**op, plan, &views, at)?;
         Ok(match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))
             }
-            Made::Alias(i) => match &nodes[i].value {
-                Value::Tensor(tensor) => Value::Tensor(tensor.in_shape(plan.shape.clone())),
-                other => other.clone(),
-            },
+            Made::Alias(i) => operands[i].alias(&plan.shape),
         })
     }
 
@@ -170,43 +175,59 @@ impl Tape {
     }
 }
 
-impl Node {
-    fn view<'a>(&'a self, guards: &'a Guards<'_>) -> View<'a> {
-        match &self.value {
+impl Value {
+    /// What kernels see, in this shape; of a parameter, what the guards lend.
+    pub(crate) fn view<'a>(&'a self, shape: &'a [usize], guards: &'a Guards<'_>) -> View<'a> {
+        match self {
             Value::Tensor(tensor) => tensor.view(),
             Value::Parameter(parameter, _) => {
                 let held = guards.iter().find(|(key, _)| *key == parameter.key());
                 match held {
-                    Some((_, stored)) => stored.view(self.ty.shape.dims().unwrap_or_default()),
+                    Some((_, stored)) => stored.view(shape),
                     None => unreachable!("every parameter among the operands is locked"),
                 }
             }
-            Value::Symbol => unreachable!("a recording that runs has values"),
+            Value::Symbol => unreachable!("what runs has values"),
+        }
+    }
+
+    /// The result that is this operand itself, in another shape.
+    pub(crate) fn alias(&self, shape: &Shape) -> Value {
+        match self {
+            Value::Tensor(tensor) => Value::Tensor(tensor.in_shape(shape.clone())),
+            other => other.clone(),
+        }
+    }
+
+    fn is_sparse(&self) -> bool {
+        match self {
+            Value::Tensor(tensor) => tensor.stype() != Stype::Default,
+            Value::Parameter(parameter, _) => parameter.stype() != Stype::Default,
+            Value::Symbol => false,
         }
     }
 }
 
-type Guards<'a> = SmallVec<[(usize, RwLockReadGuard<'a, Stored>); 2]>;
+pub(crate) type Guards<'a> = SmallVec<[(usize, RwLockReadGuard<'a, Stored>); 2]>;
 
 /// Locks each distinct parameter among the operands once, for reading. A parameter whose values
 /// are going to be read must not have changed since it was recorded.
-fn lock_parameters<'a>(op: &OpRef, nodes: &[&'a Node]) -> Result<Guards<'a>> {
+pub(crate) fn lock_parameters<'a>(op: &dyn DynOp, operands: &[&'a Value]) -> Result<Guards<'a>> {
     let mut guards = Guards::new();
-    for (i, node) in nodes.iter().enumerate() {
-        let Value::Parameter(parameter, recorded) = &node.value else { continue };
+    for (i, operand) in operands.iter().enumerate() {
+        let Value::Parameter(parameter, recorded) = operand else { continue };
         if guards.iter().all(|(key, _)| *key != parameter.key()) {
             guards.push((parameter.key(), parameter.read()?));
         }
         let reads = match op.reads(i) {
             Read::Shape | Read::View => false,
-            Read::Pattern => node.ty.stype != Stype::Default,
+            Read::Pattern => operand.is_sparse(),
             Read::RowsOf(_) | Read::All => true,
         };
         if reads && parameter.updates() != *recorded {
             let message = format!(
-                "parameter {:?} was updated after it was recorded at {}; record it again",
-                parameter.name(),
-                node.at
+                "parameter {:?} was updated after it was recorded; record it again",
+                parameter.name()
             );
             return Err(Error::new(ErrorKind::Stale, message));
         }

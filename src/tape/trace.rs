@@ -1,6 +1,6 @@
 //! `SPARSETAPE_LOG=info`: a line on stderr for every operator that runs.
 
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Display};
 use std::io::Write;
 use std::panic::Location;
 use std::sync::LazyLock;
@@ -15,12 +15,7 @@ static ON: LazyLock<bool> =
 
 /// Says which operator ran, on what, what came out, and whose line asked for it.
 #[inline]
-pub(super) fn executed(
-    op: &dyn DynOp,
-    ins: &[View<'_>],
-    plan: &Plan,
-    at: &'static Location<'static>,
-) {
+pub(super) fn executed(op: &dyn DynOp, ins: &[View<'_>], plan: &Plan, at: impl Display) {
     if *ON {
         let ins: Vec<String> = ins.iter().map(|view| view.ty().to_string()).collect();
         let out = Type { stype: plan.stype, shape: plan.shape.clone(), dtype: plan.dtype };

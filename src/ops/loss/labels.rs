@@ -137,6 +137,10 @@ impl Op for CheckLabels {
         if i == 0 { Read::All } else { Read::Shape }
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         match self.0 {
             Domain::Classes => {

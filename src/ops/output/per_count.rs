@@ -98,6 +98,10 @@ impl Op for PerCount {
         }
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || Var::apply(self.clone(), &[dy, x[1]]));
         grads.zero(1);

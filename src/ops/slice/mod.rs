@@ -243,6 +243,10 @@ impl Op for SliceAxes {
         &CASES
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || Var::apply(SliceGrad(self.clone()), &[dy, x[0]]));
     }

@@ -192,6 +192,10 @@ impl Op for SumLike {
         if i == 0 { Read::All } else { Read::Shape }
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || Var::apply(BroadcastLike(self.0.clone()), &[dy, x[0]]));
         grads.zero(1);
@@ -248,6 +252,10 @@ impl Op for BroadcastLike {
 
     fn reads(&self, i: usize) -> Read {
         if i == 0 { Read::All } else { Read::Pattern }
+    }
+
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -110,6 +110,10 @@ impl Op for CastStorage {
         }
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || dy);
     }
@@ -174,6 +178,10 @@ impl Op for Cast {
             case!(any [RowSparse] => RowSparse, cast),
         ];
         &CASES
+    }
+
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

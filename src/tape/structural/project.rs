@@ -138,6 +138,10 @@ impl Op for Project {
         if i == 0 { Read::All } else { Read::Pattern }
     }
 
+    fn may_alias(&self, i: usize) -> bool {
+        i == 0
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         grads.give(0, || dy.project_like(x[1]));
         grads.zero(1);
