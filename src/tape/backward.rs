@@ -94,7 +94,7 @@ impl Tape {
         let at = Location::caller();
         self.check_own(&[y], at)?;
         let dy = self.ones_head(y.ok()?, at)?;
-        self.grad_recorded(y, dy, xs, at)
+        self.grad_recorded(&[(y, dy)], xs, at)
     }
 
     /// [`Tape::grad`] of `Σ dy · y` for a recorded head cotangent of any storage type.
@@ -112,18 +112,41 @@ impl Tape {
         self.check_own(&[y, dy], at)?;
         check_head(&y.partial_type()?, &dy.partial_type()?, at)?;
         let dy = self.in_cotangent_space(dy, y, Addressed::Beyond, at)?;
-        self.grad_recorded(y, dy, xs, at)
+        self.grad_recorded(&[(y, dy)], xs, at)
+    }
+
+    /// Gradients of the sum of the results, each times its head cotangent; of one without, a head
+    /// of ones.
+    #[track_caller]
+    pub(crate) fn grad_of_all<'t>(
+        &'t self,
+        heads: &[(Var<'t>, Option<Var<'t>>)],
+        xs: &[Var<'t>],
+    ) -> Result<Vec<Var<'t>>> {
+        let at = Location::caller();
+        let seed = |&(y, dy): &(Var<'t>, Option<Var<'t>>)| match dy {
+            None => Ok((y, self.ones_head(y, at)?)),
+            Some(dy) => Ok((y, self.in_cotangent_space(dy, y, Addressed::Beyond, at)?)),
+        };
+        let seeds = heads.iter().map(seed).collect::<Result<Vec<_>>>()?;
+        self.grad_recorded(&seeds, xs, at)
+    }
+
+    /// Whether [`Tape::backward`] starts at this value without a head cotangent.
+    pub(crate) fn needs_no_head(&self, y: Var<'_>) -> bool {
+        self.operation(y.id).is_some_and(|(op, ..)| op.ignores_head())
+            || y.shape().is_ok_and(|shape| shape.size() == 1)
     }
 
     fn grad_recorded<'t>(
         &'t self,
-        y: Var<'t>,
-        dy: Var<'t>,
+        seeds: &[(Var<'t>, Var<'t>)],
         xs: &[Var<'t>],
         at: &'static Location<'static>,
     ) -> Result<Vec<Var<'t>>> {
         self.check_own(xs, at)?;
-        let mut reaches = vec![false; y.id as usize + 1];
+        let last = seeds.iter().map(|(y, _)| y.id).max().unwrap_or(0);
+        let mut reaches = vec![false; last as usize + 1];
         for x in xs {
             self.check_wants_gradient(x.ok()?, at)?;
             if let Some(reached) = reaches.get_mut(x.id as usize) {
@@ -139,7 +162,7 @@ impl Tape {
                 reaches[id] |= depends;
             }
         }
-        let cotangents = self.sweep(y, dy, |id| reaches[id as usize])?;
+        let cotangents = self.sweep(seeds, |id| reaches[id as usize])?;
         let one = |x: &Var<'t>| {
             let dx = match cotangents.get(x.id as usize).copied().flatten() {
                 Some(id) => Var { tape: self, id },
@@ -169,7 +192,7 @@ impl Tape {
                 }
             };
             let needs = |id: u32| self.recording.borrow().nodes[id as usize].wants_gradient();
-            let cotangents = self.sweep(y, dy, needs)?;
+            let cotangents = self.sweep(&[(y, dy)], needs)?;
             self.collect(&cotangents, gradients, at)
         });
         self.truncate(start);
@@ -189,16 +212,19 @@ impl Tape {
         self.apply_at(OnesLike.into(), &[y], at).ok()
     }
 
-    /// Cotangents by node id, for the nodes that `wanted` names, down from `y`.
+    /// Cotangents by node id, for the nodes that `wanted` names, down from results and their heads.
     fn sweep<'t>(
         &'t self,
-        y: Var<'t>,
-        dy: Var<'t>,
+        seeds: &[(Var<'t>, Var<'t>)],
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Vec<Option<u32>>> {
-        let mut cotangents: Vec<Option<u32>> = vec![None; y.id as usize + 1];
-        cotangents[y.id as usize] = Some(dy.id);
-        for id in (0..=y.id).rev() {
+        let last = seeds.iter().map(|(y, _)| y.id).max().unwrap_or(0);
+        let mut cotangents: Vec<Option<u32>> = vec![None; last as usize + 1];
+        for (y, dy) in seeds {
+            let slot = &mut cotangents[y.id as usize];
+            *slot = Some(self.sum_of(*slot, *dy, self.location_of(*y))?);
+        }
+        for id in (0..=last).rev() {
             let Some(dy) = cotangents[id as usize] else { continue };
             if !wanted(id) {
                 continue;
@@ -221,13 +247,20 @@ impl Tape {
             for (i, x) in x.iter().enumerate().filter(|(i, _)| grads.want[*i]) {
                 let Some(dx) = self.answer(&op, i, *x, grads.answers[i], at)? else { continue };
                 let slot = &mut cotangents[x.id as usize];
-                *slot = Some(match *slot {
-                    None => dx.id,
-                    Some(sum) => self.apply_at(Accumulate.into(), &[var(sum), dx], at).ok()?.id,
-                });
+                *slot = Some(self.sum_of(*slot, dx, at)?);
             }
         }
         Ok(cotangents)
+    }
+
+    fn sum_of<'t>(
+        &'t self,
+        sum: Option<u32>,
+        dx: Var<'t>,
+        at: &'static Location<'static>,
+    ) -> Result<u32> {
+        let Some(id) = sum else { return Ok(dx.id) };
+        Ok(self.apply_at(Accumulate.into(), &[Var { tape: self, id }, dx], at).ok()?.id)
     }
 
     fn operation(

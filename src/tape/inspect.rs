@@ -6,8 +6,10 @@ use smallvec::SmallVec;
 
 use super::dyn_op::OpRef;
 use super::op::{Cotangent, Grads, Read};
+use super::parameter::Parameter;
 use super::partial::PartialType;
-use super::{Tape, Value, Var};
+use super::variable::Variable;
+use super::{Node, Tape, Value, Var};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Tensor;
 
@@ -18,19 +20,52 @@ pub(crate) struct Recorded {
     pub ins: SmallVec<[u32; 4]>,
     pub ty: PartialType,
     pub at: &'static Location<'static>,
+    /// For leaves: what they hold.
+    pub leaf: Option<Leaf>,
+    pub name: Option<String>,
+}
+
+/// What a leaf holds.
+pub(crate) enum Leaf {
+    /// A value without a gradient.
+    Constant(Tensor),
+    /// A value with a gradient.
+    Variable,
+    Parameter(Parameter),
+    Symbol(Variable),
+}
+
+impl Recorded {
+    /// Whether two leaves hold the same: bit for bit, or the same parameter.
+    pub fn same_leaf(&self, other: &Recorded) -> bool {
+        match (&self.leaf, &other.leaf) {
+            (Some(Leaf::Constant(a)), Some(Leaf::Constant(b))) => a.same_bits(b),
+            (Some(Leaf::Parameter(a)), Some(Leaf::Parameter(b))) => a.same(b),
+            _ => false,
+        }
+    }
 }
 
 impl Tape {
     /// The values recorded so far, by id.
     pub(crate) fn nodes(&self) -> Vec<Recorded> {
         let recording = self.recording.borrow();
-        let node = |n: &super::Node| Recorded {
-            op: n.op.clone(),
-            ins: n.ins.clone(),
-            ty: n.ty.clone(),
-            at: n.at,
+        let leaf = |id: u32, node: &Node| match &node.value {
+            _ if node.op.is_some() => None,
+            Value::Tensor(_) if node.needs_grad => Some(Leaf::Variable),
+            Value::Tensor(tensor) => Some(Leaf::Constant(tensor.clone())),
+            Value::Parameter(parameter, _) => Some(Leaf::Parameter(parameter.clone())),
+            Value::Symbol => recording.variables.get(&id).cloned().map(Leaf::Symbol),
         };
-        recording.nodes.iter().map(node).collect()
+        let recorded = |(id, node): (usize, &Node)| Recorded {
+            op: node.op.clone(),
+            ins: node.ins.clone(),
+            ty: node.ty.clone(),
+            at: node.at,
+            leaf: leaf(id as u32, node),
+            name: recording.names.get(id as u32).map(str::to_owned),
+        };
+        recording.nodes.iter().enumerate().map(recorded).collect()
     }
 
     /// The values that name the rows of this leaf that operators read.

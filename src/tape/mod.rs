@@ -32,12 +32,11 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
-use execute::Workspace;
 pub use execute::evaluate;
-pub(crate) use execute::{compose, compose_all};
+pub(crate) use execute::{Plan, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
-pub(crate) use inspect::Recorded;
+pub(crate) use inspect::{Leaf, Recorded};
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -45,10 +44,12 @@ pub use op::{
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
 pub use partial::{DTypes, PartialType};
+pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
 pub(crate) use refine::unify_dims;
 pub use registry::Registry;
 pub(crate) use stored::Stored;
+use symbol::Names;
 pub use var::Var;
 pub use variable::{Init, Variable, variable};
 
@@ -97,7 +98,7 @@ struct Recording {
     /// How many random operators were recorded.
     ordinals: u64,
     /// What [`Var::named`] gave.
-    names: FxHashMap<u32, String>,
+    names: Names,
     /// The variables of a symbolic recording.
     variables: FxHashMap<u32, Variable>,
 }
@@ -117,7 +118,7 @@ struct Node {
 }
 
 #[derive(Clone)]
-enum Value {
+pub(crate) enum Value {
     Tensor(Tensor),
     /// A reference to a parameter, with its update count when it was recorded.
     Parameter(Parameter, u64),
@@ -291,7 +292,7 @@ impl Tape {
         if !self.symbolic {
             return refuse("this tape holds values; `Tape::symbolic` makes one for variables");
         }
-        if self.recording.borrow().names.values().any(|name| name == variable.name()) {
+        if self.recording.borrow().names.find(variable.name()).is_some() {
             return refuse("another value of this recording has this name");
         }
         let ty = variable.ty().clone();
@@ -360,7 +361,11 @@ impl Tape {
     }
 
     /// Runs `record` with its operators located at this line.
-    fn at_line<R>(&self, at: &'static Location<'static>, record: impl FnOnce() -> R) -> R {
+    pub(crate) fn at_line<R>(
+        &self,
+        at: &'static Location<'static>,
+        record: impl FnOnce() -> R,
+    ) -> R {
         let _line = Scope::enter(&self.at, Some(at));
         record()
     }
@@ -512,7 +517,9 @@ impl std::fmt::Debug for Tape {
             let name = match (&node.op, &node.value) {
                 (Some(op), _) => op.label().into_owned(),
                 (None, Value::Parameter(parameter, _)) => format!("parameter {}", parameter.name()),
-                (None, Value::Symbol) => format!("variable {}", recording.names[&(id as u32)]),
+                (None, Value::Symbol) => {
+                    format!("variable {}", recording.names.get(id as u32).unwrap_or_default())
+                }
                 (None, Value::Tensor(_)) => "leaf".to_owned(),
             };
             let ins: Vec<String> = node.ins.iter().map(|id| format!("%{id}")).collect();

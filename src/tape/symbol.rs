@@ -2,8 +2,11 @@
 
 use std::panic::Location;
 
+use rustc_hash::FxHashMap;
+
 use super::infer::{Step, refine_all};
 use super::partial::PartialType;
+use super::variable::Variable;
 use super::{Node, POISON, Recording, Tape, Var};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -11,6 +14,36 @@ impl Node {
     /// Whether a float leaf that wants a gradient is upstream.
     pub(super) fn wants_gradient(&self) -> bool {
         self.needs_grad && self.ty.dtypes.may_be_float()
+    }
+}
+
+/// Names of values, each used once.
+#[derive(Default)]
+pub(super) struct Names {
+    by_id: FxHashMap<u32, String>,
+    by_name: FxHashMap<String, u32>,
+}
+
+impl Names {
+    pub fn get(&self, id: u32) -> Option<&str> {
+        self.by_id.get(&id).map(String::as_str)
+    }
+
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Names a value, in place of its earlier name.
+    pub fn insert(&mut self, id: u32, name: String) {
+        if let Some(earlier) = self.by_id.insert(id, name.clone()) {
+            self.by_name.remove(&earlier);
+        }
+        self.by_name.insert(name, id);
+    }
+
+    pub fn clear(&mut self) {
+        self.by_id.clear();
+        self.by_name.clear();
     }
 }
 
@@ -24,7 +57,7 @@ impl Recording {
 
 impl Tape {
     /// Notes all that follows for the types, forwards and backwards.
-    pub(super) fn infer(&self) -> Result<()> {
+    pub(crate) fn infer(&self) -> Result<()> {
         let mut recording = self.recording.borrow_mut();
         let mut types: Vec<PartialType> =
             recording.nodes.iter().map(|node| node.ty.clone()).collect();
@@ -49,7 +82,7 @@ impl Tape {
             }
             let node = &recording.nodes[id as usize];
             node.ins.iter().for_each(|&i| upstream[i as usize] = true);
-            if let (None, Some(name)) = (node.ty.known(), recording.names.get(&id)) {
+            if let (None, Some(name)) = (node.ty.known(), recording.names.get(id)) {
                 open.push(format!("{name:?} is {}", node.ty));
             }
         }
@@ -72,8 +105,7 @@ impl Tape {
             return var;
         }
         let names = &mut self.recording.borrow_mut().names;
-        let taken = names.iter().any(|(&id, held)| *held == name && id != var.id);
-        if !taken {
+        if names.find(&name).is_none_or(|id| id == var.id) {
             names.insert(var.id, name);
             return var;
         }
@@ -81,7 +113,36 @@ impl Tape {
         self.poison(Error::new(ErrorKind::State, message).operator("named").at(at))
     }
 
+    /// The variable of this name on a symbolic tape: the one that is there, or a new one.
+    #[track_caller]
+    pub(crate) fn symbol_once(&self, variable: &Variable) -> Result<Var<'_>> {
+        let held = {
+            let recording = self.recording.borrow();
+            recording.names.find(&variable.name).filter(|id| recording.variables.contains_key(id))
+        };
+        let Some(id) = held else { return self.symbol(variable.clone()).ok() };
+        let own = &mut self.recording.borrow_mut().nodes[id as usize].ty;
+        if own.stype != variable.ty.stype {
+            let message = format!(
+                "variable {:?} is {} here and {} there",
+                variable.name, own.stype, variable.ty.stype
+            );
+            return Err(Error::new(ErrorKind::Stype, message).operator("symbol"));
+        }
+        own.unify(&mut variable.ty.clone())?;
+        Ok(Var { tape: self, id })
+    }
+
+    /// Names a value, unless it has a name or the name is taken.
+    pub(crate) fn name_if_free<'t>(&'t self, var: Var<'t>, name: &str) -> Var<'t> {
+        let names = &mut self.recording.borrow_mut().names;
+        if names.get(var.id).is_none() && names.find(name).is_none() {
+            names.insert(var.id, name.to_owned());
+        }
+        var
+    }
+
     pub(super) fn name_of(&self, var: Var<'_>) -> Option<String> {
-        self.recording.borrow().names.get(&var.id).cloned()
+        self.recording.borrow().names.get(var.id).map(str::to_owned)
     }
 }

@@ -153,6 +153,11 @@ impl<'t> Var<'t> {
         Ok(self.tape.name_of(self.ok()?))
     }
 
+    /// Its place on the tape.
+    pub(crate) fn index(self) -> u32 {
+        self.id
+    }
+
     /// The line of user code that recorded this value.
     ///
     /// # Errors
