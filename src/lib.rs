@@ -89,7 +89,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Graph, Input, freeze_fn};
+pub use graph::{Graph, Input, Pass, Passes, freeze_fn};
 pub use ops::{
     BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
     SliceRange, SoftmaxLayout, SoftmaxOutput,

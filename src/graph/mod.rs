@@ -9,6 +9,7 @@ mod collect;
 mod freeze;
 mod gradient;
 mod infer;
+mod passes;
 mod record;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use smallvec::SmallVec;
 
 pub use freeze::{Input, freeze_fn};
 pub use infer::Inferred;
+pub use passes::{Pass, Passes};
 
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::tape::{OpRef, PartialType, Variable};

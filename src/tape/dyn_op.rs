@@ -1,5 +1,6 @@
 //! Operators as tapes hold them: the object-safe twin of [`Op`], and handles to it.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -49,6 +50,10 @@ pub trait DynOp: Debug + Send + Sync {
     fn ignores_head(&self) -> bool;
     /// The operator's fields.
     fn to_json(&self) -> Result<serde_json::Value>;
+    /// See [`Op::depends_on_mode`].
+    fn depends_on_mode(&self) -> bool;
+    /// The operator itself, for those who know its type.
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<O: Op> DynOp for O {
@@ -123,6 +128,14 @@ impl<O: Op> DynOp for O {
             Error::new(ErrorKind::Parse, "cannot write the operator's fields").caused_by(e)
         })
     }
+
+    fn depends_on_mode(&self) -> bool {
+        Op::depends_on_mode(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 /// A handle to an operator on a tape. Operators without fields take no memory.
@@ -139,6 +152,11 @@ impl OpRef {
     /// A handle to an operator that lives forever.
     pub fn from_static(op: &'static impl Op) -> Self {
         OpRef(Handle::Static(op))
+    }
+
+    /// The operator, if it is of this type.
+    pub(crate) fn get<O: Op>(&self) -> Option<&O> {
+        self.as_any().downcast_ref()
     }
 }
 

@@ -71,6 +71,11 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         self.reads(i) == Read::View
     }
 
+    /// Whether the result differs between training and prediction ([`Scratch::mode`]).
+    fn depends_on_mode(&self) -> bool {
+        false
+    }
+
     /// The backward rule: answers, for each operand that is wanted, with its cotangent.
     ///
     /// Written with recorded operators only, so it can be differentiated again. It may branch on the

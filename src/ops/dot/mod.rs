@@ -31,6 +31,26 @@ impl Dot {
     pub fn new(transpose_a: bool, transpose_b: bool) -> Self {
         Dot { transpose_a, transpose_b, dense: false }
     }
+
+    /// The product that takes operand `i` as it is before a transpose.
+    pub(crate) fn turned(&self, i: usize) -> Dot {
+        Dot {
+            transpose_a: self.transpose_a != (i == 0),
+            transpose_b: self.transpose_b != (i == 1),
+            dense: false,
+        }
+    }
+
+    /// Whether a transpose by flag gives the same bits as one beforehand, for operands of these storage
+    /// types and a result of so many columns: kernels that sum in another order do not. A product of
+    /// dense rows with a vector has its own order.
+    pub(crate) fn turns_freely(&self, stypes: [Stype; 2], i: usize, cols: Option<usize>) -> bool {
+        match stypes {
+            [Stype::Default, Stype::Default] => i == 1 || cols.is_some_and(|cols| cols != 1),
+            [Stype::Csr, Stype::Csr] => true,
+            _ => false,
+        }
+    }
 }
 
 impl<'t> Var<'t> {

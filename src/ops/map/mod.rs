@@ -6,6 +6,7 @@
 
 mod derivative;
 pub(crate) mod expr;
+pub(crate) mod fuse;
 mod kernel;
 mod mimic;
 pub(crate) mod program;
@@ -21,6 +22,7 @@ use smallvec::SmallVec;
 use self::expr::Expr;
 use self::program::{Program, Rows, Rule};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::elementwise::Unary;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{PartialShape, Var};
 use crate::tensor::shape::broadcast;
@@ -263,7 +265,13 @@ impl Map {
         if self.stretches(i) { dx.sum_like(x) } else { dx }
     }
 
-    fn stretches(&self, i: usize) -> bool {
+    /// Whether it is −x.
+    pub(crate) fn is_negation(&self) -> bool {
+        matches!(self.program.expr.nodes[..], [_, expr::Node::Unary(Unary::Neg, 0)])
+    }
+
+    /// Whether operand `i` broadcasts.
+    pub(crate) fn stretches(&self, i: usize) -> bool {
         self.stretched & 1 << i != 0
     }
 }

@@ -190,7 +190,7 @@ impl Program {
 }
 
 /// Up to so many operands there are rows for sparse ones: their number grows with 2^operands.
-const MAX_SPARSE: u8 = 6;
+pub(super) const MAX_SPARSE: u8 = 6;
 
 /// All rows: dense operands; then, for csr and for row-sparse, every choice of sparse operands that
 /// is proved sparse, or that has a dense operand to make the result dense. An operand that broadcasts

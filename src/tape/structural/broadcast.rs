@@ -31,12 +31,22 @@ impl SumLike {
     pub fn new(reduction: Reduction) -> Self {
         SumLike(reduction)
     }
+
+    /// Whether equal shapes leave nothing to do.
+    pub(crate) fn is_numpy(&self) -> bool {
+        self.0 == numpy()
+    }
 }
 
 impl BroadcastLike {
     /// Repeats along the axes that the reduction names; with `mean`, divided by how often.
     pub fn new(reduction: Reduction) -> Self {
         BroadcastLike(reduction)
+    }
+
+    /// Whether equal shapes leave nothing to do.
+    pub(crate) fn is_numpy(&self) -> bool {
+        self.0 == numpy()
     }
 }
 
