@@ -4,7 +4,7 @@
 
 use smallvec::smallvec;
 
-use super::super::{Body, Node};
+use super::super::{Body, Kind, Node};
 use super::Purpose;
 use super::facts::Facts;
 use super::rewrite::{Change, Written, rewritten};
@@ -21,8 +21,18 @@ use crate::tensor::{DType, Stype};
 pub(super) fn simplified(body: Body, purpose: Purpose) -> Result<Body> {
     let (facts, before) = (Facts::of(&body), body.clone());
     rewritten(body, |written, node| {
-        let at = At { written, node, facts: &facts, body: &before, purpose };
-        Ok(RULES.iter().find_map(|rule| rule(&at)))
+        let (mut node, mut found) = (node.clone(), None);
+        loop {
+            let at = At { written, node: &node, facts: &facts, body: &before, purpose };
+            match RULES.iter().find_map(|rule| rule(&at)) {
+                Some(Change::Op(op, ins)) => {
+                    node = Node { kind: Kind::Op(op.clone()), ins: ins.clone(), ..node };
+                    found = Some(Change::Op(op, ins));
+                }
+                Some(change) => return Ok(Some(change)),
+                None => return Ok(found),
+            }
+        }
     })
 }
 

@@ -1,9 +1,10 @@
 //! Chains of element-wise operators, as one loop.
 
-use super::super::{Body, Kind, Node};
+use super::super::{Body, Kind};
 use super::facts::Facts;
-use crate::ops::Map;
 use crate::ops::map::fuse::{Fusion, Places};
+use crate::ops::{Accumulate, BroadcastLike, Map};
+use crate::tensor::Stype;
 
 /// With element-wise operators in the only one that uses their value. Fused operators compute the
 /// same for each element and store it at the same places; that they do is proved, or they stay apart.
@@ -23,10 +24,10 @@ pub(super) fn fused(mut body: Body) -> Body {
 
 /// The operator of a node with all others that fit into it, if there are any.
 fn chain(body: &Body, facts: &Facts, uses: &mut Uses, id: u32) -> Option<Fusion> {
-    let mut fusion = operator(&body.nodes[id as usize]).filter(|_| !uses.is_gone(id))?;
+    let mut fusion = operator(body, id).filter(|_| !uses.is_gone(id))?;
     let mut found = None;
     while let Some((value, inner, larger)) = fusion.operands().iter().find_map(|&value| {
-        let inner = operator(&body.nodes[value as usize]).filter(|_| uses.is_single(value))?;
+        let inner = inner_operator(body, value).filter(|_| uses.is_single(value))?;
         let larger = joined(body, facts, (id, &fusion), (value, &inner))?;
         Some((value, inner, larger))
     }) {
@@ -37,8 +38,31 @@ fn chain(body: &Body, facts: &Facts, uses: &mut Uses, id: u32) -> Option<Fusion>
     found
 }
 
-fn operator(node: &Node) -> Option<Fusion> {
-    Some(Fusion::of(node.op()?.get::<Map>()?, &node.ins))
+/// The element-wise operator of a node; a sum of dense cotangents is one.
+fn operator(body: &Body, id: u32) -> Option<Fusion> {
+    let node = &body.nodes[id as usize];
+    let op = node.op()?;
+    let dense = node.ins.iter().all(|&i| body.nodes[i as usize].ty.stype == Stype::Default);
+    match op.get::<Map>() {
+        Some(map) => Some(Fusion::of(map, &node.ins)),
+        None if op.get::<Accumulate>().is_some() && dense => {
+            Some(Fusion::of(Map::sum(), &node.ins))
+        }
+        None => None,
+    }
+}
+
+/// As [`operator`], for one that goes into another: repeated elements are what broadcasting is.
+fn inner_operator(body: &Body, id: u32) -> Option<Fusion> {
+    operator(body, id).or_else(|| {
+        let node = &body.nodes[id as usize];
+        let small = *node.ins.first()?;
+        let number = body.nodes[small as usize].ty.shape.rank() == Some(0);
+        let op = node.op()?.get::<BroadcastLike>()?;
+        let dense = node.ty.stype == Stype::Default
+            && body.nodes[small as usize].ty.stype == Stype::Default;
+        (dense && op.repeats(number)).then(|| Fusion::of(Map::repeated(), &[small]))
+    })
 }
 
 /// The operator `outer` of node `id` with `inner`, that of its operand `value`, in it: if every
@@ -61,7 +85,8 @@ fn joined(
         Places::Everywhere => true,
         _ => apart.within(facts.class(value)),
     };
-    let larger = outer.with(value, inner).filter(|_| computed)?;
+    // Some operand has the shape of the result.
+    let larger = outer.with(value, inner).filter(|larger| computed && larger.is_shaped())?;
     let same = |fusion: &Fusion| {
         let class =
             |own: Places| facts.combined(&own).is_some_and(|c| facts.combined(&apart) == Some(c));

@@ -1,5 +1,7 @@
 //! Element-wise operators put into one another.
 
+use std::sync::LazyLock;
+
 use smallvec::SmallVec;
 
 use super::Map;
@@ -51,6 +53,29 @@ impl Places {
     }
 }
 
+impl Map {
+    /// The sum of two operands of one shape.
+    pub(crate) fn sum() -> &'static Map {
+        static SUM: LazyLock<Map> = LazyLock::new(|| {
+            let sum = |b: &mut Builder| {
+                let (l, r) = (b.input(0), b.input(1));
+                b.add_terms(l, r)
+            };
+            Map::named("accumulate", Expr::build(2, sum))
+        });
+        &SUM
+    }
+
+    /// The operand, repeated.
+    pub(crate) fn repeated() -> &'static Map {
+        static REPEATED: LazyLock<Map> = LazyLock::new(|| {
+            let expr = Expr::build(1, |b| b.input(0));
+            Map::new(Program::intern("broadcast_like".into(), expr, None), &[], 1)
+        });
+        &REPEATED
+    }
+}
+
 impl Fusion {
     /// The operator on these operands.
     pub fn of(map: &Map, operands: &[u32]) -> Fusion {
@@ -92,6 +117,11 @@ impl Fusion {
     pub fn stretches(&self, value: u32) -> bool {
         let mut listed = self.operands.iter().enumerate();
         listed.any(|(k, &id)| id == value && self.stretched & 1 << k != 0)
+    }
+
+    /// Whether an operand is known to have the shape of the result.
+    pub fn is_shaped(&self) -> bool {
+        self.stretched.count_ones() < self.operands.len() as u32
     }
 
     /// With the operator that computes `value`, of the result's shape, in place of that operand; not
