@@ -81,7 +81,7 @@ pub mod check;
 #[cfg(feature = "data")]
 pub mod data;
 mod error;
-pub mod graph;
+mod graph;
 mod kernels;
 pub mod ops;
 pub mod optim;
@@ -89,7 +89,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Graph, Input, freeze_fn};
+pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, freeze_fn};
 pub use ops::{
     BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
     SliceRange, SoftmaxLayout, SoftmaxOutput,

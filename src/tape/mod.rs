@@ -37,6 +37,7 @@ pub(crate) use execute::{Plan, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub(crate) use inspect::{Leaf, Recorded};
+pub(crate) use memory::Made;
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
