@@ -70,22 +70,20 @@ fn every_flipped_bit_is_an_error_or_a_valid_archive() {
 #[test]
 fn crowded_headers_take_memory_by_their_length() {
     let framed = |text: String| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
-    let tensor = |i| format!("\"{i}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}");
-    let tensors: Vec<String> = (0..20_000).map(tensor).collect();
-    let index = |rest: &str| {
+    let tensor = |i: usize, shape: &str| {
+        format!("\"{i}\":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[0,0]}}")
+    };
+    let with_index = |rest: String| {
         let text = format!("{{\"version\":2,\"tensors\":[],\"notes\":{{}},{rest}}}");
         framed(format!("{{\"__metadata__\":{{\"sparsetape\":{text:?}}}}}"))
     };
+    let many: Vec<String> = (0..20_000).map(|i| tensor(i, "0")).collect();
+    let (zeros, lists) = ("0,".repeat(100_000), "[],".repeat(100_000));
     let crowded = [
-        framed(format!("{{{}}}", tensors.join(","))),
-        framed(
-            tensor(0)
-                .replace("[0]", &format!("[{}0]", "0,".repeat(100_000)))
-                .replacen('"', "{\"", 1)
-                + "}",
-        ),
-        index(&format!("\"sections\":{{\"graph\":[{}[]]}}", "[],".repeat(100_000))),
-        index(&format!("\"later\":[{}0]", "0,".repeat(100_000))),
+        framed(format!("{{{}}}", many.join(","))),
+        framed(format!("{{{}}}", tensor(0, &format!("{zeros}0")))),
+        with_index(format!("\"sections\":{{\"graph\":[{lists}[]]}}")),
+        with_index(format!("\"later\":[{zeros}0]")),
     ];
     for bytes in crowded {
         let archive = load(&bytes).unwrap();

@@ -5,12 +5,21 @@ use std::collections::HashMap;
 use safetensors::tensor::{Dtype, TensorView};
 use sparsetape::{Archive, DType, Params, Stype, Tensor};
 
-use super::{Scratch, small};
+use super::{Scratch, assert_same, small};
 
 fn foreign(dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
     let x = TensorView::new(dtype, shape.to_vec(), bytes).unwrap();
     let strings = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     safetensors::serialize([("x", x)], Some(strings)).unwrap()
+}
+
+#[test]
+fn every_storage_type_comes_back() {
+    let scratch = Scratch::new();
+    let path = scratch.path("small.safetensors");
+    small().save(&path).unwrap();
+    assert_same(&Archive::load(&path).unwrap(), &small());
+    assert_same(&Archive::from_bytes(&std::fs::read(&path).unwrap()).unwrap(), &small());
 }
 
 #[test]

@@ -6,15 +6,15 @@ use bytemuck::Pod;
 
 /// A number with a little-endian form in files.
 pub(super) trait LittleEndian: Pod + Send + Sync {
-    /// The number whose bytes, in the order of a file, are those of `self`; its own inverse.
-    fn from_le(self) -> Self;
+    /// The number whose bytes in memory are those of `self` in a file, and the other way round.
+    fn to_le(self) -> Self;
 }
 
 macro_rules! little_endian {
     ($($t:ty),*) => {$(
         impl LittleEndian for $t {
-            fn from_le(self) -> Self {
-                <$t>::from_le_bytes(self.to_ne_bytes())
+            fn to_le(self) -> Self {
+                <$t>::from_ne_bytes(self.to_le_bytes())
             }
         }
     )*};
@@ -31,7 +31,7 @@ pub(super) fn bytes_of<T: LittleEndian>(numbers: Cow<'_, [T]>) -> Cow<'_, [u8]> 
             Cow::Borrowed(bytemuck::cast_slice(slice))
         }
         numbers => {
-            let swapped: Vec<T> = numbers.iter().map(|x| x.from_le()).collect();
+            let swapped: Vec<T> = numbers.iter().map(|x| x.to_le()).collect();
             Cow::Owned(bytemuck::cast_slice(&swapped).to_vec())
         }
     }

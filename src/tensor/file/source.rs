@@ -31,7 +31,7 @@ impl<R: Read + Seek> Source for Stream<R> {
         let mut numbers = vec![T::zeroed(); len];
         self.0.seek(SeekFrom::Start(range.start as u64)).map_err(unread)?;
         self.0.read_exact(bytemuck::cast_slice_mut(&mut numbers)).map_err(unread)?;
-        numbers.iter_mut().for_each(|x| *x = x.from_le());
+        numbers.iter_mut().for_each(|x| *x = x.to_le());
         Ok(numbers.into())
     }
 }
