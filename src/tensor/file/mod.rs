@@ -247,11 +247,9 @@ impl Archive {
     /// As [`Archive::load`], for the header.
     pub fn read_notes(path: impl AsRef<Path>) -> Result<BTreeMap<String, String>> {
         let path = path.as_ref();
-        let read = || -> Result<_> {
-            let (header, _) = Header::read(&mut Stream(open(path)?))?;
-            Ok(Index::read(header.metadata)?.notes)
-        };
-        read().map_err(within(path.display()))
+        let header = Header::read(&mut Stream(open(path)?));
+        let index = header.and_then(|(header, _)| Index::read(header.metadata));
+        index.map(|index| index.notes).map_err(within(path.display()))
     }
 }
 

@@ -31,11 +31,9 @@ impl Contents<'_> {
     /// The bytes of the file.
     #[track_caller]
     pub fn into_bytes(self) -> Result<Vec<u8>> {
-        let laid_out = self.lay_out()?;
-        let data: usize = laid_out.data.iter().map(|bytes| bytes.len()).sum();
-        let mut bytes = laid_out.header.clone();
-        bytes.reserve_exact(data);
-        laid_out.data.iter().for_each(|part| bytes.extend_from_slice(part));
+        let LaidOut { header: mut bytes, data } = self.lay_out()?;
+        bytes.reserve_exact(data.iter().map(|part| part.len()).sum());
+        data.iter().for_each(|part| bytes.extend_from_slice(part));
         Ok(bytes)
     }
 }
