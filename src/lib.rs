@@ -70,6 +70,7 @@
 //! |---|---|---|
 //! | `data` | yes | [`data`]: libsvm files, schemas, batches |
 //! | `gzip` | yes | compressed files in `data` |
+//! | `mmap` | yes | [`Archive::map`]: files used in place |
 //! | `random` | yes | [`random`]: seeded random tensors |
 //! | `proptest` | no | `strategies`: shrinking proptest strategies for tensors |
 //!
@@ -104,8 +105,8 @@ pub use tensor::random;
 #[cfg(feature = "proptest")]
 pub use tensor::strategies;
 pub use tensor::{
-    Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real, RowSparseView,
-    Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
+    Archive, Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real,
+    RowSparseView, Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
 };
 
 /// The README's code is compiled and run with the tests.
