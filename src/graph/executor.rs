@@ -39,8 +39,12 @@ pub struct Executor {
     program: Arc<Program>,
     /// By node.
     values: Vec<Value>,
-    /// Results that are other values themselves: their memory is not theirs.
+    /// Results that are other values themselves, and by node whether it is one: their memory is not
+    /// theirs.
     aliased: Vec<u32>,
+    is_alias: Vec<bool>,
+    /// The variables that are bound to parameters.
+    parameters: Vec<u32>,
     /// Memory of dead results, by place.
     memory: Vec<Option<Tensor>>,
     /// By node: variables without a value.
@@ -81,6 +85,8 @@ impl Executor {
         let mut executor = Executor {
             values: vec![Value::Symbol; nodes],
             aliased: Vec::new(),
+            is_alias: vec![false; nodes],
+            parameters: Vec::new(),
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
@@ -346,8 +352,8 @@ impl Executor {
 
     fn fill_accumulators(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
-        let held = program.body.gradients.iter().filter_map(|slope| slope.before);
-        held.map(|id| self.bind_zeros(id as usize)).collect()
+        let mut held = program.body.gradients.iter().filter_map(|slope| slope.before);
+        held.try_for_each(|id| self.bind_zeros(id as usize))
     }
 
     fn bind_zeros(&mut self, id: usize) -> Result<()> {
@@ -379,6 +385,7 @@ impl Executor {
             }
             Argument::Parameter(parameter) if parameter.stype() == ty.stype => {
                 self.params.push(&parameter)?;
+                self.parameters.push(id as u32);
                 let updates = parameter.updates();
                 Value::Parameter(parameter, updates)
             }
@@ -406,7 +413,7 @@ impl Executor {
                 _ => {}
             }
         }
-        self.aliased.clear();
+        self.forget_aliases();
         self.memory = vec![None; program.places];
         self.program = program;
         self.done = Done::Nothing;
@@ -417,11 +424,9 @@ impl Executor {
     /// Before a run: parameters as they are now, nothing left that shares memory to be written.
     fn begin(&mut self, is_train: bool) {
         self.done = Done::Nothing;
-        for id in self.aliased.drain(..) {
-            self.values[id as usize] = Value::Symbol;
-        }
-        for value in &mut self.values {
-            if let Value::Parameter(parameter, updates) = value {
+        self.forget_aliases();
+        for &id in &self.parameters {
+            if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
                 *updates = parameter.updates();
             }
         }
@@ -431,6 +436,13 @@ impl Executor {
         };
         self.step += is_train as u64;
         self.workspace.scratch.set_mode(mode);
+    }
+
+    fn forget_aliases(&mut self) {
+        for id in self.aliased.drain(..) {
+            self.values[id as usize] = Value::Symbol;
+            self.is_alias[id as usize] = false;
+        }
     }
 
     /// What accumulates becomes what the next gradients are added to.
@@ -452,7 +464,7 @@ impl Executor {
             for &dead in &step.dead {
                 let value = std::mem::replace(&mut self.values[dead as usize], Value::Symbol);
                 if let Value::Tensor(memory) = value
-                    && !self.aliased.contains(&dead)
+                    && !self.is_alias[dead as usize]
                 {
                     self.memory[program.place_of[dead as usize] as usize] = Some(memory);
                 }
@@ -494,6 +506,7 @@ impl Executor {
             }
             Made::Alias(i) => {
                 self.aliased.push(step.node);
+                self.is_alias[node] = true;
                 self.values[step.ins[i] as usize].alias(&step.plan.shape)
             }
         };
