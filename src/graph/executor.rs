@@ -1,8 +1,10 @@
 //! One thread's memory for a graph, and how the graph runs in it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::bind::{Argument, fitting};
 use super::program::{Program, Step};
@@ -37,6 +39,8 @@ use crate::tensor::{Stype, Tensor, View};
 pub struct Executor {
     graph: Graph,
     program: Arc<Program>,
+    /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
+    programs: Vec<Arc<Program>>,
     /// By node.
     values: Vec<Value>,
     /// Results that are other values themselves, and by node whether it is one: their memory is not
@@ -58,6 +62,9 @@ pub struct Executor {
     params: Params,
     gradients: Gradients,
 }
+
+/// For so many different shapes an executor keeps programs.
+const PROGRAMS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Done {
@@ -97,6 +104,7 @@ impl Executor {
             params: Params::default(),
             gradients: Gradients::default(),
             graph,
+            programs: vec![Arc::clone(&program)],
             program,
         };
         for id in 0..nodes {
@@ -127,7 +135,7 @@ impl Executor {
     #[track_caller]
     pub fn forward(&mut self, is_train: bool) -> Result<()> {
         self.begin(is_train);
-        self.run(0..self.program.forward)?;
+        self.run_steps(0..self.program.forward)?;
         self.done = Done::Forward;
         Ok(())
     }
@@ -169,7 +177,7 @@ impl Executor {
             self.assign(id as usize, Argument::Tensor((*head).clone()))?;
         }
         self.carry_gradients();
-        self.run(self.program.forward..self.program.steps.len())?;
+        self.run_steps(self.program.forward..self.program.steps.len())?;
         self.done = Done::Backward;
         Ok(())
     }
@@ -314,14 +322,79 @@ impl Executor {
             let ty = PartialType::from(&self.program.types[id]);
             known.push((id, PartialType { shape: shape.into(), ..ty }));
         }
-        let fixed = |id: usize| matches!(self.values[id], Value::Parameter(..));
-        for (id, _) in self.program.body.variables().filter(|(id, _)| fixed(*id)) {
+        self.reshape_to(known)
+    }
+
+    fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
+        for &id in &self.parameters {
+            let id = id as usize;
             if known.iter().all(|(own, _)| *own != id) {
                 known.push((id, (&self.program.types[id]).into()));
             }
         }
-        let program = self.graph.program(&known)?;
+        let fits = |program: &Arc<Program>| {
+            known
+                .iter()
+                .all(|(id, ty)| ty.shape.known().as_ref() == Some(&program.types[*id].shape))
+        };
+        let program = match self.programs.iter().rposition(fits) {
+            Some(at) => self.programs.remove(at),
+            None => Arc::new(self.graph.program(&known)?),
+        };
+        self.programs.push(Arc::clone(&program));
+        if self.programs.len() > PROGRAMS {
+            self.programs.remove(0);
+        }
         self.adopt(program)
+    }
+
+    /// Binds variables to values of any shapes that go together, as another batch: where they differ from
+    /// those before, [`Executor::reshape`] comes first.
+    ///
+    /// ```
+    /// use sparsetape::{Graph, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp()])?;
+    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
+    /// for n in [2, 5, 2] {
+    ///     executor.feed(&[("x", &Tensor::full([n], 0.0f32)?)])?;
+    ///     executor.forward(false)?;
+    ///     assert_eq!(executor.output(0)?.shape()[..], [n]);
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executor::set`] and [`Executor::reshape`].
+    #[track_caller]
+    pub fn feed(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
+        let mut ids: SmallVec<[usize; 4]> = SmallVec::new();
+        for (name, _) in values {
+            ids.push(self.program.body.find_variable(name)?);
+        }
+        let types = &self.program.types;
+        if ids.iter().zip(values).any(|(&id, (_, value))| types[id].shape != *value.shape()) {
+            let known = ids.iter().zip(values).map(|(&id, (_, value))| {
+                let ty = PartialType::from(&types[id]);
+                (id, PartialType { shape: value.shape().into(), ..ty })
+            });
+            let known = known.collect();
+            self.reshape_to(known)?;
+        }
+        for (id, (_, value)) in ids.into_iter().zip(values) {
+            self.assign(id, Argument::Tensor((*value).clone()))?;
+        }
+        Ok(())
+    }
+
+    /// [`Executor::feed`] and [`Executor::forward`] as in prediction.
+    ///
+    /// # Errors
+    /// As both.
+    #[track_caller]
+    pub fn run(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
+        self.feed(values)?;
+        self.forward(false)
     }
 
     /// The numbers that random operators of the next training run are keyed by, beside their place; each
@@ -396,8 +469,8 @@ impl Executor {
     }
 
     /// Takes over a program for other shapes: the same nodes.
-    fn adopt(&mut self, program: Program) -> Result<()> {
-        let program = Arc::new(program);
+    fn adopt(&mut self, program: Arc<Program>) -> Result<()> {
+        self.forget_aliases();
         for (id, node) in program.body.nodes.iter().enumerate() {
             let fits = match &self.values[id] {
                 Value::Tensor(tensor) => tensor.ty() == program.types[id],
@@ -413,8 +486,7 @@ impl Executor {
                 _ => {}
             }
         }
-        self.forget_aliases();
-        self.memory = vec![None; program.places];
+        self.memory.resize(program.places, None);
         self.program = program;
         self.done = Done::Nothing;
         self.fill_accumulators()?;
@@ -457,7 +529,7 @@ impl Executor {
         }
     }
 
-    fn run(&mut self, steps: std::ops::Range<usize>) -> Result<()> {
+    fn run_steps(&mut self, steps: Range<usize>) -> Result<()> {
         let program = Arc::clone(&self.program);
         for step in &program.steps[steps] {
             self.run_step(&program, step)?;
