@@ -46,7 +46,7 @@ pub use parameter::{GradReq, Parameter};
 pub use params::Params;
 pub use partial::{DTypes, PartialType};
 pub use refine::PartialShape;
-pub(crate) use refine::unify_dims;
+pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
 pub(crate) use stored::Stored;
 pub use var::Var;
