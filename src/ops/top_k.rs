@@ -10,7 +10,7 @@ use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var, evaluate, unify_axes, unify_ranks};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
-use crate::tensor::{DType, Element, RowSparseView, Shape, Tensor, View, row_len};
+use crate::tensor::{DType, Element, RowSparseView, Tensor, View, row_len};
 
 /// `top_k`: the columns of the `k` largest elements along the last axis, in descending order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

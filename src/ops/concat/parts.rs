@@ -58,9 +58,9 @@ impl ConcatPart {
         if self.part >= parts.len() {
             return Err(self.missing(parts.len()));
         }
-        parts[self.part].unify(own)?;
+        own.unify(&mut parts[self.part])?;
         super::refine(self.axis, parts, whole)?;
-        parts[self.part].unify(own)
+        own.unify(&mut parts[self.part])
     }
 
     fn missing(&self, operands: usize) -> Error {
