@@ -6,6 +6,7 @@ mod execute;
 mod fallback;
 mod gradients;
 pub(crate) mod infer;
+mod init;
 mod inspect;
 mod memory;
 pub(crate) mod methods;
@@ -36,7 +37,9 @@ pub use execute::evaluate;
 pub(crate) use execute::{Plan, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
+pub use init::Init;
 pub(crate) use inspect::{Leaf, Recorded};
+pub(crate) use memory::Made;
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -46,12 +49,12 @@ pub use params::Params;
 pub use partial::{DTypes, PartialType};
 pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
-pub(crate) use refine::unify_dims;
+pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
 pub(crate) use stored::Stored;
 use symbol::Names;
 pub use var::Var;
-pub use variable::{Init, Variable, variable};
+pub use variable::{Variable, variable};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Shape, Stype, Tensor};
@@ -99,6 +102,8 @@ struct Recording {
     ordinals: u64,
     /// What [`Var::named`] gave.
     names: Names,
+    /// Whether something was learnt of values since it was inferred what follows.
+    learnt: bool,
     /// The variables of a symbolic recording.
     variables: FxHashMap<u32, Variable>,
 }
@@ -295,7 +300,10 @@ impl Tape {
         if self.recording.borrow().names.find(variable.name()).is_some() {
             return refuse("another value of this recording has this name");
         }
-        let ty = variable.ty().clone();
+        let mut ty = variable.ty().clone();
+        if let Err(error) = ty.refine_rank() {
+            return refuse(error.message());
+        }
         let var = self.push_leaf(ty, Value::Symbol, true, None, at);
         let mut recording = self.recording.borrow_mut();
         recording.names.insert(var.id, variable.name().to_owned());
@@ -445,8 +453,17 @@ impl Tape {
         if let Some(known) = enough(&self.partial_type_of(var)) {
             return Ok(known);
         }
+        enough(&self.inferred_type(var)?).ok_or_else(|| self.unknown(var, what))
+    }
+
+    /// What is known of a value's type, also from what was recorded after it.
+    fn inferred_type(&self, var: Var<'_>) -> Result<PartialType> {
+        let ty = self.partial_type_of(var);
+        if ty.known().is_some() {
+            return Ok(ty);
+        }
         self.infer()?;
-        enough(&self.partial_type_of(var)).ok_or_else(|| self.unknown(var, what))
+        Ok(self.partial_type_of(var))
     }
 
     fn location_of(&self, var: Var<'_>) -> &'static Location<'static> {
