@@ -341,6 +341,21 @@ impl<'t> Grads<'t> {
         Grads { want, answers }
     }
 
+    /// For the backward rule of a part of an operator.
+    pub(crate) fn wanting(want: impl IntoIterator<Item = bool>) -> Self {
+        Grads::new(want.into_iter().collect())
+    }
+
+    /// What was answered for operand `i`.
+    pub(crate) fn answered(&self, i: usize) -> Option<Cotangent<'t>> {
+        self.answers[i]
+    }
+
+    /// Answers operand `i` as a part of the operator did.
+    pub(crate) fn answer(&mut self, i: usize, answer: Option<Cotangent<'t>>) {
+        self.answers[i] = answer;
+    }
+
     /// Whether the cotangent of operand `i` is wanted.
     pub fn wants(&self, i: usize) -> bool {
         self.want[i]

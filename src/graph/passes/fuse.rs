@@ -98,7 +98,7 @@ fn joined(
 }
 
 /// How values are used.
-struct Uses {
+pub(super) struct Uses {
     /// Nodes that read a value, each once; outputs and gradients are read from outside, too.
     readers: Vec<u32>,
     /// Nodes that went into others.
@@ -106,7 +106,7 @@ struct Uses {
 }
 
 impl Uses {
-    fn of(body: &Body) -> Uses {
+    pub fn of(body: &Body) -> Uses {
         let mut readers = vec![0; body.nodes.len()];
         body.roots().for_each(|id| readers[id as usize] += 2);
         for node in &body.nodes {
@@ -117,7 +117,7 @@ impl Uses {
         Uses { gone: vec![false; readers.len()], readers }
     }
 
-    fn is_single(&self, value: u32) -> bool {
+    pub fn is_single(&self, value: u32) -> bool {
         self.readers[value as usize] == 1
     }
 

@@ -10,6 +10,7 @@ mod constants;
 mod dead_code;
 mod facts;
 mod fuse;
+mod layers;
 mod rewrite;
 
 use super::{Body, Graph};
@@ -31,10 +32,13 @@ pub enum Pass {
     Common,
     /// Makes one loop of chains of element-wise operators.
     Fuse,
+    /// Makes one operator of a matrix product and what follows element by element: bias and link of a layer.
+    FuseDot,
 }
 
 /// In the order in which they run.
-const ALL: [Pass; 5] = [Pass::DeadCode, Pass::Algebra, Pass::Constants, Pass::Common, Pass::Fuse];
+const ALL: [Pass; 6] =
+    [Pass::DeadCode, Pass::Algebra, Pass::Constants, Pass::Common, Pass::Fuse, Pass::FuseDot];
 
 /// Which passes run: by default all.
 ///
@@ -123,6 +127,7 @@ impl Body {
                 Pass::Constants => constants::folded(self)?,
                 Pass::Common => common::merged(self)?,
                 Pass::Fuse => fuse::fused(self),
+                Pass::FuseDot => layers::fused(self),
             };
             if passes.contains(Pass::DeadCode) {
                 self = dead_code::removed(self);

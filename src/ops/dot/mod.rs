@@ -1,6 +1,7 @@
 //! Matrix products.
 
 mod kernels;
+mod mapped;
 
 use ndarray::{ArrayD, Axis, Ix2};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use super::sampled_dot::SampledDot;
 use kernels::*;
 
 pub(super) use kernels::matrix;
+pub use mapped::DotMap;
+pub(crate) use mapped::MAX_OTHERS;
 
 /// `dot`: the product of two matrices, each transposed or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,17 @@ impl Dot {
     /// The product with its operands transposed, or not.
     pub fn new(transpose_a: bool, transpose_b: bool) -> Self {
         Dot { transpose_a, transpose_b, dense: false }
+    }
+
+    /// Its table among those that there are.
+    fn number(&self) -> usize {
+        match (self.transpose_a, self.transpose_b) {
+            (false, false) => 0,
+            (true, false) if self.dense => 4,
+            (true, false) => 1,
+            (false, true) => 2,
+            (true, true) => 3,
+        }
     }
 
     /// The product that takes operand `i` as it is before a transpose.

@@ -124,6 +124,28 @@ impl Fusion {
         self.stretched.count_ones() < self.operands.len() as u32
     }
 
+    /// With `value`, an operand of the result's shape, as the first one.
+    pub fn starting_with(&self, value: u32) -> Fusion {
+        let mut operands: Few<u32> = Few::from_slice(&[value]);
+        self.operands.iter().for_each(|&id| _ = position(&mut operands, id));
+        let at: SmallVec<[u8; 6]> =
+            self.operands.iter().map(|&id| position(&mut operands, id)).collect();
+        let mut builder = Builder::default();
+        let root = builder.substitute(&self.expr, |builder, leaf| match leaf {
+            Node::Input(k) => builder.input(at[k as usize]),
+            leaf => builder.add(leaf),
+        });
+        let stretches = |&k: &usize| operands[k] != value && self.stretches(operands[k]);
+        Fusion {
+            labels: self.labels.clone(),
+            expr: builder.finish(operands.len() as u8, root),
+            cotangent: self.cotangent.map(|k| at[k as usize]),
+            scalars: self.scalars.clone(),
+            stretched: (0..operands.len()).filter(stretches).map(|k| 1 << k).sum(),
+            operands,
+        }
+    }
+
     /// With the operator that computes `value`, of the result's shape, in place of that operand; not
     /// if it becomes too large.
     pub fn with(&self, value: u32, inner: &Fusion) -> Option<Fusion> {
@@ -215,6 +237,9 @@ impl Fusion {
     fn label(&self) -> String {
         const SHOWN: usize = 4;
         let (last, inner) = (self.labels[0], &self.labels[1..]);
+        if inner.is_empty() {
+            return last.to_owned();
+        }
         let mut shown: SmallVec<[&str; 5]> = inner.iter().copied().take(SHOWN).collect();
         if inner.len() > SHOWN {
             shown.push("..");

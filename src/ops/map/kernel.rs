@@ -52,6 +52,19 @@ pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratc
     Ok(())
 }
 
+/// Evaluates on a dense value, the first operand, in its own memory; all others are dense.
+pub(super) fn run_on<T: Real>(
+    op: &Map,
+    others: &[View],
+    shape: &Shape,
+    value: &mut [T],
+) -> Result<()> {
+    let others = others.iter().map(|v| on_dense::<T>(v, shape));
+    let columns = std::iter::once(Ok(Column::Own)).chain(others).collect::<Result<_>>()?;
+    evaluate(op, &columns, Places::Dense, value);
+    Ok(())
+}
+
 /// What the positions of the result are.
 #[derive(Clone, Copy)]
 enum Places<'a> {
@@ -67,6 +80,8 @@ enum Places<'a> {
 enum Column<'a, T> {
     /// As it is stored.
     Same(&'a [T]),
+    /// In the memory of the result, which replaces it.
+    Own,
     /// One number.
     Splat(T),
     /// A dense operand, by position in the dense result.
@@ -220,7 +235,7 @@ fn evaluate_part<T: Real>(
                 Column::Splat(x) => Arg::Splat(*x),
                 column => {
                     let to = free.next().map_or(&mut [][..], |b| &mut b[..range.len()]);
-                    column.gather(places, range.clone(), to);
+                    column.gather(places, range.clone(), block, to);
                     Arg::Slice(to)
                 }
             })
@@ -287,9 +302,11 @@ fn execute<T: Real>(
 }
 
 impl<T: Real> Column<'_, T> {
-    /// Writes what the operand has at `range` of the result's positions.
-    fn gather(&self, places: Places, range: Range<usize>, to: &mut [T]) {
+    /// Writes what the operand has at `range` of the result's positions; `own` is the result's memory
+    /// there.
+    fn gather(&self, places: Places, range: Range<usize>, own: &[T], to: &mut [T]) {
         match self {
+            Column::Own => to.copy_from_slice(own),
             Column::Same(values) => to.copy_from_slice(&values[range]),
             Column::Splat(x) => to.fill(*x),
             Column::Broadcast(values, steps) => match places {

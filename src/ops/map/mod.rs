@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Unary;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{PartialShape, Var};
+use crate::tensor::{Real, Shape, View};
 
 /// An element-wise operator: an expression, the scalars in it, and which operands broadcast.
 #[derive(Clone, Debug)]
@@ -225,6 +226,30 @@ impl Map {
     /// The cotangent of operand `i`, summed down to it if it was stretched.
     fn reduced<'t>(&self, i: usize, dx: Var<'t>, x: Var<'t>) -> Var<'t> {
         if self.stretches(i) { dx.sum_like(x) } else { dx }
+    }
+
+    /// How many operands it has.
+    pub(crate) fn inputs(&self) -> usize {
+        self.program.expr.inputs as usize
+    }
+
+    /// Evaluates on a dense value, the first operand, in its own memory; all others are dense.
+    pub(crate) fn run_on<T: Real>(
+        &self,
+        others: &[View],
+        shape: &Shape,
+        value: &mut [T],
+    ) -> Result<()> {
+        kernel::run_on(self, others, shape, value)
+    }
+
+    /// Whether the backward rule of operand `i` reads operand `k`.
+    pub(crate) fn rule_reads(&self, i: usize, k: usize) -> bool {
+        match self.program.rule(i) {
+            Rule::Zero | Rule::None(_) => false,
+            Rule::Operand(own) => *own as usize == k,
+            Rule::Map(_, operands) => operands.contains(&(k as u8)),
+        }
     }
 
     /// Whether it is −x.
