@@ -41,6 +41,8 @@ pub trait DynOp: Debug + Send + Sync {
     ) -> Result<()>;
     /// See [`Op::reads`].
     fn reads(&self, i: usize) -> Read;
+    /// See [`Op::in_place`].
+    fn in_place(&self, i: usize) -> bool;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
     /// Whether the backward rule takes no notice of the head cotangent: [`Gradient::Loss`].
@@ -102,6 +104,10 @@ impl<O: Op> DynOp for O {
 
     fn reads(&self, i: usize) -> Read {
         Op::reads(self, i)
+    }
+
+    fn in_place(&self, i: usize) -> bool {
+        Op::in_place(self, i)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -33,6 +33,7 @@ pub(crate) use execute::{compose, compose_all};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub(crate) use inspect::Recorded;
+pub(crate) use memory::PerOperand;
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -368,16 +369,16 @@ impl Tape {
     /// Drops the values from `len` on; their memory is used again.
     fn truncate(&self, len: usize) {
         let mut recording = self.recording.borrow_mut();
-        let pool = &mut self.workspace.borrow_mut().pool;
+        let arena = &mut self.workspace.borrow_mut().arena;
         for node in recording.nodes.drain(len..).rev() {
             if let Value::Tensor(tensor) = node.value {
-                pool.recycle(tensor.into_parts().2);
+                memory::recycle(tensor, arena);
             }
         }
     }
 
     pub(crate) fn recycle(&self, tensor: Tensor) {
-        self.workspace.borrow_mut().pool.recycle(tensor.into_parts().2);
+        memory::recycle(tensor, &mut self.workspace.borrow_mut().arena);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::RwLockReadGuard;
 
 use smallvec::SmallVec;
 
-use super::execute::{Few, Plan, explain, plan};
+use super::execute::{Few, Plan, Reuse, explain, plan};
 use super::fallback;
 use super::memory::Made;
 use super::op::Read;
@@ -94,7 +94,7 @@ impl Tape {
         let nodes: Few<&Node> = ins.iter().map(|&id| &recording.nodes[id as usize]).collect();
         let guards = lock_parameters(op, &nodes)?;
         let views: Few<View<'_>> = nodes.iter().map(|node| node.view(&guards)).collect();
-        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at)?;
+        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at, Reuse::None)?;
         Ok(match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))

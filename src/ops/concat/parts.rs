@@ -11,7 +11,7 @@ use crate::kernels::steps::Steps;
 use crate::ops::shape::axis_of;
 use crate::ops::slice::{cut, place};
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, PerOperand, Scratch, Var};
 use crate::tensor::{Element, Shape, Tensor, View};
 
 /// `concat_part`: the part of the first operand where one of the others, which are not read, would be
@@ -45,16 +45,16 @@ impl ConcatPart {
     }
 
     fn of_operands(&self, ins: &[View]) -> Result<SmallVec<[Steps; 4]>> {
-        let shapes: SmallVec<[&[usize]; 4]> = ins[1..].iter().map(|x| x.shape()).collect();
+        let shapes: PerOperand<&[usize]> = ins[1..].iter().map(|x| x.shape()).collect();
         self.steps(&shapes)
     }
 
     /// The shapes of the whole and of the part.
     fn shapes(&self, ins: &[PartialShape]) -> Result<Option<(Shape, Shape)>> {
-        let shapes: Option<Vec<Shape>> = ins[1..].iter().map(|x| x.known()).collect();
+        let shapes: Option<PerOperand<Shape>> = ins[1..].iter().map(|x| x.known()).collect();
         let Some(shapes) = shapes else { return Ok(None) };
         let whole = joined(self.axis, &shapes)?;
-        self.steps(&shapes.iter().map(|shape| &shape[..]).collect::<Vec<_>>())?;
+        self.steps(&shapes.iter().map(|shape| &shape[..]).collect::<PerOperand<_>>())?;
         Ok(Some((whole, shapes[self.part].clone())))
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{ErrorKind, Result};
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::convert::scatter_rows;
 use crate::kernels::gather::gather_compact;
+use crate::kernels::memory::Temp;
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
@@ -95,7 +96,7 @@ fn broadcast_rows<T: Real>(
         View::RowSparse(like) if stays => intersect_rows(&[v.rows, like.rows]).into(),
         View::RowSparse(like) => like.rows.clone(),
         _ if stays => v.rows.clone(),
-        _ => (0..large[0]).map(|row| row as u32).collect::<Vec<_>>().into(),
+        _ => Temp::collect((0..large[0]).map(|row| row as u32)).into(),
     };
     // The operand's own elements, dense: as many as it would have, where its rows mix.
     let (small, row_stride) = if stays {

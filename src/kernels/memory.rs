@@ -1,0 +1,267 @@
+//! Memory that is used again: what is given back waits on a shelf, and who needs memory looks there
+//! first.
+//!
+//! Each thread has an [`Arena`]. Whoever runs kernels puts an own one in its place meanwhile
+//! ([`Arena::during`]), so that memory stays with a tape or an executor and goes with it.
+
+use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::mem::{swap, take};
+use std::ops::{Deref, DerefMut};
+
+use super::CsrRef;
+
+/// What waits on a shelf.
+pub(crate) trait Reusable: Send + 'static {
+    /// Elements that there is room for.
+    fn room(&self) -> usize;
+}
+
+impl<T: Send + 'static> Reusable for Vec<T> {
+    fn room(&self) -> usize {
+        self.capacity()
+    }
+}
+
+/// Memory that waits to be used again: a shelf for each type, by ascending room.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    shelves: Vec<(TypeId, Box<dyn Any + Send>)>,
+}
+
+/// At most so many wait on a shelf; the smallest are freed first.
+const WAITING: usize = 1024;
+
+/// Memory with room for more than so many times what is needed is left to others.
+const ROOMIEST: usize = 4;
+
+/// Less than this is no matter.
+const SMALL: usize = 64;
+
+fn fits(room: usize, len: usize) -> bool {
+    room / ROOMIEST <= len.max(SMALL)
+}
+
+impl Arena {
+    fn shelf<R: Reusable>(&mut self) -> &mut Vec<R> {
+        let id = TypeId::of::<R>();
+        let at = self.shelves.iter().position(|(own, _)| *own == id).unwrap_or_else(|| {
+            self.shelves.push((id, Box::new(Vec::<R>::new())));
+            self.shelves.len() - 1
+        });
+        match self.shelves[at].1.downcast_mut() {
+            Some(shelf) => shelf,
+            None => unreachable!("a shelf holds the type that it is found by"),
+        }
+    }
+
+    /// The least roomy memory that has room for `len`, but not far too much; else the roomiest of
+    /// those that must grow.
+    fn take<R: Reusable>(&mut self, len: usize) -> Option<R> {
+        let shelf = self.shelf::<R>();
+        let at = shelf.partition_point(|held| held.room() < len);
+        let found = shelf.get(at).is_some_and(|held| fits(held.room(), len));
+        let at = if found { Some(at) } else { at.checked_sub(1) };
+        at.map(|at| shelf.remove(at))
+    }
+
+    /// Takes memory back.
+    pub fn give<R: Reusable>(&mut self, held: R) {
+        let shelf = self.shelf::<R>();
+        let at = shelf.partition_point(|other| other.room() < held.room());
+        shelf.insert(at, held);
+        if shelf.len() > WAITING {
+            shelf.remove(0);
+        }
+    }
+
+    /// Does `work` with this arena in the thread's place.
+    pub fn during<R>(&mut self, work: impl FnOnce() -> R) -> R {
+        let _placed = Placed::new(self);
+        work()
+    }
+}
+
+/// An arena that is the thread's for as long as this lives.
+struct Placed<'a>(&'a mut Arena);
+
+impl<'a> Placed<'a> {
+    fn new(arena: &'a mut Arena) -> Self {
+        with(|own| swap(own, arena));
+        Placed(arena)
+    }
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        with(|own| swap(own, self.0));
+    }
+}
+
+thread_local! {
+    static OWN: RefCell<Arena> = const { RefCell::new(Arena { shelves: Vec::new() }) };
+}
+
+fn with<R>(work: impl FnOnce(&mut Arena) -> R) -> R {
+    OWN.with_borrow_mut(work)
+}
+
+/// For the roomiest memory there is, where nobody knows how much is needed.
+pub(crate) const ROOMY: usize = usize::MAX;
+
+/// Memory with room for about `len` elements, or less, from the thread's arena.
+pub(crate) fn recycled<R: Reusable>(len: usize) -> Option<R> {
+    with(|arena| arena.take(len))
+}
+
+/// Gives memory to the thread's arena.
+pub(crate) fn give<R: Reusable>(held: R) {
+    // As a thread ends, its arena may be gone.
+    let _ = OWN.try_with(|arena| arena.borrow_mut().give(held));
+}
+
+/// A vector in recycled memory, which goes back to the arena when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Temp<T: Send + 'static>(Vec<T>);
+
+impl<T: Copy + Send + 'static> Temp<T> {
+    /// No elements, with room for as many.
+    pub fn with_capacity(capacity: usize) -> Self {
+        let mut vec = roomy(capacity).unwrap_or_else(|| Vec::with_capacity(capacity));
+        vec.clear();
+        Temp(vec)
+    }
+
+    /// As many elements, all alike.
+    pub fn filled(value: T, len: usize) -> Self {
+        let Some(mut vec) = roomy(len) else { return Temp(vec![value; len]) };
+        vec.clear();
+        vec.resize(len, value);
+        Temp(vec)
+    }
+
+    /// These elements, or the first error.
+    pub fn try_collect<E>(
+        elements: impl ExactSizeIterator<Item = Result<T, E>>,
+    ) -> Result<Self, E> {
+        let mut temp = Temp::with_capacity(elements.len());
+        for element in elements {
+            temp.push(element?);
+        }
+        Ok(temp)
+    }
+
+    /// A copy.
+    pub fn copied(elements: &[T]) -> Self {
+        let mut temp = Temp::with_capacity(elements.len());
+        temp.extend_from_slice(elements);
+        temp
+    }
+
+    /// As many elements with unspecified contents.
+    pub fn unspecified(len: usize) -> Self
+    where
+        T: Default,
+    {
+        Temp(unspecified(len))
+    }
+
+    /// No elements, with room for as many as ever were held.
+    pub fn growing() -> Self {
+        let mut vec: Vec<T> = recycled(ROOMY).unwrap_or_default();
+        vec.clear();
+        Temp(vec)
+    }
+
+    /// These elements.
+    pub fn collect(elements: impl Iterator<Item = T>) -> Self {
+        let (least, most) = elements.size_hint();
+        let known = most == Some(least);
+        let mut temp = if known { Temp::with_capacity(least) } else { Temp::growing() };
+        temp.extend(elements);
+        temp
+    }
+}
+
+/// A recycled vector of `len` elements with unspecified contents.
+pub(crate) fn unspecified<T: Copy + Default + Send + 'static>(len: usize) -> Vec<T> {
+    let Some(mut vec) = roomy(len) else { return vec![T::default(); len] };
+    vec.resize(len, T::default());
+    vec
+}
+
+/// A recycled vector with room for `len` elements. One that would have to grow is freed: it would
+/// only copy what nobody needs.
+fn roomy<T: Send + 'static>(len: usize) -> Option<Vec<T>> {
+    recycled(len).filter(|vec: &Vec<T>| vec.capacity() >= len)
+}
+
+impl<T: Send + 'static> From<Temp<T>> for Vec<T> {
+    /// The vector, to stay: in memory that fits.
+    fn from(mut temp: Temp<T>) -> Vec<T> {
+        if fits(temp.capacity(), temp.len()) {
+            return take(&mut temp.0);
+        }
+        let len = temp.len();
+        let mut fitting = roomy(len).unwrap_or_else(|| Vec::with_capacity(len));
+        fitting.clear();
+        fitting.append(&mut temp);
+        fitting
+    }
+}
+
+impl<'a, T: Send + 'static> IntoIterator for &'a Temp<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<T: Send + 'static> Deref for Temp<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
+        &self.0
+    }
+}
+
+impl<T: Send + 'static> DerefMut for Temp<T> {
+    fn deref_mut(&mut self) -> &mut Vec<T> {
+        &mut self.0
+    }
+}
+
+impl<T: Send + 'static> Drop for Temp<T> {
+    fn drop(&mut self) {
+        if self.0.capacity() > 0 {
+            give(take(&mut self.0));
+        }
+    }
+}
+
+/// A csr matrix in recycled memory.
+pub(crate) struct Csr<T: Send + 'static> {
+    pub indptr: Temp<usize>,
+    pub indices: Temp<u32>,
+    pub values: Temp<T>,
+}
+
+impl<T: Copy + Send + 'static> Csr<T> {
+    /// No row pointers, with room for so many rows and entries.
+    pub fn with_capacity(rows: usize, entries: usize) -> Self {
+        let indptr = Temp::with_capacity(rows + 1);
+        Csr { indptr, indices: Temp::with_capacity(entries), values: Temp::with_capacity(entries) }
+    }
+
+    /// No row pointers, with room for as many rows and entries as ever were held.
+    pub fn growing() -> Self {
+        Csr { indptr: Temp::growing(), indices: Temp::growing(), values: Temp::growing() }
+    }
+
+    /// The matrix, with so many columns.
+    pub fn view(&self, cols: usize) -> CsrRef<'_, T> {
+        CsrRef { cols, indptr: &self.indptr, indices: &self.indices, values: &self.values }
+    }
+}
