@@ -27,13 +27,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
-use execute::Workspace;
 pub use execute::evaluate;
+pub(crate) use execute::{Plan, Reuse, Workspace, plan};
 pub(crate) use execute::{compose, compose_all};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub(crate) use inspect::Recorded;
-pub(crate) use memory::PerOperand;
+pub(crate) use memory::{InPlace, Made, PerOperand};
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -44,6 +44,7 @@ pub use refine::PartialShape;
 pub(crate) use refine::unify_dims;
 pub use registry::Registry;
 pub(crate) use stored::Stored;
+pub(crate) use stored::copied as unshared_copy;
 pub use var::Var;
 
 use crate::error::{Error, ErrorKind, Result};

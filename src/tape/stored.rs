@@ -121,7 +121,8 @@ pub(super) fn unshared(values: Values) -> Values {
     }
 }
 
-fn copied(slice: Slice<'_>) -> Values {
+/// A copy that nobody shares.
+pub(crate) fn copied(slice: Slice<'_>) -> Values {
     match slice {
         Slice::F32(s) => Values::F32(s.to_vec().into()),
         Slice::F64(s) => Values::F64(s.to_vec().into()),
