@@ -2,8 +2,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+use sparsetape::Stype;
+use sparsetape::check::Repeated;
 use sparsetape::ops::all_repeated;
 
 struct Counting;
@@ -46,32 +48,41 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Operators that allocate in every run, and why.
-const EXCUSED: [(&str, &str); 0] = [];
+/// Operators that allocate in every run where no operand is csr, and why.
+const EXCUSED: [(&str, &str); 2] = {
+    const PACKED: &str = "`matrixmultiply` packs blocks of dense matrices in memory of its own";
+    [("batch_dot", PACKED), ("dot", PACKED)]
+};
 
-/// Every operator, table row and good sample: the third run allocates nothing.
+fn excused(repeated: &Repeated) -> bool {
+    EXCUSED.iter().any(|(name, _)| *name == repeated.name())
+        && repeated.operands().iter().all(|x| x.stype() != Stype::Csr)
+}
+
+/// Allocations of each of three runs.
+fn allocations(repeated: &mut Repeated) -> [usize; 3] {
+    [(); 3].map(|()| {
+        let before = COUNT.get();
+        repeated.run().unwrap();
+        COUNT.get() - before
+    })
+}
+
+/// Every operator, table row, good sample and element type: the third run allocates nothing.
 #[test]
 fn a_third_run_allocates_nothing() {
-    let mut faults: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut all = all_repeated();
-    for repeated in &mut all {
-        let mut allocations = [0; 3];
-        for allocations in &mut allocations {
-            let before = COUNT.get();
-            repeated.run().unwrap();
-            *allocations = COUNT.get() - before;
-        }
-        if allocations[2] > 0 {
-            let fault = format!("{}: {allocations:?}", repeated.describe());
-            faults.entry(repeated.name()).or_default().push(fault);
-        }
-    }
     assert!(all.len() > 1000, "{} runs", all.len());
-    let excused = |name: &str| EXCUSED.iter().any(|(operator, _)| *operator == name);
-    for (name, _) in EXCUSED {
-        assert!(faults.contains_key(name), "{name} needs no excuse");
+    let mut faults = Vec::new();
+    let mut needed = BTreeSet::new();
+    for repeated in &mut all {
+        let counts = allocations(repeated);
+        if counts[2] > 0 && excused(repeated) {
+            needed.insert(repeated.name());
+        } else if counts[2] > 0 {
+            faults.push(format!("{repeated}: {counts:?}"));
+        }
     }
-    let faults: Vec<String> =
-        faults.into_iter().filter(|(name, _)| !excused(name)).flat_map(|(_, all)| all).collect();
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
+    assert!(EXCUSED.iter().all(|(name, _)| needed.contains(name)), "excuses for {needed:?} only");
 }

@@ -1,5 +1,7 @@
 //! Runs in memory that earlier runs have left.
 
+use std::fmt;
+
 use super::forward::result;
 use super::subject::{AnySample, good_samples};
 use super::trial::{Trial, fault};
@@ -54,15 +56,21 @@ impl Repeated {
         })
     }
 
-    /// What runs, in words: the operator and its operands.
-    pub fn describe(&self) -> String {
-        let types: Vec<String> = self.operands.iter().map(|x| x.ty().to_string()).collect();
-        format!("{}({})", self.op.label(), types.join(", "))
+    /// The operands.
+    pub fn operands(&self) -> &[Tensor] {
+        &self.operands
     }
 
     /// The name of the operator.
     pub fn name(&self) -> &'static str {
         self.op.name()
+    }
+}
+
+impl fmt::Display for Repeated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let types: Vec<String> = self.operands.iter().map(|x| x.ty().to_string()).collect();
+        write!(f, "{}({})", self.op.label(), types.join(", "))
     }
 }
 

@@ -23,7 +23,8 @@ pub(crate) fn bags_csr<T: Real>(bags: BagsRef, weights: Option<&[T]>, mean: bool
         let room = bags.bounds[part.end] - bags.bounds[part.start];
         let mut own = Csr::with_capacity(part.len(), room);
         let Csr { indptr: ends, indices: columns, values } = &mut own;
-        let mut keys = Temp::growing();
+        let length = |bag: usize| bags.bounds[bag + 1] - bags.bounds[bag];
+        let mut keys = Temp::with_capacity(part.clone().map(length).max().unwrap_or(0));
         for bag in part {
             let start = columns.len();
             bags.sorted(bag, &mut keys);

@@ -84,12 +84,15 @@ pub(crate) fn csr_to_dense<T: Number>(csr: CsrRef<T>, zeroed: &mut [T]) {
 /// Ids of the rows of length `k` that hold a non-zero.
 pub(crate) fn nonzero_rows<T: Number>(rows: usize, k: usize, dense: &[T]) -> Temp<u32> {
     let mut parts = map_parts(rows, k / 16 + 1, |rows| vectorized(NonZeroRows { rows, k, dense }));
-    let (first, rest) = match &mut parts[..] {
-        [first, rest @ ..] => (first, rest),
-        [] => return Temp::with_capacity(0),
-    };
-    rest.iter().for_each(|part| first.extend_from_slice(part));
-    parts.swap_remove(0)
+    if let [_] = parts[..] {
+        return parts.swap_remove(0);
+    }
+    let mut all = Temp::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        all.extend_from_slice(&part);
+        part.free();
+    }
+    all
 }
 
 struct NonZeroRows<'a, T> {

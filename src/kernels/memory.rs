@@ -35,8 +35,8 @@ const WAITING: usize = 1024;
 /// Memory with room for more than so many times what is needed is left to others.
 const ROOMIEST: usize = 4;
 
-/// Less than this is no matter.
-const SMALL: usize = 64;
+/// Elements that any memory has room for.
+const SMALL: usize = 16;
 
 fn fits(room: usize, len: usize) -> bool {
     room / ROOMIEST <= len.max(SMALL)
@@ -55,14 +55,23 @@ impl Arena {
         }
     }
 
-    /// The least roomy memory that has room for `len`, but not far too much; else the roomiest of
-    /// those that must grow.
+    /// The least roomy memory that has room for `len`, but not far too much. Where there is none, the
+    /// next smaller is freed: it is outgrown, unless it is of another order of size.
     fn take<R: Reusable>(&mut self, len: usize) -> Option<R> {
         let shelf = self.shelf::<R>();
         let at = shelf.partition_point(|held| held.room() < len);
-        let found = shelf.get(at).is_some_and(|held| fits(held.room(), len));
-        let at = if found { Some(at) } else { at.checked_sub(1) };
-        at.map(|at| shelf.remove(at))
+        if shelf.get(at).is_some_and(|held| fits(held.room(), len)) {
+            return Some(shelf.remove(at));
+        }
+        if at > 0 && fits(len, shelf[at - 1].room()) {
+            shelf.remove(at - 1);
+        }
+        None
+    }
+
+    /// The roomiest memory.
+    fn roomiest<R: Reusable>(&mut self) -> Option<R> {
+        self.shelf::<R>().pop()
     }
 
     /// Takes memory back.
@@ -106,10 +115,7 @@ fn with<R>(work: impl FnOnce(&mut Arena) -> R) -> R {
     OWN.with_borrow_mut(work)
 }
 
-/// For the roomiest memory there is, where nobody knows how much is needed.
-pub(crate) const ROOMY: usize = usize::MAX;
-
-/// Memory with room for about `len` elements, or less, from the thread's arena.
+/// Memory with room for `len` elements from the thread's arena.
 pub(crate) fn recycled<R: Reusable>(len: usize) -> Option<R> {
     with(|arena| arena.take(len))
 }
@@ -127,35 +133,17 @@ pub(crate) struct Temp<T: Send + 'static>(Vec<T>);
 impl<T: Copy + Send + 'static> Temp<T> {
     /// No elements, with room for as many.
     pub fn with_capacity(capacity: usize) -> Self {
-        let mut vec = roomy(capacity).unwrap_or_else(|| Vec::with_capacity(capacity));
+        let mut vec = recycled(capacity).unwrap_or_else(|| Vec::with_capacity(padded(capacity)));
         vec.clear();
         Temp(vec)
     }
 
     /// As many elements, all alike.
     pub fn filled(value: T, len: usize) -> Self {
-        let Some(mut vec) = roomy(len) else { return Temp(vec![value; len]) };
+        let Some(mut vec) = recycled::<Vec<T>>(len) else { return Temp(fresh(value, len)) };
         vec.clear();
         vec.resize(len, value);
         Temp(vec)
-    }
-
-    /// These elements, or the first error.
-    pub fn try_collect<E>(
-        elements: impl ExactSizeIterator<Item = Result<T, E>>,
-    ) -> Result<Self, E> {
-        let mut temp = Temp::with_capacity(elements.len());
-        for element in elements {
-            temp.push(element?);
-        }
-        Ok(temp)
-    }
-
-    /// A copy.
-    pub fn copied(elements: &[T]) -> Self {
-        let mut temp = Temp::with_capacity(elements.len());
-        temp.extend_from_slice(elements);
-        temp
     }
 
     /// As many elements with unspecified contents.
@@ -166,34 +154,63 @@ impl<T: Copy + Send + 'static> Temp<T> {
         Temp(unspecified(len))
     }
 
-    /// No elements, with room for as many as ever were held.
-    pub fn growing() -> Self {
-        let mut vec: Vec<T> = recycled(ROOMY).unwrap_or_default();
-        vec.clear();
-        Temp(vec)
+    /// A copy.
+    pub fn copied(elements: &[T]) -> Self {
+        let mut temp = Temp::with_capacity(elements.len());
+        temp.extend_from_slice(elements);
+        temp
     }
 
-    /// These elements.
-    pub fn collect(elements: impl Iterator<Item = T>) -> Self {
-        let (least, most) = elements.size_hint();
-        let known = most == Some(least);
-        let mut temp = if known { Temp::with_capacity(least) } else { Temp::growing() };
+    /// These elements; they are counted first, if their number is not known.
+    pub fn collect(elements: impl Iterator<Item = T> + Clone) -> Self {
+        let count = match elements.size_hint() {
+            (least, Some(most)) if least == most => least,
+            _ => elements.clone().count(),
+        };
+        let mut temp = Temp::with_capacity(count);
         temp.extend(elements);
         temp
+    }
+
+    /// These elements, or the first error.
+    pub fn try_collect<E>(
+        mut elements: impl ExactSizeIterator<Item = Result<T, E>>,
+    ) -> Result<Self, E> {
+        let mut temp = Temp::with_capacity(elements.len());
+        elements.try_for_each(|element| element.map(|element| temp.push(element)))?;
+        Ok(temp)
+    }
+
+    /// Frees the memory, which another thread has taken: this one's arena would only grow.
+    pub fn free(mut self) {
+        drop(take(&mut self.0));
+    }
+
+    /// No elements, in the roomiest memory that waits: for when counting costs more than growing.
+    pub fn growing() -> Self {
+        let roomiest: Option<Vec<T>> = with(Arena::roomiest);
+        let mut vec = roomiest.unwrap_or_else(|| Vec::with_capacity(SMALL));
+        vec.clear();
+        Temp(vec)
     }
 }
 
 /// A recycled vector of `len` elements with unspecified contents.
 pub(crate) fn unspecified<T: Copy + Default + Send + 'static>(len: usize) -> Vec<T> {
-    let Some(mut vec) = roomy(len) else { return vec![T::default(); len] };
+    let Some(mut vec) = recycled::<Vec<T>>(len) else { return fresh(T::default(), len) };
     vec.resize(len, T::default());
     vec
 }
 
-/// A recycled vector with room for `len` elements. One that would have to grow is freed: it would
-/// only copy what nobody needs.
-fn roomy<T: Send + 'static>(len: usize) -> Option<Vec<T>> {
-    recycled(len).filter(|vec: &Vec<T>| vec.capacity() >= len)
+fn fresh<T: Clone>(value: T, len: usize) -> Vec<T> {
+    let mut vec = vec![value; padded(len)];
+    vec.truncate(len);
+    vec
+}
+
+/// Lengths that are not far apart have room in the same memory.
+fn padded(len: usize) -> usize {
+    len.checked_next_multiple_of(SMALL).unwrap_or(len).max(SMALL)
 }
 
 impl<T: Send + 'static> From<Temp<T>> for Vec<T> {
@@ -203,7 +220,7 @@ impl<T: Send + 'static> From<Temp<T>> for Vec<T> {
             return take(&mut temp.0);
         }
         let len = temp.len();
-        let mut fitting = roomy(len).unwrap_or_else(|| Vec::with_capacity(len));
+        let mut fitting = recycled(len).unwrap_or_else(|| Vec::with_capacity(padded(len)));
         fitting.clear();
         fitting.append(&mut temp);
         fitting
@@ -258,6 +275,14 @@ impl<T: Copy + Send + 'static> Csr<T> {
     /// No row pointers, with room for as many rows and entries as ever were held.
     pub fn growing() -> Self {
         Csr { indptr: Temp::growing(), indices: Temp::growing(), values: Temp::growing() }
+    }
+
+    /// Frees the memory, which another thread has taken.
+    pub fn free(self) {
+        let Csr { indptr, indices, values } = self;
+        indptr.free();
+        indices.free();
+        values.free();
     }
 
     /// The matrix, with so many columns.

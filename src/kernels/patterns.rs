@@ -1,5 +1,7 @@
 //! Set operations on CSR patterns: `(row pointers, columns)`, where pointers need not start at 0.
 
+use smallvec::SmallVec;
+
 use super::memory::Temp;
 use super::merge::union_into;
 use super::threads::map_parts;
@@ -69,7 +71,8 @@ fn combine(x: (&[usize], &[u32]), y: (&[usize], &[u32]), into_row: IntoRow) -> P
     let cost = 3 * (x.1.len() + y.1.len()) / rows.max(1) + 4;
     let parts = map_parts(rows, cost, |rows| -> Pattern {
         let room = (x.0[rows.end] - x.0[rows.start]) + (y.0[rows.end] - y.0[rows.start]);
-        let (mut ends, mut columns) = (Temp::with_capacity(rows.len()), Temp::unspecified(room));
+        let (mut ends, mut columns) =
+            (Temp::with_capacity(rows.len() + 1), Temp::unspecified(room));
         let mut len = 0;
         for i in rows {
             len += into_row(row(x, i), row(y, i), &mut columns[len..]);
@@ -78,17 +81,24 @@ fn combine(x: (&[usize], &[u32]), y: (&[usize], &[u32]), into_row: IntoRow) -> P
         columns.truncate(len);
         (ends, columns)
     });
-    join(rows, &parts)
+    join(rows, parts)
 }
 
-fn join(rows: usize, parts: &[Pattern]) -> Pattern {
+/// Joins parts whose row pointers are the ends of rows.
+fn join(rows: usize, mut parts: SmallVec<[Pattern; 1]>) -> Pattern {
+    if let [(ends, _)] = &mut parts[..] {
+        ends.insert(0, 0);
+        return parts.swap_remove(0);
+    }
     let stored = parts.iter().map(|part| part.1.len()).sum();
     let (mut indptr, mut indices) = (Temp::with_capacity(rows + 1), Temp::with_capacity(stored));
     indptr.push(0);
     for (ends, columns) in parts {
         let start = indices.len();
         indptr.extend(ends.iter().map(|end| start + end));
-        indices.extend_from_slice(columns);
+        indices.extend_from_slice(&columns);
+        ends.free();
+        columns.free();
     }
     (indptr, indices)
 }

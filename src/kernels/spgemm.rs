@@ -38,11 +38,12 @@ pub(super) fn concat<T: Number>(rows: usize, mut parts: SmallVec<[Csr<T>; 1]>) -
     }
     let mut all = Csr::with_capacity(rows, parts.iter().map(|part| part.indices.len()).sum());
     all.indptr.push(0);
-    for part in &parts {
+    for part in parts {
         let start = all.indices.len();
         all.indptr.extend(part.indptr.iter().map(|end| start + end));
         all.indices.extend_from_slice(&part.indices);
         all.values.extend_from_slice(&part.values);
+        part.free();
     }
     all
 }
@@ -106,7 +107,8 @@ fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: us
     let mut part = Csr::with_capacity(rows.len(), most);
     let (mut order, mut products) = (Temp::with_capacity(most), Temp::with_capacity(most));
     for i in rows {
-        (order.clear(), products.clear());
+        order.clear();
+        products.clear();
         each_product(a, b, i, |column, x| {
             order.push((column, products.len() as u32));
             products.push(x);

@@ -147,7 +147,8 @@ fn reshape_rows<T: Element>(
         return Err(Error::new(ErrorKind::Shape, message));
     }
     let held = v.values.typed::<T>()?;
-    let mut rows = Temp::growing();
+    let most = v.rows.len().saturating_mul(own / new.max(1) + 2);
+    let mut rows = Temp::with_capacity(most.min(held.len()));
     for &r in v.rows.iter().filter(|_| own > 0) {
         let first = r as usize * own;
         let touched = first / new..=(first + own - 1) / new;

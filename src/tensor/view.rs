@@ -156,6 +156,14 @@ impl<'a> View<'a> {
         Type { stype: self.stype(), shape: Shape::from(self.shape()), dtype: self.dtype() }
     }
 
+    /// The ids of the stored rows of a row-sparse operand.
+    pub(crate) fn rows(&self) -> Option<&'a [u32]> {
+        match self {
+            View::RowSparse(v) => Some(v.rows),
+            View::Dense(_) | View::Csr(_) => None,
+        }
+    }
+
     /// The dense operand.
     ///
     /// # Errors

@@ -146,7 +146,8 @@ fn row_sparse<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scra
 
 /// Rows below each other.
 fn below<T: Element>(ins: &[View], out: &mut Out) -> Result<()> {
-    let (mut rows, mut first) = (Temp::growing(), 0);
+    let stored = ins.iter().filter_map(View::rows).map(<[u32]>::len).sum();
+    let (mut rows, mut first) = (Temp::with_capacity(stored), 0);
     for x in ins {
         let own = x.row_sparse()?;
         rows.extend(own.rows.iter().map(|&row| (first + row as usize) as u32));

@@ -345,8 +345,7 @@ pub(in crate::ops) fn rows_t_rows<T: Real>(
     out: &mut Out,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let stored: SmallVec<[&[u32]; 2]> =
-        ins.iter().filter_map(|v| v.row_sparse().ok()).map(|v| &v.rows[..]).collect();
+    let stored: SmallVec<[&[u32]; 2]> = ins.iter().filter_map(View::rows).collect();
     let common = intersect_rows(&stored);
     let mut gather = |v: &View| -> Result<Vec<T>> {
         let k = v.shape()[1];

@@ -193,7 +193,7 @@ fn cost(program: &Program) -> usize {
 
 fn evaluate<T: Real>(op: &Map, columns: &Operands<Column<T>>, places: Places, out: &mut [T]) {
     let program = op.program;
-    let scalars: SmallVec<[T; 2]> = op.scalars.iter().map(|&x| Element::from_f64(x)).collect();
+    let scalars: SmallVec<[T; 4]> = op.scalars.iter().map(|&x| Element::from_f64(x)).collect();
     // Parts of a few blocks: a row of the partition is 8 positions.
     let rows = out.len() / 8 * 8;
     let (bulk, rest) = out.split_at_mut(rows);

@@ -11,7 +11,7 @@ use crate::kernels::threads::for_each_part;
 use crate::kernels::{convert, elementwise, merge};
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Buffer, CsrView, Real, RowSparseView, Tensor, View, row_len};
+use crate::tensor::{Buffer, CsrView, Real, RowSparseView, Stype, Tensor, View, row_len};
 
 /// `accumulate`: the sum of two cotangents of one value, in whatever storage types they arose.
 /// Two row-sparse ones merge; nothing is made dense that a dense cotangent does not already cover.
@@ -20,7 +20,7 @@ pub struct Accumulate;
 
 fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let own = out.in_place();
-    let first = own.unwrap_or(usize::from(ins[0].dense().is_err()));
+    let first = own.unwrap_or(usize::from(ins[0].stype() != Stype::Default));
     let (a, b, sum) = (ins[first], ins[1 - first], out.dense::<T>());
     match (own, b) {
         (None, View::Dense(b)) => {

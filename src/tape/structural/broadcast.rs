@@ -16,7 +16,7 @@ use crate::kernels::merge::{intersect_rows, positions};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Buffer, Real, Tensor, View, row_len, size_of};
+use crate::tensor::{Buffer, Real, Stype, Tensor, View, row_len, size_of};
 
 /// `sum_like`: sums the first operand down to the shape of the second, which is not read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -131,7 +131,7 @@ fn broadcast_like<T: Real>(
     let folding = Folding::new(&op.0, ins[1], small, false)?;
     let count = op.0.count::<T>(small, large);
     let same = small == large && count.is_none_or(|n| n == T::one());
-    if same && ins[1].dense().is_ok() {
+    if same && ins[1].stype() == Stype::Default {
         out.alias(0);
         return Ok(());
     }
