@@ -27,8 +27,8 @@ impl Task for Compact<'_> {
     #[inline(always)]
     fn run(self) -> Self::Output {
         let Compact { indices, cols } = self;
-        let (mut ranks, mut distinct) =
-            (Ranks::new(cols), Temp::with_capacity(indices.len().min(cols) + 16));
+        let mut ranks = Ranks::new(cols);
+        let mut distinct = Temp::with_capacity(indices.len().min(cols) + Ranks::SPARE);
         ranks.insert(indices);
         ranks.list(indices.len(), &mut distinct);
         let mut slots = Temp::unspecified(indices.len());

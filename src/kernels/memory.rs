@@ -13,7 +13,7 @@ use super::CsrRef;
 
 /// What waits on a shelf.
 pub(crate) trait Reusable: Send + 'static {
-    /// Elements that there is room for.
+    /// Elements that there is room for; at least 1 if it is worth keeping.
     fn room(&self) -> usize;
 }
 
@@ -74,8 +74,11 @@ impl Arena {
         self.shelf::<R>().pop()
     }
 
-    /// Takes memory back.
+    /// Takes memory back, if it is any.
     pub fn give<R: Reusable>(&mut self, held: R) {
+        if held.room() == 0 {
+            return;
+        }
         let shelf = self.shelf::<R>();
         let at = shelf.partition_point(|other| other.room() < held.room());
         shelf.insert(at, held);
@@ -120,12 +123,6 @@ pub(crate) fn recycled<R: Reusable>(len: usize) -> Option<R> {
     with(|arena| arena.take(len))
 }
 
-/// Gives memory to the thread's arena.
-pub(crate) fn give<R: Reusable>(held: R) {
-    // As a thread ends, its arena may be gone.
-    let _ = OWN.try_with(|arena| arena.borrow_mut().give(held));
-}
-
 /// A vector in recycled memory, which goes back to the arena when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Temp<T: Send + 'static>(Vec<T>);
@@ -151,7 +148,9 @@ impl<T: Copy + Send + 'static> Temp<T> {
     where
         T: Default,
     {
-        Temp(unspecified(len))
+        let Some(mut vec) = recycled::<Vec<T>>(len) else { return Temp(fresh(T::default(), len)) };
+        vec.resize(len, T::default());
+        Temp(vec)
     }
 
     /// A copy.
@@ -195,13 +194,6 @@ impl<T: Copy + Send + 'static> Temp<T> {
     }
 }
 
-/// A recycled vector of `len` elements with unspecified contents.
-pub(crate) fn unspecified<T: Copy + Default + Send + 'static>(len: usize) -> Vec<T> {
-    let Some(mut vec) = recycled::<Vec<T>>(len) else { return fresh(T::default(), len) };
-    vec.resize(len, T::default());
-    vec
-}
-
 fn fresh<T: Clone>(value: T, len: usize) -> Vec<T> {
     let mut vec = vec![value; padded(len)];
     vec.truncate(len);
@@ -211,6 +203,12 @@ fn fresh<T: Clone>(value: T, len: usize) -> Vec<T> {
 /// Lengths that are not far apart have room in the same memory.
 fn padded(len: usize) -> usize {
     len.checked_next_multiple_of(SMALL).unwrap_or(len).max(SMALL)
+}
+
+impl<T: Send + 'static> From<Vec<T>> for Temp<T> {
+    fn from(vec: Vec<T>) -> Temp<T> {
+        Temp(vec)
+    }
 }
 
 impl<T: Send + 'static> From<Temp<T>> for Vec<T> {
@@ -252,9 +250,8 @@ impl<T: Send + 'static> DerefMut for Temp<T> {
 
 impl<T: Send + 'static> Drop for Temp<T> {
     fn drop(&mut self) {
-        if self.0.capacity() > 0 {
-            give(take(&mut self.0));
-        }
+        // As a thread ends, its arena may be gone.
+        let _ = OWN.try_with(|arena| arena.borrow_mut().give(take(&mut self.0)));
     }
 }
 
@@ -288,5 +285,57 @@ impl<T: Copy + Send + 'static> Csr<T> {
     /// The matrix, with so many columns.
     pub fn view(&self, cols: usize) -> CsrRef<'_, T> {
         CsrRef { cols, indptr: &self.indptr, indices: &self.indices, values: &self.values }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(len: usize) -> *const u32 {
+        Temp::<u32>::unspecified(len).as_ptr()
+    }
+
+    #[test]
+    fn memory_is_used_again_where_it_fits() {
+        let mut arena = Arena::default();
+        arena.during(|| {
+            let (small, large) = (address(10), address(1000));
+            assert_eq!([address(16), address(0), address(1)], [small; 3]);
+            assert_eq!([address(1000), address(300)], [large; 2]);
+            let (first, second) = (Temp::<u32>::unspecified(900), Temp::filled(7u32, 900));
+            assert_eq!(first.as_ptr(), large);
+            assert_ne!(second.as_ptr(), large);
+            assert_eq!(&second[..2], &[7, 7]);
+        });
+        // The thread's own arena has nothing of it.
+        assert!(recycled::<Vec<u32>>(10).is_none());
+        assert_eq!(arena.shelf::<Vec<u32>>().len(), 3);
+    }
+
+    #[test]
+    fn outgrown_memory_is_freed() {
+        let mut arena = Arena::default();
+        arena.during(|| (100..200).for_each(|len| drop(Temp::<f32>::unspecified(len))));
+        assert_eq!(arena.shelf::<Vec<f32>>().len(), 1);
+    }
+
+    #[test]
+    fn what_stays_is_not_far_too_roomy() {
+        Arena::default().during(|| {
+            let mut long = Temp::<u32>::with_capacity(1000);
+            long.push(5);
+            let kept = Vec::from(long);
+            assert!(kept == [5] && kept.capacity() < 100);
+        });
+    }
+
+    #[test]
+    fn an_arena_is_in_place_again_after_a_panic() {
+        let mut arena = Arena::default();
+        let work = || arena.during(|| -> Temp<u32> { panic!("{:?}", Temp::<u32>::unspecified(9)) });
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
+        assert!(recycled::<Vec<u32>>(9).is_none());
+        assert_eq!(arena.shelf::<Vec<u32>>().len(), 1);
     }
 }

@@ -48,7 +48,8 @@ impl Task for Union<'_> {
 
     #[inline(always)]
     fn run(self) -> Temp<u32> {
-        let (mut ranks, mut union) = (Ranks::new(self.end), Temp::with_capacity(self.len + 16));
+        let mut ranks = Ranks::new(self.end);
+        let mut union = Temp::with_capacity(self.len + Ranks::SPARE);
         self.lists.iter().for_each(|list| ranks.insert(list));
         ranks.list(self.len, &mut union);
         union

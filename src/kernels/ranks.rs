@@ -9,6 +9,9 @@ use super::vectorized::{Level, level};
 pub(super) struct Ranks(Temp<u64>);
 
 impl Ranks {
+    /// What [`Ranks::list`] needs room for besides the members: its last vector is stored whole.
+    pub const SPARE: usize = 16;
+
     /// Words of a set of ids below `end`.
     pub fn words(end: usize) -> usize {
         end.div_ceil(32)
@@ -59,8 +62,7 @@ impl Ranks {
     /// Appends the members, ascending, at most `most` of them; makes their ranks known.
     #[inline(always)]
     pub fn list(&mut self, most: usize, to: &mut Vec<u32>) {
-        // Room for the last vector that is stored whole.
-        to.reserve(most.min(32 * self.0.len()) + 16);
+        to.reserve(most.min(32 * self.0.len()) + Ranks::SPARE);
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx512 {
             // SAFETY: the processor has these features, and there is room for all members and 16

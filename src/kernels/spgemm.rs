@@ -91,7 +91,7 @@ impl<T: Real> Accumulator<T> {
 fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
     let mut sums = Accumulator::new(b.cols);
     // No more entries than places, however many products meet in one.
-    let most = most.min(rows.len().saturating_mul(b.cols));
+    let most = most.min(rows.len().saturating_mul(b.cols)) + Ranks::SPARE;
     let mut part = Csr::with_capacity(rows.len(), most);
     for i in rows {
         each_product(a, b, i, |column, x| sums.add(column, x));

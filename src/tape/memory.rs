@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::memory::{self, Arena, Csr};
+use crate::kernels::memory::{Arena, Csr, Temp};
 use crate::tensor::construct::dense_len_of;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{
@@ -56,12 +56,12 @@ impl Scratch {
 
     /// `len` elements of any plain type with unspecified contents.
     pub fn take<T: Copy + Default + Send + 'static>(&mut self, len: usize) -> Vec<T> {
-        memory::unspecified(len)
+        Temp::unspecified(len).into()
     }
 
     /// Takes back what [`Scratch::take`] gave.
     pub fn give<T: Copy + Send + 'static>(&mut self, vec: Vec<T>) {
-        memory::give(vec);
+        drop(Temp::from(vec));
     }
 }
 
@@ -82,10 +82,22 @@ pub struct Out<'a> {
 /// The memory of an operand that dies here, for the result.
 #[derive(Debug)]
 pub(crate) struct InPlace {
-    /// Which operand. It is dense, of the result's shape and element type; its view has no values.
-    pub operand: usize,
-    /// Its values, which nobody shares.
-    pub values: Values,
+    operand: usize,
+    values: Values,
+}
+
+impl InPlace {
+    /// That of `dead`, dense, of the result's shape and element type, and operand `operand` alone, where
+    /// its view is [`View::without_values`]. `None` if it is shared after all.
+    pub fn of(operand: usize, dead: Tensor) -> Option<Self> {
+        let (_, _, mut values) = dead.into_parts();
+        let unshared = each_dtype!(Values::&mut values, buffer => buffer.unique().is_some());
+        unshared.then_some(InPlace { operand, values })
+    }
+
+    pub fn operand(&self) -> usize {
+        self.operand
+    }
 }
 
 /// What a kernel made.
@@ -108,7 +120,7 @@ impl<'a> Out<'a> {
     /// replace them: an operand that dies here, and that [`Op::in_place`](crate::Op::in_place)
     /// allows. Its view has a shape, but no values.
     pub fn in_place(&self) -> Option<usize> {
-        self.own.as_ref().map(|own| own.operand)
+        self.own.as_ref().map(InPlace::operand)
     }
 
     /// The result's shape.
@@ -223,7 +235,7 @@ impl<'a> Out<'a> {
     }
 
     fn fill<T: Element>(&mut self, layout: Layout, len: usize) -> &mut [T] {
-        self.store(layout, T::erase(memory::unspecified::<T>(len).into()))
+        self.store(layout, T::erase(Temp::<T>::unspecified(len).into()))
     }
 
     fn store<T: Element>(&mut self, layout: Layout, values: Values) -> &mut [T] {

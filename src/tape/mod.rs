@@ -372,7 +372,8 @@ impl Tape {
         let mut recording = self.recording.borrow_mut();
         let arena = &mut self.workspace.borrow_mut().arena;
         for node in recording.nodes.drain(len..).rev() {
-            if let Value::Tensor(tensor) = node.value {
+            // What a leaf held came from elsewhere: to keep that, too, would be to hoard.
+            if let (Some(_), Value::Tensor(tensor)) = (node.op, node.value) {
                 memory::recycle(tensor, arena);
             }
         }

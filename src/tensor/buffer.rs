@@ -112,7 +112,7 @@ impl<T: Send + Sync> Buffer<T> {
 /// An empty handle waits for another `Vec`.
 impl<T: Send + Sync + 'static> Reusable for Arc<Vec<T>> {
     fn room(&self) -> usize {
-        0
+        1
     }
 }
 
