@@ -4,9 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use sparsetape::Stype;
 use sparsetape::check::Repeated;
 use sparsetape::ops::all_repeated;
+use sparsetape::{Gradients, Parameter, Stype, Tape, Tensor};
 
 struct Counting;
 
@@ -85,4 +85,24 @@ fn a_third_run_allocates_nothing() {
     }
     assert!(faults.is_empty(), "{} faults\n{}", faults.len(), faults.join("\n"));
     assert!(EXCUSED.iter().all(|(name, _)| needed.contains(name)), "excuses for {needed:?} only");
+}
+
+/// A step on a tape, recorded anew each time, takes memory for its nodes and operators, not for values
+/// and patterns.
+#[test]
+fn a_step_recorded_again_allocates_hardly_anything() {
+    let x = Tensor::csr([3, 5], vec![0, 2, 3, 5], vec![0, 4, 2, 1, 4], vec![1.0f32; 5]).unwrap();
+    let weight = Parameter::new("weight", Tensor::full([5, 2], 0.5f32).unwrap()).unwrap();
+    let (mut tape, mut gradients) = (Tape::new(), Gradients::default());
+    let mut step = || {
+        tape.clear();
+        let (x, w) = (tape.constant(x.clone()), tape.parameter(&weight));
+        let y = (x * 2.0).dot(w).tanh() + x.dot(w.square());
+        y.sum().backward_into(&mut gradients).unwrap();
+    };
+    (0..5).for_each(|_| step());
+    let before = COUNT.get();
+    (0..10).for_each(|_| step());
+    let each = (COUNT.get() - before) / 10;
+    assert!(each < 16, "{each} allocations in a step");
 }
