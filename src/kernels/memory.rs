@@ -13,7 +13,7 @@ use super::CsrRef;
 
 /// What waits on a shelf.
 pub(crate) trait Reusable: Send + 'static {
-    /// Elements that there is room for; at least 1 if it is worth keeping.
+    /// Elements that there is room for.
     fn room(&self) -> usize;
 }
 
@@ -74,11 +74,8 @@ impl Arena {
         self.shelf::<R>().pop()
     }
 
-    /// Takes memory back, if it is any.
+    /// Takes memory back.
     pub fn give<R: Reusable>(&mut self, held: R) {
-        if held.room() == 0 {
-            return;
-        }
         let shelf = self.shelf::<R>();
         let at = shelf.partition_point(|other| other.room() < held.room());
         shelf.insert(at, held);
@@ -148,6 +145,9 @@ impl<T: Copy + Send + 'static> Temp<T> {
     where
         T: Default,
     {
+        if len == 0 {
+            return Temp(Vec::new());
+        }
         let Some(mut vec) = recycled::<Vec<T>>(len) else { return Temp(fresh(T::default(), len)) };
         vec.resize(len, T::default());
         Temp(vec)
@@ -250,8 +250,10 @@ impl<T: Send + 'static> DerefMut for Temp<T> {
 
 impl<T: Send + 'static> Drop for Temp<T> {
     fn drop(&mut self) {
-        // As a thread ends, its arena may be gone.
-        let _ = OWN.try_with(|arena| arena.borrow_mut().give(take(&mut self.0)));
+        if self.0.capacity() > 0 {
+            // As a thread ends, its arena may be gone.
+            let _ = OWN.try_with(|arena| arena.borrow_mut().give(take(&mut self.0)));
+        }
     }
 }
 
@@ -301,7 +303,7 @@ mod tests {
         let mut arena = Arena::default();
         arena.during(|| {
             let (small, large) = (address(10), address(1000));
-            assert_eq!([address(16), address(0), address(1)], [small; 3]);
+            assert_eq!([address(16), address(1), address(4)], [small; 3]);
             assert_eq!([address(1000), address(300)], [large; 2]);
             let (first, second) = (Temp::<u32>::unspecified(900), Temp::filled(7u32, 900));
             assert_eq!(first.as_ptr(), large);

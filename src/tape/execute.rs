@@ -73,7 +73,7 @@ impl Workspace {
         };
         let Workspace { arena, scratch } = self;
         let made = arena.during(|| {
-            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own);
+            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own)?;
             op.run(plan.row, plan.dtype, ins, &mut out, scratch)?;
             out.finish()
         })?;

@@ -119,8 +119,14 @@ impl<'a> Out<'a> {
         (shape, stype, dtype): (&'a Shape, Stype, DType),
         ins: &'a [View<'a>],
         own: Option<InPlace>,
-    ) -> Self {
-        Out { shape, stype, dtype, ins, own, made: None }
+    ) -> Result<Self> {
+        if let Some(InPlace { operand, values }) = &own
+            && (Stype::Default, values.dtype(), values.len()) != (stype, dtype, shape.size())
+        {
+            let message = format!("the memory of operand {operand} is none for {shape} {stype}");
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        Ok(Out { shape, stype, dtype, ins, own, made: None })
     }
 
     /// The operand whose values are in the memory that [`Out::dense`] lends, for the result to

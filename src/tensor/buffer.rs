@@ -102,17 +102,18 @@ impl<T: Send + Sync> Buffer<T> {
     /// Gives the memory to an arena, if nobody shares it.
     pub(crate) fn recycle(self, arena: &mut Arena) {
         let Owner::Vec(mut handle) = self.owner else { return };
-        if let Some(vec) = Arc::get_mut(&mut handle) {
+        let Some(vec) = Arc::get_mut(&mut handle) else { return };
+        if vec.capacity() > 0 {
             arena.give(std::mem::take(vec));
-            arena.give(handle);
         }
+        arena.give(handle);
     }
 }
 
 /// An empty handle waits for another `Vec`.
 impl<T: Send + Sync + 'static> Reusable for Arc<Vec<T>> {
     fn room(&self) -> usize {
-        1
+        0
     }
 }
 

@@ -190,7 +190,7 @@ impl Pattern {
 /// An emptied pattern waits for another.
 impl Reusable for Arc<Pattern> {
     fn room(&self) -> usize {
-        1
+        0
     }
 }
 
