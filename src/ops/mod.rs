@@ -194,6 +194,13 @@ macro_rules! ops {
             all
         }
 
+        /// All [repeated runs](crate::check::repeated) of every operator of this crate.
+        pub fn all_repeated() -> Vec<crate::check::Repeated> {
+            let mut all = Vec::new();
+            $(all.extend(crate::check::repeated::<$op>());)*
+            all
+        }
+
         /// The [sparse rows](crate::check::sparse_rows) of every operator of this crate.
         pub fn all_sparse_rows() -> Vec<(&'static str, Vec<Vec<crate::Stype>>)> {
             vec![$((<$op as crate::Op>::NAME, crate::check::sparse_rows::<$op>())),*]
@@ -217,8 +224,8 @@ macro_rules! ops {
 
 ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
-    CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
-    IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
+    CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, DotMap, Dropout,
+    Extremum, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
     Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SizeOf, SliceAxes,
     SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
     TakeGrad, Ties, TopK, Transpose, ZerosLike,

@@ -71,6 +71,13 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         self.reads(i) == Read::View
     }
 
+    /// Whether the kernels can put a dense result into the memory of operand `i`, dense and of the
+    /// result's shape and element type, where that dies ([`Out::in_place`]).
+    fn in_place(&self, i: usize) -> bool {
+        let _ = i;
+        false
+    }
+
     /// Whether the result differs between training and prediction ([`Scratch::mode`]).
     fn depends_on_mode(&self) -> bool {
         false
