@@ -6,8 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::executor::Executor;
 use super::gradient::Request;
-use super::program::Program;
-use super::{Body, Graph};
+use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, GradReq, Parameter, Params, PartialShape, PartialType};
 use crate::tensor::{Stype, Tensor};
@@ -77,6 +76,7 @@ pub struct Bind {
     grad_reqs: Vec<(String, GradReq)>,
     heads: Vec<(String, Stype)>,
     fallback: Fallback,
+    passes: Passes,
 }
 
 impl Bind {
@@ -141,6 +141,12 @@ impl Bind {
         self.fallback = policy;
         self
     }
+
+    /// Which optimization passes run first; all, unless it is said. The bits are the same.
+    pub fn passes(mut self, passes: Passes) -> Self {
+        self.passes = passes;
+        self
+    }
 }
 
 impl<const N: usize, S: Into<String>, A: Into<Argument>> From<[(S, A); N]> for Bind {
@@ -198,7 +204,7 @@ impl Graph {
         for (name, shape) in &bind.shapes {
             shapes.push((graph.body().find_variable(name)?, shape.clone()));
         }
-        Executor::new(graph, arguments, &shapes, bind.fallback)
+        Executor::new(graph, arguments, &shapes, &bind)
     }
 
     /// An executor with zeros, of each variable's storage type, for all variables, and the gradients of all
@@ -271,26 +277,17 @@ impl Graph {
             Error::new(ErrorKind::State, message).operator("graph")
         })
     }
-
-    /// A program for variables of these types.
-    #[track_caller]
-    pub(super) fn program(&self, known: &[(usize, PartialType)]) -> Result<Program> {
-        let mut body = self.body().clone();
-        body.forget_shapes();
-        for (id, ty) in known {
-            let mut ty = ty.clone();
-            let own = &mut body.nodes[*id];
-            own.ty.unify(&mut ty).map_err(|error| {
-                let message = format!("variable {:?} is {}, got {ty}", own.name, own.ty);
-                Error::new(error.kind(), message).operator("bind")
-            })?;
-        }
-        body.choose_dtypes()?;
-        Program::new(body)
-    }
 }
 
 impl Bind {
+    pub(super) fn fallback_policy(&self) -> Fallback {
+        self.fallback
+    }
+
+    pub(super) fn chosen_passes(&self) -> Passes {
+        self.passes
+    }
+
     fn all_parameters(&self) -> impl Iterator<Item = &Parameter> {
         let bound = self.arguments.iter().filter_map(|(_, argument)| match argument {
             Argument::Parameter(parameter) => Some(parameter),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::bind::{Argument, fitting};
-use super::program::{Program, Step};
+use super::bind::{Argument, Bind, fitting};
+use super::program::{Plans, Program, Step};
 use super::{Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
@@ -36,7 +36,7 @@ use crate::tensor::{Stype, Tensor, View};
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 pub struct Executor {
-    graph: Graph,
+    plans: Plans,
     program: Arc<Program>,
     /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
     programs: Vec<Arc<Program>>,
@@ -78,7 +78,7 @@ impl Executor {
         graph: Graph,
         arguments: FxHashMap<usize, Argument>,
         shapes: &[(usize, PartialShape)],
-        fallback: Fallback,
+        bind: &Bind,
     ) -> Result<Executor> {
         let mut known: Vec<(usize, PartialType)> =
             arguments.iter().map(|(&id, argument)| (id, argument.ty())).collect();
@@ -86,7 +86,11 @@ impl Executor {
             let ty = &graph.body().nodes[*id].ty;
             known.push((*id, PartialType { shape: shape.clone(), ..ty.clone() }));
         }
-        let program = Arc::new(graph.program(&known)?);
+        let plans = Plans::new(&graph, &known, bind.chosen_passes())?;
+        for (id, _) in &mut known {
+            *id = plans.place(*id)?;
+        }
+        let program = Arc::new(plans.program(&known)?);
         let nodes = program.body.nodes.len();
         let mut executor = Executor {
             values: vec![Value::Symbol; nodes],
@@ -96,13 +100,13 @@ impl Executor {
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
-            fallback,
+            fallback: bind.fallback_policy(),
             seed: 0,
             step: 0,
             done: Done::Nothing,
             params: Params::default(),
             gradients: Gradients::default(),
-            graph,
+            plans,
             programs: vec![Arc::clone(&program)],
             program,
         };
@@ -114,16 +118,16 @@ impl Executor {
             }
         }
         for (id, argument) in arguments {
-            executor.assign(id, argument)?;
+            executor.assign(executor.plans.place(id)?, argument)?;
         }
         executor.fill_accumulators()?;
         executor.fill_placeholders()?;
         Ok(executor)
     }
 
-    /// The graph that runs, with its gradients.
+    /// The graph that runs, with its gradients, [optimized](Graph::optimized).
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        self.plans.graph()
     }
 
     /// Runs the graph up to its outputs; `is_train` says whether operators like dropout train.
@@ -170,7 +174,7 @@ impl Executor {
             );
         }
         for (output, head) in heads {
-            let position = self.graph.find_output(output)?;
+            let position = self.graph().find_output(output)?;
             let own = self.program.body.heads.iter().find(|(k, _)| *k == position);
             let Some(&(_, id)) = own else {
                 let message = format!("the gradient of {output:?} starts alone: it takes no head");
@@ -344,7 +348,7 @@ impl Executor {
         };
         let program = match self.programs.iter().rposition(fits) {
             Some(at) => self.programs.remove(at),
-            None => Arc::new(self.graph.program(&known)?),
+            None => Arc::new(self.plans.program(&known)?),
         };
         self.programs.push(Arc::clone(&program));
         if self.programs.len() > PROGRAMS {
@@ -654,6 +658,6 @@ impl Executor {
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Executor of\n{:?}", self.graph)
+        write!(f, "Executor of\n{:?}", self.graph())
     }
 }

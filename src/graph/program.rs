@@ -3,8 +3,9 @@
 
 use smallvec::SmallVec;
 
-use super::Body;
 use super::memory::{Places, is_result, lifetimes};
+use super::passes::Purpose;
+use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{OpRef, PartialType, PerOperand, Plan, explain, plan};
 use crate::tensor::{Stype, Type};
@@ -22,6 +23,50 @@ pub(super) struct Program {
     pub place_of: Vec<u32>,
     /// How many results live at once, at most.
     pub places: usize,
+}
+
+/// A graph as it was recorded, which types are inferred with, and as it runs.
+pub(super) struct Plans {
+    recorded: Body,
+    run: Graph,
+}
+
+impl Plans {
+    /// With passes that know the element types of the recorded graph's variables: those stay, while shapes
+    /// may change.
+    pub fn new(recorded: &Graph, known: &[(usize, PartialType)], passes: Passes) -> Result<Plans> {
+        let recorded = recorded.body().clone();
+        let typed = recorded.with_types(known.iter().cloned())?;
+        let mut run = recorded.clone();
+        for (node, typed) in run.nodes.iter_mut().zip(typed.nodes) {
+            node.ty.dtypes = typed.ty.dtypes;
+        }
+        let run = Graph::from_body(run.optimized(passes, Purpose::Run)?);
+        Ok(Plans { recorded, run })
+    }
+
+    /// The graph that runs.
+    pub fn graph(&self) -> &Graph {
+        &self.run
+    }
+
+    /// Where a variable of the recorded graph is in the one that runs.
+    pub fn place(&self, id: usize) -> Result<usize> {
+        self.run.body().find_variable(&self.recorded.nodes[id].name)
+    }
+
+    /// A program for variables, of the graph that runs, of these types.
+    pub fn program(&self, known: &[(usize, PartialType)]) -> Result<Program> {
+        let name = |id: usize| &self.run.body().nodes[id].name;
+        let known: Vec<(usize, PartialType)> = known
+            .iter()
+            .map(|(id, ty)| Ok((self.recorded.find_variable(name(*id))?, ty.clone())))
+            .collect::<Result<_>>()?;
+        let typed = self.recorded.with_types(known.into_iter())?;
+        let types = typed.variables().map(|(id, _)| typed.nodes[id].ty.clone());
+        let own = self.run.body().variables().map(|(id, _)| id);
+        Program::new(self.run.body().with_types(own.zip(types))?)
+    }
 }
 
 /// One operator to run.
@@ -114,6 +159,21 @@ fn in_place(step: &Step, dead: &[u32], types: &[Type]) -> Option<usize> {
 }
 
 impl Body {
+    /// All that follows for variables of these types.
+    fn with_types(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
+        let mut body = self.clone();
+        body.forget_shapes();
+        for (id, mut ty) in known {
+            let own = &mut body.nodes[id];
+            own.ty.unify(&mut ty).map_err(|error| {
+                let message = format!("variable {:?} is {}, got {ty}", own.name, own.ty);
+                Error::new(error.kind(), message).operator("bind")
+            })?;
+        }
+        body.choose_dtypes()?;
+        Ok(body)
+    }
+
     /// The types of all nodes.
     fn known_types(&self) -> Result<Vec<Type>> {
         let known: Option<Vec<Type>> = self.nodes.iter().map(|node| node.ty.known()).collect();
