@@ -311,6 +311,7 @@ fn variables_outputs_and_gradients_stay() {
 mod random {
     use proptest::prelude::*;
     use sparsetape::strategies::{csr, dense, row_sparse, special};
+    use sparsetape::{Bind, GradReq};
 
     use super::*;
 
@@ -426,6 +427,27 @@ mod random {
         all
     }
 
+    /// The output and all gradients of a bound graph that trains.
+    fn train(
+        graph: &Graph,
+        values: &[(&str, Tensor)],
+        passes: Passes,
+    ) -> Result<Vec<Option<Tensor>>> {
+        let mut bind =
+            Bind::new().gradients(GradReq::Write).fallback(Fallback::Allow).passes(passes);
+        for (name, value) in values {
+            bind = bind.tensor(*name, value.clone());
+        }
+        let mut executor = graph.bind(bind)?;
+        executor.forward(true)?;
+        let mut all = vec![Some(executor.output(0)?.clone())];
+        if !executor.graph().list_gradients().is_empty() {
+            executor.backward()?;
+            all.extend(values.iter().map(|(name, _)| executor.grad(name).cloned()));
+        }
+        Ok(all)
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -447,6 +469,29 @@ mod random {
                 for (a, b) in plain.iter().zip(&other) {
                     prop_assert!(a.same_bits(b), "{a}\n{b}\n{graph:?}\n{optimized:?}");
                 }
+            }
+        }
+
+        #[test]
+        fn executors_keep_all_bits(
+            values in (1..=4usize).prop_flat_map(operands),
+            steps in prop::collection::vec(any::<Step>(), 1..14),
+            known in any::<bool>(),
+        ) {
+            let Some(graph) = record(&steps, &values, known) else { return Ok(()) };
+            let tape = Tape::symbolic();
+            let outputs = graph.record(&tape, &[]).unwrap();
+            let Ok(graph) = Graph::new(&[outputs[0].sum()]) else { return Ok(()) };
+            let bound: Vec<(&str, Tensor)> = NAMES.into_iter().zip(values)
+                .filter(|(name, _)| graph.list_arguments().contains(name)).collect();
+            let Ok(plain) = train(&graph, &bound, Passes::none()) else { return Ok(()) };
+            let other = train(&graph, &bound, Passes::all()).unwrap();
+            for (a, b) in plain.iter().zip(&other) {
+                let same = match (a, b) {
+                    (Some(a), Some(b)) => a.same_bits(b),
+                    (a, b) => a.is_none() && b.is_none(),
+                };
+                prop_assert!(same, "{a:?}\n{b:?}\n{graph:?}");
             }
         }
     }
