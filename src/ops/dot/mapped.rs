@@ -64,6 +64,10 @@ impl Op for DotMap {
         Cow::Owned(format!("dot, {}", self.map.label()))
     }
 
+    fn variant(&self) -> Option<&'static str> {
+        Some(["a · b", "aᵀ · b", "a · bᵀ", "aᵀ · bᵀ", "aᵀ · b, dense"][self.dot.number()])
+    }
+
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         let (factors, others) = ins.split_at_mut(2);
         let mut product = PartialShape::unknown();
@@ -157,20 +161,20 @@ impl Op for DotMap {
         };
         let mut samples = Vec::new();
         for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
-            let dot = || Dot::new(ta, tb);
-            samples.push(Sample::good(DotMap::new(dot(), layer()), [a(ta), b(tb), bias()]));
-            samples.push(Sample::good(DotMap::new(dot(), tanh()), [a(ta), b(tb)]));
-            samples.push(Sample::good(DotMap::new(dot(), gated()), [a(ta), b(tb), full(), bias()]));
+            let op = DotMap::new(Dot::new(ta, tb), layer());
+            samples.push(Sample::good(op, [a(ta), b(tb), bias()]));
         }
+        let plain = |map| DotMap::new(Dot::default(), map);
+        samples.push(Sample::good(plain(tanh()), [a(false), b(false)]));
+        samples.push(Sample::good(plain(gated()), [a(false), b(false), full(), bias()]));
         let dense = Dot { transpose_a: true, transpose_b: false, dense: true };
         samples.push(Sample::good(DotMap::new(dense, layer()), [a(true), b(false), bias()]));
         for rows in [0, 1] {
             let x = sparse_sample([rows, 4], 2);
-            samples.push(Sample::good(DotMap::new(Dot::default(), layer()), [x, b(false), bias()]));
+            samples.push(Sample::good(plain(layer()), [x, b(false), bias()]));
         }
-        let wrong = |x: [Tensor; 3], message| {
-            Sample::bad(DotMap::new(Dot::default(), layer()), x, ErrorKind::Shape, message)
-        };
+        let wrong =
+            |x: [Tensor; 3], message| Sample::bad(plain(layer()), x, ErrorKind::Shape, message);
         samples.push(wrong([a(true), b(false), bias()], "differ"));
         let three = Tensor::from_fn([3], |i| i as f64);
         samples.push(wrong([a(false), b(false), three], "do not broadcast"));

@@ -15,7 +15,8 @@ use crate::kernels::elementwise::{Binary, Unary};
 use crate::tape::op::{ByDtype, Case, Ins};
 use crate::tensor::Stype;
 
-/// An expression, compiled once and kept forever: each distinct one exists once.
+/// An expression, compiled once and kept forever: each distinct one exists once. Recordings have few;
+/// each graph that is optimized adds those that its fused chains make.
 pub(crate) struct Program {
     /// For people: `sin`, or `sin'` for its backward rule.
     pub label: String,
