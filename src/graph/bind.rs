@@ -75,8 +75,8 @@ pub struct Bind {
     of_params: bool,
     grad_reqs: Vec<(String, GradReq)>,
     heads: Vec<(String, Stype)>,
-    fallback: Fallback,
-    passes: Passes,
+    pub(super) fallback: Fallback,
+    pub(super) passes: Passes,
 }
 
 impl Bind {
@@ -280,14 +280,6 @@ impl Graph {
 }
 
 impl Bind {
-    pub(super) fn fallback_policy(&self) -> Fallback {
-        self.fallback
-    }
-
-    pub(super) fn chosen_passes(&self) -> Passes {
-        self.passes
-    }
-
     fn all_parameters(&self) -> impl Iterator<Item = &Parameter> {
         let bound = self.arguments.iter().filter_map(|(_, argument)| match argument {
             Argument::Parameter(parameter) => Some(parameter),

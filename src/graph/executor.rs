@@ -86,7 +86,7 @@ impl Executor {
             let ty = &graph.body().nodes[*id].ty;
             known.push((*id, PartialType { shape: shape.clone(), ..ty.clone() }));
         }
-        let plans = Plans::new(&graph, &known, bind.chosen_passes())?;
+        let plans = Plans::new(&graph, &known, bind.passes)?;
         for (id, _) in &mut known {
             *id = plans.place(*id)?;
         }
@@ -100,7 +100,7 @@ impl Executor {
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
-            fallback: bind.fallback_policy(),
+            fallback: bind.fallback,
             seed: 0,
             step: 0,
             done: Done::Nothing,
