@@ -75,10 +75,10 @@ impl Tape {
         if var.id & POISON != 0 {
             return var;
         }
-        let names = &mut self.recording.borrow_mut().names;
-        let taken = names.iter().any(|(&id, held)| *held == name && id != var.id);
+        let of_another = |(&id, held): (&u32, &String)| *held == name && id != var.id;
+        let taken = self.recording.borrow().names.iter().any(of_another);
         if !taken {
-            names.insert(var.id, name);
+            self.recording.borrow_mut().names.insert(var.id, name);
             return var;
         }
         let message = format!("another value of this recording is named {name:?}");
