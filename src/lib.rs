@@ -97,8 +97,8 @@ pub use ops::{
 };
 pub use tape::{
     ByDtype, Case, Cotangent, DTypes, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Init,
-    Ins, Kernel, LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, PartialType, Read,
-    Registry, Sample, Scratch, Surrogate, Tape, Var, Variable, evaluate, variable,
+    Ins, Kernel, LossOf, Mode, Observed, Op, OpRef, Out, Parameter, Params, PartialShape,
+    PartialType, Profile, ProfileRow, Read, Registry, Sample, Scratch, Surrogate, Tape, Var, Variable, evaluate, variable,
 };
 #[cfg(feature = "random")]
 pub use tensor::random;

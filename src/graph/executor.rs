@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
 use crate::tape::infer::Few;
 use crate::tape::{
-    Fallback, Gradients, Made, Mode, Params, PartialShape, PartialType, Read, Value, Workspace,
-    explain, lock_parameters,
+    Fallback, Gradients, Made, Mode, Observed, Observers, Params, PartialShape, PartialType, Read,
+    Value, Workspace, explain, lock_parameters,
 };
 use crate::tensor::{Stype, Tensor, View};
 
@@ -45,12 +45,15 @@ pub struct Executor {
     memory: Vec<Option<Tensor>>,
     /// By node: variables without a value.
     unbound: Vec<bool>,
-    workspace: Workspace,
+    pub(super) workspace: Workspace,
+    pub(super) observers: Observers,
     fallback: Fallback,
     seed: u64,
     step: u64,
     /// How far this run is: whether there are outputs, and gradients.
     done: Done,
+    /// Whether what accumulates is where the next gradients are added to it.
+    carried: bool,
     params: Params,
     gradients: Gradients,
 }
@@ -84,10 +87,12 @@ impl Executor {
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
+            observers: Observers::default(),
             fallback,
             seed: 0,
             step: 0,
             done: Done::Nothing,
+            carried: true,
             params: Params::default(),
             gradients: Gradients::default(),
             graph,
@@ -105,6 +110,7 @@ impl Executor {
         }
         executor.fill_accumulators()?;
         executor.fill_placeholders()?;
+        executor.program.log();
         Ok(executor)
     }
 
@@ -150,8 +156,8 @@ impl Executor {
                 "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
             );
         }
-        if self.done == Done::Nothing {
-            return fault("there is no forward pass to go back through");
+        if self.done != Done::Forward {
+            return fault("there is no forward pass to go back through; each is gone through once");
         }
         for (output, head) in heads {
             let position = self.graph.find_output(output)?;
@@ -165,6 +171,7 @@ impl Executor {
         self.carry_gradients();
         self.run(self.program.forward..self.program.steps.len())?;
         self.done = Done::Backward;
+        self.carried = false;
         Ok(())
     }
 
@@ -435,6 +442,9 @@ impl Executor {
 
     /// What accumulates becomes what the next gradients are added to.
     fn carry_gradients(&mut self) {
+        if std::mem::replace(&mut self.carried, true) {
+            return;
+        }
         for slope in &self.program.body.gradients {
             let Some(before) = slope.before else { continue };
             let sum = std::mem::replace(&mut self.values[slope.gradient as usize], Value::Symbol);
@@ -449,6 +459,10 @@ impl Executor {
         let program = Arc::clone(&self.program);
         for step in &program.steps[steps] {
             self.run_step(&program, step)?;
+            if !step.dead.is_empty() {
+                // Not to be gone through again, were a later step to fail.
+                self.done = Done::Nothing;
+            }
             for &dead in &step.dead {
                 let value = std::mem::replace(&mut self.values[dead as usize], Value::Symbol);
                 if let Value::Tensor(memory) = value
@@ -497,7 +511,19 @@ impl Executor {
                 self.values[step.ins[i] as usize].alias(&step.plan.shape)
             }
         };
+        if !self.observers.is_empty() {
+            self.show(program, step).map_err(blame)?;
+        }
         Ok(())
+    }
+
+    /// Shows a result that was just computed to those who observe it.
+    fn show(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let (id, operator) = (step.node as usize, &*step.op.label());
+        let node = &program.body.nodes[id];
+        let (name, line) = (&node.name, &node.line);
+        let (ty, value) = (&program.types[id], &self.values[id]);
+        self.observers.show(&Observed { name, operator, ty, value, line })
     }
 
     /// A variable without a value has a shape: more must not be read of it.

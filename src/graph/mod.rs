@@ -14,6 +14,7 @@ mod infer;
 mod memory;
 mod program;
 mod record;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;

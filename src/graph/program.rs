@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::Body;
 use super::memory::{Places, is_result, lifetimes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialType, Plan, plan};
+use crate::tape::{OpRef, PartialType, Plan, plan, trace};
 use crate::tensor::Type;
 
 /// Operators in order, all types known.
@@ -45,6 +45,15 @@ impl Program {
         steps.extend(self::steps(&body, &types, backward)?);
         let (place_of, places) = place(&body, &types, &mut steps);
         Ok(Program { body, types, steps, forward, place_of, places })
+    }
+
+    /// Says, at log level INFO, what is going to run on which types.
+    pub fn log(&self) {
+        for step in &self.steps {
+            let (node, out) = (&self.body.nodes[step.node as usize], &self.types[step.node as usize]);
+            let ins = step.ins.iter().map(|&i| &self.types[i as usize]);
+            trace::bound(&node.name, &*step.op, ins, out, &node.line);
+        }
     }
 }
 

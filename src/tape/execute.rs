@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
+use std::time::Instant;
 
 use super::dyn_op::{DynOp, OpRef};
 use super::fallback::{self, Fallback};
 use super::infer::{self, Few, choose_row};
 use super::memory::{Made, Out, Pool, Scratch};
 use super::partial::PartialType;
+use super::profile::Profile;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Line, Result};
@@ -43,6 +45,8 @@ pub(crate) fn plan(op: &dyn DynOp, ins: &[PartialType]) -> Result<Plan> {
 pub(crate) struct Workspace {
     pub pool: Pool,
     pub scratch: Scratch,
+    /// While it is on: what ran.
+    pub(super) profile: Option<Profile>,
 }
 
 impl Workspace {
@@ -57,8 +61,12 @@ impl Workspace {
         check_room(&plan.shape, plan.stype, plan.dtype)?;
         let ty = (&plan.shape, plan.stype, plan.dtype);
         let mut out = Out::new(ty, ins, &mut self.pool);
+        let began = self.profile.is_some().then(Instant::now);
         op.run(plan.row, plan.dtype, ins, &mut out, &mut self.scratch)?;
         let made = out.finish()?;
+        if let (Some(profile), Some(began)) = (&mut self.profile, began) {
+            profile.count(op, plan, ins, &made, began);
+        }
         if let Made::Alias(i) = made
             && !op.may_alias(i)
         {

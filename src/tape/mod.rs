@@ -9,18 +9,20 @@ pub(crate) mod infer;
 mod inspect;
 mod memory;
 pub(crate) mod methods;
+mod observe;
 pub(crate) mod op;
 mod parameter;
 mod params;
 mod params_file;
 mod partial;
+mod profile;
 mod record;
 mod refine;
 mod registry;
 mod stored;
 pub(crate) mod structural;
 mod symbol;
-mod trace;
+pub(crate) mod trace;
 mod var;
 mod variable;
 
@@ -39,12 +41,15 @@ pub use gradients::Gradients;
 pub(crate) use inspect::{Leaf, Recorded};
 pub(crate) use memory::Made;
 pub use memory::{Mode, Out, Scratch};
+pub use observe::Observed;
+pub(crate) use observe::Observers;
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
 };
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
 pub use partial::{DTypes, PartialType};
+pub use profile::{Profile, ProfileRow};
 pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
 pub(crate) use refine::unify_dims;
@@ -76,6 +81,7 @@ use crate::tensor::{Shape, Stype, Tensor};
 pub struct Tape {
     recording: RefCell<Recording>,
     workspace: RefCell<Workspace>,
+    observers: RefCell<Observers>,
     fallback: Cell<Fallback>,
     detect_non_finite: Cell<bool>,
     /// How many `no_grad` scopes are open.
@@ -158,6 +164,7 @@ impl Tape {
         Tape {
             recording: RefCell::default(),
             workspace: RefCell::default(),
+            observers: RefCell::default(),
             fallback: Cell::default(),
             detect_non_finite: Cell::default(),
             no_grad: Cell::default(),

@@ -104,10 +104,16 @@ impl Tape {
         if var.id & POISON != 0 {
             return var;
         }
-        let names = &mut self.recording.borrow_mut().names;
-        if names.find(&name).is_none_or(|id| id == var.id) {
-            names.insert(var.id, name);
-            return var;
+        let free = {
+            let names = &mut self.recording.borrow_mut().names;
+            let free = names.find(&name).is_none_or(|id| id == var.id);
+            if free {
+                names.insert(var.id, name.clone());
+            }
+            free
+        };
+        if free {
+            return self.show_named(var, &name);
         }
         let message = format!("another value of this recording is named {name:?}");
         self.poison(Error::new(ErrorKind::State, message).operator("named").at(at))
