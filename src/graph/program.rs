@@ -50,7 +50,8 @@ impl Program {
     /// Says, at log level INFO, what is going to run on which types.
     pub fn log(&self) {
         for step in &self.steps {
-            let (node, out) = (&self.body.nodes[step.node as usize], &self.types[step.node as usize]);
+            let (node, out) =
+                (&self.body.nodes[step.node as usize], &self.types[step.node as usize]);
             let ins = step.ins.iter().map(|&i| &self.types[i as usize]);
             trace::bound(&node.name, &*step.op, ins, out, &node.line);
         }
