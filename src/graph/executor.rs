@@ -136,9 +136,9 @@ impl Executor {
     /// alone.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] before a forward pass, for a graph without gradients, and for an output that
-    /// needs a head cotangent, which [`Executor::backward_with`] takes; [`ErrorKind::Stale`] for a parameter
-    /// that was updated in between.
+    /// [`ErrorKind::State`] without a forward pass that was not gone back through yet, for a graph without
+    /// gradients, and for an output that needs a head cotangent, which [`Executor::backward_with`] takes;
+    /// [`ErrorKind::Stale`] for a parameter that was updated in between.
     #[track_caller]
     pub fn backward(&mut self) -> Result<()> {
         self.backward_with(&[])
@@ -457,10 +457,12 @@ impl Executor {
 
     fn run(&mut self, steps: std::ops::Range<usize>) -> Result<()> {
         let program = Arc::clone(&self.program);
-        for step in &program.steps[steps] {
+        let steps = &program.steps[steps];
+        steps.iter().try_for_each(|step| self.check_bound(&program, step))?;
+        for step in steps {
             self.run_step(&program, step)?;
             if !step.dead.is_empty() {
-                // Not to be gone through again, were a later step to fail.
+                // Were a later step to fail, this one could not run again.
                 self.done = Done::Nothing;
             }
             for &dead in &step.dead {
@@ -489,7 +491,6 @@ impl Executor {
         if let Some(memory) = memory {
             self.workspace.pool.recycle(memory.into_parts().2);
         }
-        self.check_bound(program, step)?;
         let made = {
             let operands: Few<&Value> =
                 step.ins.iter().map(|&i| &self.values[i as usize]).collect();
