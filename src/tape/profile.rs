@@ -9,7 +9,7 @@ use super::memory::Made;
 use super::op::Read;
 use super::{Tape, Workspace};
 use crate::tensor::display::bytes;
-use crate::tensor::{DType, Stype, View, row_len};
+use crate::tensor::{DType, Stype, View, row_len, size_of};
 
 /// What the operators that ran have cost: a row for each operator, combination of storage types (so
 /// each kernel) and element type. From [`Tape::profile`] or
@@ -150,15 +150,24 @@ fn parts<'a>(view: &View<'a>) -> [&'a [u8]; 3] {
     }
 }
 
+/// Number of stored values; also of an operand whose memory became the result's.
+fn stored(view: &View<'_>) -> usize {
+    match view {
+        View::Dense(v) => size_of(v.shape()),
+        _ => view.values().len(),
+    }
+}
+
 fn bytes_read(op: &dyn DynOp, ins: &[View<'_>], i: usize) -> usize {
-    let [a, b, values] = parts(&ins[i]).map(<[u8]>::len);
+    let [a, b, _] = parts(&ins[i]).map(<[u8]>::len);
+    let values = stored(&ins[i]) * ins[i].dtype().size();
     match op.reads(i) {
         Read::Shape | Read::View => 0,
         Read::Pattern => a + b,
         Read::All => a + b + values,
         Read::RowsOf(j) => {
             let row = row_len(ins[i].shape()).saturating_mul(ins[i].dtype().size());
-            a + b + values.min(row.saturating_mul(ins[j].values().len()))
+            a + b + values.min(row.saturating_mul(stored(&ins[j])))
         }
     }
 }
