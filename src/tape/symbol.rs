@@ -108,15 +108,9 @@ impl Tape {
         if var.id & POISON != 0 {
             return var;
         }
-        let free = {
-            let names = &mut self.recording.borrow_mut().names;
-            let free = names.find(&name).is_none_or(|id| id == var.id);
-            if free {
-                names.insert(var.id, name.clone());
-            }
-            free
-        };
-        if free {
+        let held = self.recording.borrow().names.find(&name);
+        if held.is_none_or(|id| id == var.id) {
+            self.recording.borrow_mut().names.insert(var.id, name.clone());
             return self.show_named(var, &name);
         }
         let message = format!("another value of this recording is named {name:?}");
