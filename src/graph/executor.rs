@@ -11,8 +11,8 @@ use super::{Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
 use crate::tape::{
-    Fallback, Gradients, InPlace, Made, Mode, Params, PartialShape, PartialType, PerOperand, Read,
-    Reuse, Value, Workspace, lock_parameters,
+    Fallback, Gradients, InPlace, Made, Mode, Observed, Observers, Params, PartialShape,
+    PartialType, PerOperand, Read, Reuse, Value, Workspace, lock_parameters,
 };
 use crate::tensor::{Stype, Tensor, View};
 
@@ -52,11 +52,14 @@ pub struct Executor {
     /// By node: variables without a value.
     pub(super) unbound: Vec<bool>,
     pub(super) workspace: Workspace,
+    pub(super) observers: Observers,
     fallback: Fallback,
     seed: u64,
     step: u64,
     /// How far this run is: whether there are outputs, and gradients.
     done: Done,
+    /// Whether what accumulates is where the next gradients are added to it.
+    carried: bool,
     params: Params,
     gradients: Gradients,
 }
@@ -95,10 +98,12 @@ impl Executor {
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
+            observers: Observers::default(),
             fallback,
             seed: 0,
             step: 0,
             done: Done::Nothing,
+            carried: true,
             params: Params::default(),
             gradients: Gradients::default(),
             graph,
@@ -117,6 +122,7 @@ impl Executor {
         }
         executor.fill_accumulators()?;
         executor.fill_placeholders()?;
+        executor.program.log();
         Ok(executor)
     }
 
@@ -186,6 +192,7 @@ impl Executor {
         self.done = Done::Nothing;
         self.run_steps(steps)?;
         self.done = Done::Backward;
+        self.carried = false;
         Ok(())
     }
 
@@ -483,6 +490,9 @@ impl Executor {
 
     /// What accumulates becomes what the next gradients are added to.
     fn carry_gradients(&mut self) {
+        if std::mem::replace(&mut self.carried, true) {
+            return;
+        }
         for slope in &self.program.body.gradients {
             let Some(before) = slope.before else { continue };
             let sum = std::mem::replace(&mut self.values[slope.gradient as usize], Value::Symbol);
@@ -544,7 +554,19 @@ impl Executor {
                 self.values[step.ins[i] as usize].alias(&step.plan.shape)
             }
         };
+        if !self.observers.is_empty() {
+            self.show(program, step)?;
+        }
         Ok(())
+    }
+
+    /// Shows a result that was just computed to those who observe it.
+    fn show(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let (id, operator) = (step.node as usize, &*step.op.label());
+        let node = &program.body.nodes[id];
+        let (name, line) = (&node.name, &node.line);
+        let (ty, value) = (&program.types[id], &self.values[id]);
+        self.observers.show(&Observed { name, operator, ty, value, line })
     }
 
     /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.

@@ -16,6 +16,7 @@ mod memory;
 mod params;
 mod program;
 mod record;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
