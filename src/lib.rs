@@ -97,7 +97,7 @@ pub use ops::{
 pub use tape::{
     ByDtype, Case, Cotangent, DTypes, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Init,
     Ins, Kernel, LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, PartialType, Read,
-    Registry, Sample, Scratch, Surrogate, Tape, Var, Variable, evaluate, variable,
+    Registry, Sample, Scratch, Surrogate, TableRow, Tape, Var, Variable, evaluate, variable,
 };
 #[cfg(feature = "random")]
 pub use tensor::random;

@@ -5,11 +5,14 @@
 //! one by [`Tape::freeze`](crate::Tape::freeze) and [`freeze_fn`]; both give the same kind of graph.
 //! [`Graph::bind`] gives an [`Executor`], one thread's memory for it.
 
+mod casts;
 mod collect;
+mod explain;
 mod freeze;
 mod gradient;
 mod infer;
 mod record;
+mod summary;
 
 use std::fmt;
 use std::sync::Arc;

@@ -40,6 +40,7 @@ pub(crate) use inspect::{Leaf, Recorded};
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
+    TableRow,
 };
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
