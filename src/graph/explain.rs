@@ -41,12 +41,9 @@ impl Graph {
             Kind::Constant(_) => writeln!(text, "{} is a constant, {}", node.name, node.ty),
             Kind::Op(op) => body.explain_operator(&mut text, op, node),
         };
-        let users = body.nodes.iter().filter(|user| user.ins.contains(&(id as u32)));
-        let users: Vec<&str> = users.map(|user| &user.name[..]).collect();
-        let _ = match users.is_empty() {
-            true => writeln!(text, "read by nothing in the graph"),
-            false => writeln!(text, "read by {}", users.join(", ")),
-        };
+        for line in body.readers(id as u32) {
+            let _ = writeln!(text, "{line}");
+        }
         if let Some(cast) = body.dense_casts().iter().find(|cast| cast.node == id) {
             let _ = match cast.fallback {
                 Some(user) => writeln!(text, "a fallback, for {}", body.nodes[user].name),
@@ -73,6 +70,18 @@ impl Body {
             writeln!(text, "learning rate times {lr}, weight decay times {wd}")?;
         }
         Ok(())
+    }
+
+    /// Who reads a value, and what it is for the graph.
+    fn readers(&self, id: u32) -> Vec<String> {
+        let users = self.nodes.iter().filter(|user| user.ins.contains(&id));
+        let users: Vec<&str> = users.map(|user| &user.name[..]).collect();
+        let slopes = self.gradients.iter().filter(|slope| slope.gradient == id);
+        let of = slopes.map(|slope| &self.nodes[slope.variable as usize].name);
+        let output = self.outputs.contains(&id).then(|| "an output of the graph".to_owned());
+        let users = (!users.is_empty()).then(|| format!("read by {}", users.join(", ")));
+        let gradients = of.map(|name| format!("the gradient of {name}"));
+        users.into_iter().chain(output).chain(gradients).collect()
     }
 
     fn explain_operator(&self, text: &mut String, op: &OpRef, node: &Node) -> std::fmt::Result {
@@ -104,8 +113,8 @@ impl Body {
             writeln!(text, "{:>3}  {:<width$}  {why}", k + 1, stypes(row))?;
         }
         match op.why_stated() {
-            None => writeln!(text, "gradient: that of the operator"),
-            Some(why) => writeln!(text, "gradient: {why}"),
+            None => writeln!(text, "gradient: the derivative of the operator"),
+            Some(why) => writeln!(text, "gradient, stated: {why}"),
         }
     }
 

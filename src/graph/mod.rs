@@ -7,6 +7,7 @@
 
 mod casts;
 mod collect;
+mod draw;
 mod explain;
 mod freeze;
 mod gradient;

@@ -153,7 +153,7 @@ impl Body {
     }
 
     /// Storage types in and out; runs of the same are counted.
-    fn stypes(&self, node: &Node) -> String {
+    pub fn stypes(&self, node: &Node) -> String {
         let own = node.ty.stype.to_string();
         if node.op().is_none() {
             return own;
