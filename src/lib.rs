@@ -70,6 +70,7 @@
 //! |---|---|---|
 //! | `data` | yes | [`data`]: libsvm files, schemas, batches |
 //! | `gzip` | yes | compressed files in `data` |
+//! | `mmap` | yes | [`Archive::map`]: files used in place |
 //! | `random` | yes | [`random`]: seeded random tensors |
 //! | `proptest` | no | `strategies`: shrinking proptest strategies for tensors |
 //!
@@ -81,7 +82,7 @@ pub mod check;
 #[cfg(feature = "data")]
 pub mod data;
 mod error;
-pub mod graph;
+mod graph;
 mod kernels;
 pub mod ops;
 pub mod optim;
@@ -89,7 +90,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Graph, Input, freeze_fn};
+pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, freeze_fn};
 pub use ops::{
     BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
     SliceRange, SoftmaxLayout, SoftmaxOutput,
@@ -104,8 +105,8 @@ pub use tensor::random;
 #[cfg(feature = "proptest")]
 pub use tensor::strategies;
 pub use tensor::{
-    Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real, RowSparseView,
-    Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
+    Archive, Buffer, Columns, CsrView, DType, DenseView, Difference, Element, Pattern, Real,
+    RowSparseView, Shape, Slice, Stype, Tensor, Type, Values, View, assert_close,
 };
 
 /// The README's code is compiled and run with the tests.

@@ -32,17 +32,35 @@ impl Body {
                 node.op().map(|op| Step { op: &**op, ins: &node.ins, out })
             })
         };
-        refine_all(&mut types, steps).map_err(|(id, error)| {
-            let ins = self.nodes[id].ins.iter().map(|&i| &types[i as usize]);
-            self.blame(id, error.operands(ins))
-        })?;
-        self.nodes.iter_mut().zip(types).for_each(|(node, ty)| node.ty = ty);
-        for node in &mut self.nodes {
+        loop {
+            refine_all(&mut types, steps).map_err(|(id, error)| {
+                let ins = self.nodes[id].ins.iter().map(|&i| &types[i as usize]);
+                self.blame(id, error.operands(ins))
+            })?;
+            if !self.refine_heads(&mut types)? {
+                break;
+            }
+        }
+        for (node, ty) in self.nodes.iter_mut().zip(types) {
+            node.ty = ty;
             if let Kind::Variable(variable) = &mut node.kind {
                 variable.ty = node.ty.clone();
             }
         }
         Ok(())
+    }
+
+    /// A head cotangent has its output's shape and element type; whether that was new.
+    fn refine_heads(&self, types: &mut [PartialType]) -> Result<bool> {
+        let mut changed = false;
+        for &(k, head) in &self.heads {
+            let (head, output) = (head as usize, self.outputs[k] as usize);
+            let (mut own, before) = (types[output].clone(), types[head].clone());
+            types[head].unify(&mut own).map_err(|error| self.blame(head, error))?;
+            changed |= types[head] != before;
+            types[output] = own;
+        }
+        Ok(changed)
     }
 }
 
@@ -53,7 +71,8 @@ impl Graph {
     /// ```
     /// use sparsetape::{Graph, Stype, Tape, variable};
     /// let tape = Tape::symbolic();
-    /// let (a, b) = (tape.symbol(variable("a")), tape.symbol(variable("b")));
+    /// let a = tape.symbol(variable("a").shape([4, 2]));
+    /// let b = tape.symbol(variable("b").shape([4, 2]));
     /// let graph = Graph::new(&[(a + b).named("sum")])?;
     /// let both = [("a", Stype::RowSparse), ("b", Stype::RowSparse)];
     /// assert_eq!(graph.infer_stype(&both)?.get("sum_output"), Some(&Stype::RowSparse));

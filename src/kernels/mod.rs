@@ -6,6 +6,7 @@ pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod concat;
 pub(crate) mod convert;
+pub(crate) mod counter;
 pub(crate) mod dense_csr;
 mod drive;
 pub(crate) mod dropout;

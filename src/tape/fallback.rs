@@ -81,26 +81,34 @@ pub(crate) fn report(
         };
         format!("no kernel takes operand {operand} as {}: {elements} elements", ty.stype)
     };
-    match policy {
-        Fallback::Allow => Ok(()),
-        Fallback::Deny => {
-            let message = format!(
-                "{} would be made dense; cast the operand with `cast_storage`, or allow it",
-                what()
-            );
-            Err(Error::new(ErrorKind::Fallback, message))
+    let told = || {
+        let types: Vec<String> = ins.iter().map(PartialType::to_string).collect();
+        format!("{}({}): {} are made dense", op.label(), types.join(", "), what())
+    };
+    let denied = || {
+        let what = what();
+        format!("{what} would be made dense; cast the operand with `cast_storage`, or allow it")
+    };
+    policy.apply(at, told, denied)
+}
+
+impl Fallback {
+    /// Warns, once per source line, or refuses, in these words.
+    pub(crate) fn apply(
+        self,
+        at: &'static Location<'static>,
+        told: impl Fn() -> String,
+        denied: impl Fn() -> String,
+    ) -> Result<()> {
+        match self {
+            Fallback::Deny => return Err(Error::new(ErrorKind::Fallback, denied()).at(at)),
+            Fallback::Warn if first_time(at) => warn(&format!(
+                "{} (at {at}); `Fallback::Allow` silences this, `Fallback::Deny` makes it an error",
+                told()
+            )),
+            Fallback::Warn | Fallback::Allow => {}
         }
-        Fallback::Warn => {
-            if first_time(at) {
-                let types: Vec<String> = ins.iter().map(PartialType::to_string).collect();
-                let (label, types, what) = (op.label(), types.join(", "), what());
-                warn(&format!(
-                    "{label}({types}): {what} are made dense (at {at}); `Fallback::Allow` \
-                     silences this, `Fallback::Deny` makes it an error"
-                ));
-            }
-            Ok(())
-        }
+        Ok(())
     }
 }
 

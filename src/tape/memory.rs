@@ -83,6 +83,10 @@ impl Scratch {
         self.mode
     }
 
+    pub(crate) fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
     /// `len` elements with unspecified contents.
     pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
         self.pool.take(len)

@@ -6,6 +6,7 @@ mod execute;
 mod fallback;
 mod gradients;
 pub(crate) mod infer;
+mod init;
 mod inspect;
 mod memory;
 pub(crate) mod methods;
@@ -36,7 +37,9 @@ pub use execute::evaluate;
 pub(crate) use execute::{Plan, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
+pub use init::Init;
 pub(crate) use inspect::{Leaf, Recorded};
+pub(crate) use memory::Made;
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -52,7 +55,7 @@ pub use registry::Registry;
 pub(crate) use stored::Stored;
 use symbol::Names;
 pub use var::Var;
-pub use variable::{Init, Variable, variable};
+pub use variable::{Variable, variable};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Shape, Stype, Tensor};

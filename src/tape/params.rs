@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Params(Vec<Parameter>);
+pub struct Params(pub(super) Vec<Parameter>);
 
 impl Params {
     /// A collection of handles, in this order.

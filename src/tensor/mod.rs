@@ -6,6 +6,7 @@ pub(crate) mod cast;
 pub(crate) mod construct;
 mod display;
 pub(crate) mod dtype;
+pub(crate) mod file;
 mod ndarray;
 mod pattern;
 #[cfg(feature = "random")]
@@ -22,6 +23,7 @@ use std::sync::Arc;
 pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
+pub use file::Archive;
 pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};

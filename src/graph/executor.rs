@@ -1,0 +1,560 @@
+//! One thread's memory for a graph, and how the graph runs in it.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::bind::{Argument, fitting};
+use super::program::{Program, Step};
+use super::{Graph, Kind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::optim::Optimizer;
+use crate::tape::infer::Few;
+use crate::tape::{
+    Fallback, Gradients, Made, Mode, Params, PartialShape, PartialType, Read, Value, Workspace,
+    explain, lock_parameters,
+};
+use crate::tensor::{Stype, Tensor, View};
+
+/// Runs a graph: bound values, results, and the memory for both. Made by [`Graph::bind`].
+///
+/// The graph is shared and immutable; an executor belongs to one thread at a time. After the first run at
+/// given shapes, further runs use the same memory again. Results that the caller still holds are never
+/// written over.
+///
+/// ```
+/// use sparsetape::{Graph, Tape, Tensor, variable};
+/// let tape = Tape::symbolic();
+/// let x = tape.symbol(variable("x"));
+/// let graph = Graph::new(&[x.square().sum()])?.with_gradients(&["x"])?;
+/// let mut executor = graph.bind([("x", Tensor::dense([2], vec![1.0f32, 3.0])?)])?;
+/// executor.forward(true)?;
+/// executor.backward()?;
+/// assert_eq!(executor.output(0)?.item::<f32>()?, 10.0);
+/// assert_eq!(executor.grad("x").unwrap().values::<f32>()?, [2.0, 6.0]);
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+pub struct Executor {
+    graph: Graph,
+    program: Arc<Program>,
+    /// By node.
+    values: Vec<Value>,
+    /// Results that are other values themselves, and by node whether it is one: their memory is not
+    /// theirs.
+    aliased: Vec<u32>,
+    is_alias: Vec<bool>,
+    /// The variables that are bound to parameters.
+    parameters: Vec<u32>,
+    /// Memory of dead results, by place.
+    memory: Vec<Option<Tensor>>,
+    /// By node: variables without a value.
+    unbound: Vec<bool>,
+    workspace: Workspace,
+    fallback: Fallback,
+    seed: u64,
+    step: u64,
+    /// How far this run is: whether there are outputs, and gradients.
+    done: Done,
+    params: Params,
+    gradients: Gradients,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Done {
+    Nothing,
+    Forward,
+    Backward,
+}
+
+impl Executor {
+    #[track_caller]
+    pub(super) fn new(
+        graph: Graph,
+        arguments: FxHashMap<usize, Argument>,
+        shapes: &[(usize, PartialShape)],
+        fallback: Fallback,
+    ) -> Result<Executor> {
+        let mut known: Vec<(usize, PartialType)> =
+            arguments.iter().map(|(&id, argument)| (id, argument.ty())).collect();
+        for (id, shape) in shapes {
+            let ty = &graph.body().nodes[*id].ty;
+            known.push((*id, PartialType { shape: shape.clone(), ..ty.clone() }));
+        }
+        let program = Arc::new(graph.program(&known)?);
+        let nodes = program.body.nodes.len();
+        let mut executor = Executor {
+            values: vec![Value::Symbol; nodes],
+            aliased: Vec::new(),
+            is_alias: vec![false; nodes],
+            parameters: Vec::new(),
+            memory: vec![None; program.places],
+            unbound: vec![false; nodes],
+            workspace: Workspace::default(),
+            fallback,
+            seed: 0,
+            step: 0,
+            done: Done::Nothing,
+            params: Params::default(),
+            gradients: Gradients::default(),
+            graph,
+            program,
+        };
+        for id in 0..nodes {
+            let node = &executor.program.body.nodes[id];
+            executor.unbound[id] = node.variable().is_some();
+            if let Kind::Constant(tensor) = &node.kind {
+                executor.values[id] = Value::Tensor(tensor.clone());
+            }
+        }
+        for (id, argument) in arguments {
+            executor.assign(id, argument)?;
+        }
+        executor.fill_accumulators()?;
+        executor.fill_placeholders()?;
+        Ok(executor)
+    }
+
+    /// The graph that runs, with its gradients.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Runs the graph up to its outputs; `is_train` says whether operators like dropout train.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] naming a variable that has no value; what the operators find in the values,
+    /// with operator, operand types and the user's line; [`ErrorKind::Busy`] while a parameter is updated.
+    #[track_caller]
+    pub fn forward(&mut self, is_train: bool) -> Result<()> {
+        self.begin(is_train);
+        self.run(0..self.program.forward)?;
+        self.done = Done::Forward;
+        Ok(())
+    }
+
+    /// Runs the backward pass of the last [`Executor::forward`], for a graph whose gradients start
+    /// alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before a forward pass, for a graph without gradients, and for an output that
+    /// needs a head cotangent, which [`Executor::backward_with`] takes; [`ErrorKind::Stale`] for a parameter
+    /// that was updated in between.
+    #[track_caller]
+    pub fn backward(&mut self) -> Result<()> {
+        self.backward_with(&[])
+    }
+
+    /// Runs the backward pass from these head cotangents, by name of output, of any storage type.
+    ///
+    /// # Errors
+    /// As [`Executor::backward`]; [`ErrorKind::Shape`] or [`ErrorKind::DType`] for one that does not fit.
+    #[track_caller]
+    pub fn backward_with(&mut self, heads: &[(&str, &Tensor)]) -> Result<()> {
+        let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("backward"));
+        if self.program.body.gradients.is_empty() {
+            return fault(
+                "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
+            );
+        }
+        if self.done == Done::Nothing {
+            return fault("there is no forward pass to go back through");
+        }
+        for (output, head) in heads {
+            let position = self.graph.find_output(output)?;
+            let own = self.program.body.heads.iter().find(|(k, _)| *k == position);
+            let Some(&(_, id)) = own else {
+                let message = format!("the gradient of {output:?} starts alone: it takes no head");
+                return fault(&message);
+            };
+            self.assign(id as usize, Argument::Tensor((*head).clone()))?;
+        }
+        self.carry_gradients();
+        self.run(self.program.forward..self.program.steps.len())?;
+        self.done = Done::Backward;
+        Ok(())
+    }
+
+    /// [`Executor::forward`] in training mode, [`Executor::backward`] and a step of the optimizer on the bound
+    /// parameters.
+    ///
+    /// ```
+    /// use sparsetape::{Bind, Graph, Parameter, Tape, Tensor, optim::Sgd, variable};
+    /// let tape = Tape::symbolic();
+    /// let (x, w) = (tape.symbol(variable("x")), tape.symbol(variable("w")));
+    /// let graph = Graph::new(&[(x * w).sum()])?;
+    /// let w = Parameter::new("w", Tensor::full([2], 1.0f32)?)?;
+    /// let bind = Bind::new().parameter(&w).tensor("x", Tensor::full([2], 4.0f32)?).train();
+    /// let mut executor = graph.bind(bind)?;
+    /// executor.backward_into(&mut Sgd::new(0.125))?;
+    /// assert_eq!(w.snapshot()?.values::<f32>()?, [0.5; 2]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executor::forward`] and [`Executor::backward`], and what the optimizer refuses.
+    #[track_caller]
+    pub fn backward_into(&mut self, optimizer: &mut impl Optimizer) -> Result<()> {
+        if self.done != Done::Forward {
+            self.forward(true)?;
+        }
+        self.backward()?;
+        for slope in &self.program.body.gradients {
+            let bound =
+                (&self.values[slope.variable as usize], &self.values[slope.gradient as usize]);
+            if let (Value::Parameter(parameter, _), Value::Tensor(gradient)) = bound {
+                self.gradients.set(parameter, gradient.clone());
+            }
+        }
+        let stepped = optimizer.step(&self.params, &self.gradients);
+        // The gradients' memory is the next run's.
+        self.gradients.clear();
+        self.done = Done::Nothing;
+        stepped
+    }
+
+    /// An output of the last forward pass.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before a forward pass; [`ErrorKind::Index`] if there is no such output.
+    #[track_caller]
+    pub fn output(&self, i: usize) -> Result<&Tensor> {
+        let fault = |kind, why: String| Err(Error::new(kind, why).operator("output"));
+        let Some(&id) = self.program.body.outputs.get(i) else {
+            let n = self.program.body.outputs.len();
+            return fault(ErrorKind::Index, format!("output {i}, but there are {n}"));
+        };
+        match &self.values[id as usize] {
+            Value::Tensor(tensor) => Ok(tensor),
+            Value::Parameter(parameter, _) => {
+                let name = parameter.name();
+                fault(ErrorKind::State, format!("the output is parameter {name:?}: `snapshot` it"))
+            }
+            Value::Symbol => fault(ErrorKind::State, "there was no forward pass yet".to_owned()),
+        }
+    }
+
+    /// All outputs of the last forward pass.
+    ///
+    /// # Errors
+    /// As [`Executor::output`].
+    #[track_caller]
+    pub fn outputs(&self) -> Result<Vec<Tensor>> {
+        (0..self.program.body.outputs.len()).map(|i| self.output(i).cloned()).collect()
+    }
+
+    /// What a variable is bound to; of a parameter, a copy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a name that is not a variable's, or a variable without a value.
+    #[track_caller]
+    pub fn arg(&self, name: &str) -> Result<Tensor> {
+        let id = self.program.body.find_variable(name)?;
+        match &self.values[id] {
+            Value::Tensor(tensor) if !self.unbound[id] => Ok(tensor.clone()),
+            Value::Parameter(parameter, _) => parameter.snapshot(),
+            _ => {
+                let message = format!("variable {name:?} has no value");
+                Err(Error::new(ErrorKind::State, message).operator("arg"))
+            }
+        }
+    }
+
+    /// The gradient of a variable from the last backward pass, if it is one of the graph's.
+    pub fn grad(&self, name: &str) -> Option<&Tensor> {
+        let body = &self.program.body;
+        let own = |slope: &&super::Slope| body.nodes[slope.variable as usize].name == name;
+        let slope = body.gradients.iter().find(own)?;
+        match &self.values[slope.gradient as usize] {
+            Value::Tensor(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// Binds a variable to other values, of its shape and element type. Those of another storage type are
+    /// cast, visibly; a parameter takes them over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a name that is not a variable's; [`ErrorKind::Shape`] (see
+    /// [`Executor::reshape`]) or [`ErrorKind::DType`] for values that do not fit; [`ErrorKind::Fallback`] where
+    /// a cast is denied.
+    #[track_caller]
+    pub fn set(&mut self, name: &str, value: impl Into<Argument>) -> Result<()> {
+        let id = self.program.body.find_variable(name)?;
+        match (value.into(), &self.values[id]) {
+            (Argument::Tensor(tensor), Value::Parameter(parameter, _)) => {
+                let fits = fitting(tensor, name, parameter.stype(), self.fallback)?;
+                parameter.clone().set(fits)
+            }
+            (argument, _) => self.assign(id, argument),
+        }
+    }
+
+    /// Other shapes for these variables, say another batch size; the others follow. Values that still fit stay
+    /// bound. (MXNet: `reshape`.)
+    ///
+    /// ```
+    /// use sparsetape::{Graph, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp()])?;
+    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
+    /// executor.reshape(&[("x", &[3])])?;
+    /// executor.set("x", Tensor::full([3], 0.0f32)?)?;
+    /// executor.forward(false)?;
+    /// assert_eq!(executor.output(0)?.values::<f32>()?, [1.0; 3]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Graph::bind`].
+    #[track_caller]
+    pub fn reshape(&mut self, shapes: &[(&str, &[usize])]) -> Result<()> {
+        let mut known = Vec::new();
+        for &(name, shape) in shapes {
+            let id = self.program.body.find_variable(name)?;
+            let ty = PartialType::from(&self.program.types[id]);
+            known.push((id, PartialType { shape: shape.into(), ..ty }));
+        }
+        let fixed = |id: usize| matches!(self.values[id], Value::Parameter(..));
+        for (id, _) in self.program.body.variables().filter(|(id, _)| fixed(*id)) {
+            if known.iter().all(|(own, _)| *own != id) {
+                known.push((id, (&self.program.types[id]).into()));
+            }
+        }
+        let program = self.graph.program(&known)?;
+        self.adopt(program)
+    }
+
+    /// The numbers that random operators of the next training run are keyed by, beside their place; each
+    /// training run counts one step on.
+    pub fn set_seed(&mut self, seed: u64, step: u64) {
+        (self.seed, self.step) = (seed, step);
+    }
+
+    /// Zeros in place of every gradient that accumulates.
+    pub fn zero_grad(&mut self) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        for slope in &program.body.gradients {
+            self.values[slope.gradient as usize] = Value::Symbol;
+        }
+        self.fill_accumulators()
+    }
+
+    /// Takes the zeros that stand for variables without a value for their values; but for heads.
+    pub(super) fn take_zeros(&mut self) {
+        let program = Arc::clone(&self.program);
+        for (id, _) in program.body.variables() {
+            let is_head = program.body.heads.iter().any(|(_, head)| *head as usize == id);
+            if !is_head {
+                self.unbound[id] = false;
+            }
+        }
+    }
+
+    fn fill_accumulators(&mut self) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        let mut held = program.body.gradients.iter().filter_map(|slope| slope.before);
+        held.try_for_each(|id| self.bind_zeros(id as usize))
+    }
+
+    fn bind_zeros(&mut self, id: usize) -> Result<()> {
+        let ty = &self.program.types[id];
+        let zeros = Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype)?;
+        self.values[id] = Value::Tensor(zeros);
+        self.unbound[id] = false;
+        Ok(())
+    }
+
+    #[track_caller]
+    fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
+        let (name, ty) = (&self.program.body.nodes[id].name, &self.program.types[id]);
+        let given = argument.ty().known();
+        let (shape, dtype) = given.map_or((ty.shape.clone(), ty.dtype), |ty| (ty.shape, ty.dtype));
+        let refuse = |kind, hint: &str| {
+            let message = format!("variable {name:?} is {ty}, got {}{hint}", argument.ty());
+            Err(Error::new(kind, message).operator("bind"))
+        };
+        if shape != ty.shape {
+            return refuse(ErrorKind::Shape, "; `reshape` changes the batch size");
+        }
+        if dtype != ty.dtype {
+            return refuse(ErrorKind::DType, "; use `cast`");
+        }
+        self.values[id] = match argument {
+            Argument::Tensor(tensor) => {
+                Value::Tensor(fitting(tensor, name, ty.stype, self.fallback)?)
+            }
+            Argument::Parameter(parameter) if parameter.stype() == ty.stype => {
+                self.params.push(&parameter)?;
+                self.parameters.push(id as u32);
+                let updates = parameter.updates();
+                Value::Parameter(parameter, updates)
+            }
+            Argument::Parameter(_) => return refuse(ErrorKind::Stype, ""),
+        };
+        self.unbound[id] = false;
+        Ok(())
+    }
+
+    /// Takes over a program for other shapes: the same nodes.
+    fn adopt(&mut self, program: Program) -> Result<()> {
+        let program = Arc::new(program);
+        for (id, node) in program.body.nodes.iter().enumerate() {
+            let fits = match &self.values[id] {
+                Value::Tensor(tensor) => tensor.ty() == program.types[id],
+                Value::Parameter(..) => true,
+                Value::Symbol => false,
+            };
+            match &node.kind {
+                Kind::Op(_) => self.values[id] = Value::Symbol,
+                Kind::Variable(_) if !fits => {
+                    self.values[id] = Value::Symbol;
+                    self.unbound[id] = true;
+                }
+                _ => {}
+            }
+        }
+        self.forget_aliases();
+        self.memory = vec![None; program.places];
+        self.program = program;
+        self.done = Done::Nothing;
+        self.fill_accumulators()?;
+        self.fill_placeholders()
+    }
+
+    /// Before a run: parameters as they are now, nothing left that shares memory to be written.
+    fn begin(&mut self, is_train: bool) {
+        self.done = Done::Nothing;
+        self.forget_aliases();
+        for &id in &self.parameters {
+            if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
+                *updates = parameter.updates();
+            }
+        }
+        let mode = match is_train {
+            true => Mode::Train { seed: self.seed, step: self.step },
+            false => Mode::Predict,
+        };
+        self.step += is_train as u64;
+        self.workspace.scratch.set_mode(mode);
+    }
+
+    fn forget_aliases(&mut self) {
+        for id in self.aliased.drain(..) {
+            self.values[id as usize] = Value::Symbol;
+            self.is_alias[id as usize] = false;
+        }
+    }
+
+    /// What accumulates becomes what the next gradients are added to.
+    fn carry_gradients(&mut self) {
+        for slope in &self.program.body.gradients {
+            let Some(before) = slope.before else { continue };
+            let sum = std::mem::replace(&mut self.values[slope.gradient as usize], Value::Symbol);
+            if let Value::Tensor(_) = sum {
+                let old = std::mem::replace(&mut self.values[before as usize], sum);
+                self.values[slope.gradient as usize] = old;
+            }
+        }
+    }
+
+    fn run(&mut self, steps: std::ops::Range<usize>) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        for step in &program.steps[steps] {
+            self.run_step(&program, step)?;
+            for &dead in &step.dead {
+                let value = std::mem::replace(&mut self.values[dead as usize], Value::Symbol);
+                if let Value::Tensor(memory) = value
+                    && !self.is_alias[dead as usize]
+                {
+                    self.memory[program.place_of[dead as usize] as usize] = Some(memory);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let node = step.node as usize;
+        let blame = |error: Error| {
+            let ins: Few<PartialType> =
+                step.ins.iter().map(|&i| (&program.types[i as usize]).into()).collect();
+            explain(error, &*step.op, &ins, program.body.nodes[node].line.clone())
+        };
+        let memory = match std::mem::replace(&mut self.values[node], Value::Symbol) {
+            Value::Tensor(earlier) => Some(earlier),
+            _ => self.memory[program.place_of[node] as usize].take(),
+        };
+        if let Some(memory) = memory {
+            self.workspace.pool.recycle(memory.into_parts().2);
+        }
+        self.check_bound(program, step)?;
+        let made = {
+            let operands: Few<&Value> =
+                step.ins.iter().map(|&i| &self.values[i as usize]).collect();
+            let guards = lock_parameters(&*step.op, &operands).map_err(blame)?;
+            let views: Few<View<'_>> = operands
+                .iter()
+                .zip(&step.ins)
+                .map(|(value, &i)| value.view(&program.types[i as usize].shape, &guards))
+                .collect();
+            let line = &program.body.nodes[node].line;
+            self.workspace.run(&*step.op, &step.plan, &views, line).map_err(blame)?
+        };
+        self.values[node] = match made {
+            Made::Value(layout, values) => {
+                Value::Tensor(Tensor::from_parts(step.plan.shape.clone(), layout, values))
+            }
+            Made::Alias(i) => {
+                self.aliased.push(step.node);
+                self.is_alias[node] = true;
+                self.values[step.ins[i] as usize].alias(&step.plan.shape)
+            }
+        };
+        Ok(())
+    }
+
+    /// A variable without a value has a shape: more must not be read of it.
+    fn check_bound(&self, program: &Program, step: &Step) -> Result<()> {
+        let open = |(i, id): (usize, &u32)| {
+            (self.unbound[*id as usize] && step.op.reads(i) != Read::Shape).then_some(*id as usize)
+        };
+        let Some(id) = step.ins.iter().enumerate().find_map(open) else { return Ok(()) };
+        let node = &program.body.nodes[id];
+        let output = program.body.heads.iter().find(|(_, head)| *head as usize == id);
+        let message = match output {
+            Some(&(k, _)) => format!(
+                "output {:?} is no single number: `backward_with` takes its head cotangent",
+                program.body.nodes[program.body.outputs[k] as usize].output_name()
+            ),
+            None => format!("variable {:?} ({}) has no value", node.name, program.types[id]),
+        };
+        let (label, line) = (step.op.label(), program.body.nodes[step.node as usize].line.clone());
+        Err(Error::new(ErrorKind::State, message).operator(label).at_line(line))
+    }
+
+    /// Zeros stand for variables without a value, of which operators may read the shape.
+    fn fill_placeholders(&mut self) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        for (id, _) in program.body.variables() {
+            if !self.unbound[id] {
+                continue;
+            }
+            let ty = &program.types[id];
+            let head = program.body.heads.iter().any(|(_, head)| *head as usize == id);
+            // The gradient of a single number starts from 1.
+            let start = head && ty.shape.size() == 1 && ty.stype == Stype::Default;
+            self.values[id] = Value::Tensor(match start {
+                true => Tensor::full(ty.shape.clone(), 1.0f64)?.cast(ty.dtype),
+                false => Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype)?,
+            });
+            self.unbound[id] = !start;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Executor of\n{:?}", self.graph)
+    }
+}

@@ -1,0 +1,102 @@
+//! What an executor runs: the operators of a graph in order, for variables of known types, and where
+//! each value lives.
+
+use smallvec::SmallVec;
+
+use super::Body;
+use super::memory::{Places, is_result, lifetimes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::tape::{OpRef, PartialType, Plan, plan};
+use crate::tensor::Type;
+
+/// Operators in order, all types known.
+pub(super) struct Program {
+    pub body: Body,
+    /// By node.
+    pub types: Vec<Type>,
+    /// First those that outputs need, then the rest: the backward pass.
+    pub steps: Vec<Step>,
+    /// How many steps are of the forward pass.
+    pub forward: usize,
+    /// Where each node's result lives.
+    pub place_of: Vec<u32>,
+    /// How many results live at once, at most.
+    pub places: usize,
+}
+
+/// One operator to run.
+pub(super) struct Step {
+    pub op: OpRef,
+    pub node: u32,
+    pub ins: SmallVec<[u32; 4]>,
+    pub plan: Plan,
+    /// The results that nobody needs after this step; what may be another's memory comes first.
+    pub dead: SmallVec<[u32; 2]>,
+}
+
+impl Program {
+    pub fn new(body: Body) -> Result<Program> {
+        let types = body.known_types()?;
+        let of_forward = body.needed(body.outputs.iter().copied());
+        let of_all = body.needed(body.roots());
+        let backward = of_all.iter().zip(&of_forward).map(|(all, forward)| all & !forward);
+        let mut steps = steps(&body, &types, of_forward.iter().copied())?;
+        let forward = steps.len();
+        steps.extend(self::steps(&body, &types, backward)?);
+        let (place_of, places) = place(&body, &types, &mut steps);
+        Ok(Program { body, types, steps, forward, place_of, places })
+    }
+}
+
+fn steps(body: &Body, types: &[Type], which: impl Iterator<Item = bool>) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for (id, _) in which.enumerate().filter(|(_, which)| *which) {
+        let node = &body.nodes[id];
+        let Some(op) = node.op() else { continue };
+        let ins: SmallVec<[PartialType; 4]> =
+            node.ins.iter().map(|&i| (&types[i as usize]).into()).collect();
+        let plan = plan(&**op, &ins).map_err(|error| body.blame(id, error.operands(&ins)))?;
+        if !plan.densify.is_empty() || plan.stype != node.ty.stype {
+            let message = "no table row takes these storage types: the graph is of another version";
+            let error = Error::new(ErrorKind::Stype, message).operands(&ins);
+            return Err(body.blame(id, error));
+        }
+        let (op, ins) = (op.clone(), node.ins.clone());
+        steps.push(Step { op, node: id as u32, ins, plan, dead: SmallVec::new() });
+    }
+    Ok(steps)
+}
+
+/// Gives every result a place, and notes which results are dead after each step.
+fn place(body: &Body, types: &[Type], steps: &mut [Step]) -> (Vec<u32>, usize) {
+    let ends = lifetimes(body, steps);
+    let mut ending: Vec<SmallVec<[u32; 2]>> = vec![SmallVec::new(); steps.len()];
+    for id in (0..body.nodes.len() as u32).rev().filter(|&id| is_result(body, id)) {
+        if let Some(dead) = ending.get_mut(ends[id as usize]) {
+            dead.push(id);
+        }
+    }
+    let mut places = Places::default();
+    let mut place_of = vec![u32::MAX; body.nodes.len()];
+    for (step, dead) in steps.iter_mut().zip(ending) {
+        place_of[step.node as usize] = places.take(&types[step.node as usize]);
+        dead.iter().for_each(|&id| places.give(place_of[id as usize]));
+        step.dead = dead;
+    }
+    (place_of, places.len())
+}
+
+impl Body {
+    /// The types of all nodes.
+    fn known_types(&self) -> Result<Vec<Type>> {
+        let known: Option<Vec<Type>> = self.nodes.iter().map(|node| node.ty.known()).collect();
+        known.ok_or_else(|| {
+            let open = self.variables().filter(|(id, _)| self.nodes[*id].ty.known().is_none());
+            let open: Vec<String> =
+                open.map(|(id, v)| format!("{:?} is {}", v.name(), self.nodes[id].ty)).collect();
+            let message =
+                format!("types stay unknown: {}; bind values or give `shape`s", open.join(", "));
+            Error::new(ErrorKind::Shape, message).operator("bind")
+        })
+    }
+}
