@@ -90,7 +90,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, freeze_fn};
+pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, Model, freeze_fn};
 pub use ops::{
     BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
     SliceRange, SoftmaxLayout, SoftmaxOutput,

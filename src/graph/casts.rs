@@ -16,7 +16,7 @@ pub(super) struct DenseCast {
 
 impl Body {
     /// All casts of sparse values to dense, in order.
-    pub fn dense_casts(&self) -> Vec<DenseCast> {
+    pub(super) fn dense_casts(&self) -> Vec<DenseCast> {
         let mut casts: Vec<DenseCast> = (0..self.nodes.len())
             .filter(|&node| self.uncast(node).is_some())
             .map(|node| DenseCast { node, fallback: None })
@@ -32,7 +32,7 @@ impl Body {
     }
 
     /// The sparse storage type that this node makes dense.
-    pub fn uncast(&self, id: usize) -> Option<Stype> {
+    fn uncast(&self, id: usize) -> Option<Stype> {
         let node = &self.nodes[id];
         let is_cast = node.op().is_some_and(|op| op.name() == CastStorage::NAME);
         let from = self.nodes[*node.ins.first().filter(|_| is_cast)? as usize].ty.stype;

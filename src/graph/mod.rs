@@ -14,7 +14,9 @@ mod explain;
 mod freeze;
 mod gradient;
 mod infer;
+mod json;
 mod memory;
+mod model;
 mod params;
 mod program;
 mod record;
@@ -23,12 +25,14 @@ mod summary;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub use bind::{Argument, Bind};
 pub use executor::Executor;
 pub use freeze::{Input, freeze_fn};
 pub use infer::Inferred;
+pub use model::Model;
 
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::tape::{OpRef, PartialType, Variable};
@@ -86,7 +90,7 @@ pub(crate) enum Kind {
 }
 
 /// The gradient of a variable.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Slope {
     pub variable: u32,
     pub gradient: u32,
