@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use sparsetape::ops::all_samples;
 use sparsetape::{
-    Archive, Bind, DType, DynOp, ErrorKind, Fallback, Graph, Init, Model, OpRef, Parameter, Params,
+    Archive, Bind, DType, ErrorKind, Fallback, Graph, Init, Model, OpRef, Parameter, Params,
     Registry, Result, Stype, Tape, Tensor, variable,
 };
 
@@ -155,14 +155,17 @@ fn a_model_is_its_file() {
     assert_eq!(format!("{graph:?}"), format!("{:?}", model.graph));
 
     let x = Tensor::csr([2, 6], vec![0, 1, 2], vec![4, 0], vec![2.0f32, 1.0]).unwrap();
+    let label = Tensor::dense([2], vec![0.0f32, 1.0]).unwrap();
     let run = |model: &Model| {
-        let mut executor = model.graph.bind(model.bind().tensor("data", x.clone())).unwrap();
+        let bind = model.bind().tensor("data", x.clone()).tensor("label", label.clone());
+        let mut executor = model.graph.bind(bind).unwrap();
         executor.forward(false).unwrap();
         executor.output(0).unwrap().clone()
     };
     let ours = run(&model);
     let params = Params::from_archive(model.weights.clone()).unwrap();
-    let mut executor = graph.bind(Bind::new().params(&params).tensor("data", x.clone())).unwrap();
+    let bind = Bind::new().params(&params).tensor("data", x.clone()).tensor("label", label.clone());
+    let mut executor = graph.bind(bind).unwrap();
     executor.forward(false).unwrap();
     assert!(same(&ours, executor.output(0).unwrap()));
     #[cfg(feature = "mmap")]
@@ -222,6 +225,18 @@ fn sample_bytes() -> Vec<u8> {
     Model { graph, weights }.to_bytes().unwrap()
 }
 
+fn find(graph: &mut Value, is: impl Fn(&Value) -> bool) -> &mut Value {
+    graph["nodes"].as_array_mut().unwrap().iter_mut().find(|node| is(node)).unwrap()
+}
+
+fn dot(graph: &mut Value) -> &mut Value {
+    find(graph, |node| node["name"] == "dot0")
+}
+
+fn constant(graph: &mut Value) -> &mut Value {
+    find(graph, |node| node["kind"] == "constant")
+}
+
 #[test]
 fn faults_in_the_graph_are_named() {
     let bytes = sample_bytes();
@@ -230,10 +245,6 @@ fn faults_in_the_graph_are_named() {
         let error = Model::from_bytes(&file, &Registry::standard()).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Parse, "{error}");
         assert!(error.to_string().contains(why), "{error}\ninstead of {why}");
-    };
-    let dot = |graph: &Value| {
-        let nodes = graph["nodes"].as_array().unwrap();
-        nodes.iter().position(|node| node["name"] == "dot0").unwrap()
     };
     fault(&|g| g["version"] = json!(9), "version 9; this build reads versions up to 1");
     fault(&|g| *g = json!([1, 2]), "it has no version");
@@ -248,32 +259,28 @@ fn faults_in_the_graph_are_named() {
     fault(&|g| g["gradients"] = json!([slope]), "is the cotangent of node 0");
     let slope = json!({"variable": 0, "gradient": 0, "before": null});
     fault(&|g| g["gradients"] = json!([slope, slope]), "variable 0 has two gradients");
-    fault(&|g| g["nodes"][dot(g)]["ins"] = json!([0, 5000]), "operand 5000 is not among");
-    fault(&|g| g["nodes"][dot(g)]["ins"] = json!([0]), "no row of dot is csr -> default");
-    fault(&|g| g["nodes"][dot(g)]["ins"] = json!([0; 40]), "no row of dot");
-    fault(&|g| g["nodes"][dot(g)]["type"]["stype"] = json!("csr"), "csr, row_sparse -> csr");
-    fault(&|g| g["nodes"][dot(g)]["type"]["shape"] = json!([null, 3]), "types: ");
-    fault(&|g| g["nodes"][dot(g)]["type"]["dtypes"] = json!([]), "no element type left");
-    fault(&|g| g["nodes"][dot(g)]["type"]["dtypes"] = json!(["i64"]), "types: ");
-    fault(&|g| g["nodes"][dot(g)]["name"] = json!("data"), "a name is needed");
-    fault(&|g| g["nodes"][dot(g)]["name"] = json!(""), "a name is needed");
-    fault(&|g| g["nodes"][dot(g)]["kind"] = json!("constant"), "it has 2 operands");
+    fault(&|g| dot(g)["ins"] = json!([0, 5000]), "operand 5000 is not among");
+    fault(&|g| dot(g)["ins"] = json!([0]), "no row of dot is csr -> default");
+    fault(&|g| dot(g)["ins"] = json!(vec![0; 40]), "no row of dot");
+    fault(&|g| dot(g)["type"]["stype"] = json!("csr"), "csr, row_sparse -> csr");
+    fault(&|g| dot(g)["type"]["shape"] = json!([null, 3]), "types: ");
+    fault(&|g| dot(g)["type"]["dtypes"] = json!([]), "no element type left");
+    fault(&|g| dot(g)["type"]["dtypes"] = json!(["i64"]), "types: ");
+    fault(&|g| dot(g)["name"] = json!("data"), "a name is needed");
+    fault(&|g| dot(g)["name"] = json!(""), "a name is needed");
+    fault(&|g| dot(g)["kind"] = json!("constant"), "it has 2 operands");
     fault(&|g| g["nodes"][0]["kind"] = json!("constant"), "its values are not in the file");
     fault(
-        &|g| g["nodes"][dot(g)]["kind"]["operator"]["name"] = json!("magic"),
+        &|g| dot(g)["kind"]["operator"]["name"] = json!("magic"),
         "there is no operator \"magic\" in the registry",
     );
     fault(
-        &|g| g["nodes"][dot(g)]["kind"]["operator"]["fields"] = json!({"transpose_a": 3}),
+        &|g| dot(g)["kind"]["operator"]["fields"] = json!({"transpose_a": 3}),
         "the fields do not fit the operator",
     );
     fault(&|g| g["nodes"][0]["type"]["shape"] = json!([1, 2, 3]), "");
-    let constant = |graph: &Value| {
-        let nodes = graph["nodes"].as_array().unwrap();
-        nodes.iter().position(|node| node["kind"] == "constant").unwrap()
-    };
-    fault(&|g| g["nodes"][constant(g)]["type"]["shape"] = json!([9, 9]), "but its values are");
-    fault(&|g| g["nodes"][constant(g)]["name"] = json!("other"), "its values are not in the file");
+    fault(&|g| constant(g)["type"]["shape"] = json!([9, 9]), "but its values are");
+    fault(&|g| constant(g)["name"] = json!("other"), "its values are not in the file");
 }
 
 /// Small numbers in a fixed order.

@@ -208,16 +208,16 @@ impl Body {
         Ok(())
     }
 
-    /// Shapes fit storage types, gradients their variables, heads their outputs.
+    /// Variables have shapes that fit their storage types, gradients their variables, heads their outputs.
     fn check_types(&self) -> Result<()> {
-        for (id, node) in self.nodes.iter().enumerate() {
-            let fits = match (node.ty.stype, node.ty.shape.rank()) {
+        for (id, variable) in self.variables() {
+            let fits = match (variable.ty.stype, variable.ty.shape.rank()) {
                 (Stype::Default, _) | (_, None) => true,
                 (Stype::Csr, Some(rank)) => rank == 2,
                 (Stype::RowSparse, Some(rank)) => rank >= 1,
             };
             if !fits {
-                return Err(damaged(format!("node {id}, {:?}, is {}", node.name, node.ty)));
+                return Err(damaged(format!("node {id}, {:?}, is {}", variable.name, variable.ty)));
             }
         }
         let outputs = &self.outputs;
