@@ -60,21 +60,19 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
 fn every_operator_comes_back_and_computes_the_same_bits() {
     let mut count = 0;
     for (op, inputs) in all_samples() {
-        for operands in stored_operands(&op, &inputs) {
-            for constant in [false, true] {
-                let Ok(graph) = graph_of(&op, &operands, constant) else { continue };
-                let model = model(graph);
-                let bytes = model.to_bytes().unwrap();
-                let twin = Model::from_bytes(&bytes, &Registry::standard())
-                    .unwrap_or_else(|error| panic!("{op:?}: {error}"));
-                assert_eq!(twin.to_bytes().unwrap(), bytes, "{op:?}");
-                assert_eq!(format!("{:?}", twin.graph), format!("{:?}", model.graph));
-                assert_eq!(twin.graph.to_string(), model.graph.to_string());
-                let Ok(ours) = outputs(&model.graph, &operands) else { continue };
-                let theirs = outputs(&twin.graph, &operands).unwrap();
-                assert!(ours.iter().zip(&theirs).all(|(a, b)| same(a, b)), "{op:?}");
-                count += 1;
-            }
+        for (k, operands) in stored_operands(&op, &inputs).into_iter().enumerate() {
+            let Ok(graph) = graph_of(&op, &operands, k % 2 == 1) else { continue };
+            let model = model(graph);
+            let bytes = model.to_bytes().unwrap();
+            let twin = Model::from_bytes(&bytes, &Registry::standard())
+                .unwrap_or_else(|error| panic!("{op:?}: {error}"));
+            assert_eq!(twin.to_bytes().unwrap(), bytes, "{op:?}");
+            assert_eq!(format!("{:?}", twin.graph), format!("{:?}", model.graph));
+            assert_eq!(twin.graph.to_string(), model.graph.to_string());
+            let Ok(ours) = outputs(&model.graph, &operands) else { continue };
+            let theirs = outputs(&twin.graph, &operands).unwrap();
+            assert!(ours.iter().zip(&theirs).all(|(a, b)| same(a, b)), "{op:?}");
+            count += 1;
         }
     }
     println!("{count} graphs");
@@ -153,6 +151,7 @@ fn a_model_is_its_file() {
     assert_eq!(weight.initializer(), Some(Init::Normal(0.1)));
     assert_eq!(weight.ty().to_string(), "row_sparse f32 (6, 2)");
     assert_eq!(format!("{graph:?}"), format!("{:?}", model.graph));
+    assert!(model.graph.explain("dot0").unwrap().contains("from tests/model_file.rs:"));
 
     let x = Tensor::csr([2, 6], vec![0, 1, 2], vec![4, 0], vec![2.0f32, 1.0]).unwrap();
     let label = Tensor::dense([2], vec![0.0f32, 1.0]).unwrap();
@@ -342,9 +341,13 @@ fn hostile_graphs_are_errors() {
         let Some(operands) = operands.get(dice.below(operands.len())) else { continue };
         let Ok(graph) = graph_of(&op, operands, false) else { continue };
         let bytes = model(graph).to_bytes().unwrap();
-        for _ in 0..60 {
+        for _ in 0..10 {
             let file = with_graph(&bytes, |graph| {
-                disturb(&mut graph["nodes"], &mut dice);
+                let operator = graph["nodes"].as_array_mut().and_then(|nodes| nodes.last_mut());
+                match operator.filter(|_| dice.below(3) > 0) {
+                    Some(node) => disturb(&mut node["kind"]["operator"]["fields"], &mut dice),
+                    None => disturb(&mut graph["nodes"], &mut dice),
+                }
             });
             match Model::from_bytes(&file, &Registry::standard()) {
                 Ok(model) => {
@@ -371,7 +374,7 @@ fn damaged_bytes_are_errors() {
         assert!(Model::from_bytes(&bytes[..end], &Registry::standard()).is_err());
     }
     let mut dice = Dice(1);
-    for _ in 0..4000 {
+    for _ in 0..2000 {
         let mut bytes = bytes.clone();
         let (at, bit) = (dice.below(bytes.len()), dice.below(8));
         bytes[at] ^= 1 << bit;
