@@ -19,8 +19,8 @@ impl Graph {
     /// let w = tape.symbol(variable("w").stype(Stype::RowSparse));
     /// let graph = Graph::new(&[x.dot(w).named("y")])?;
     /// let text = graph.explain("y")?;
-    /// assert!(text.contains("csr, row_sparse -> default           runs"));
-    /// assert!(text.contains("default, default -> default          x is csr, w is row_sparse: 2 casts"));
+    /// assert!(text.contains("csr, row_sparse -> default            runs"));
+    /// assert!(text.contains("default, default -> default           x is csr, w is row_sparse: 2 casts"));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     ///
