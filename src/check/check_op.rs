@@ -2,7 +2,7 @@
 
 use super::subject::{AnySample, Stated, samples};
 use super::trial::{Checked, Trial};
-use super::{backward, batches, forward, refusals, unread};
+use super::{backward, batches, forward, refusals, repeated, symbolic, unread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Op, TableRow};
 use crate::tensor::DType;
@@ -16,12 +16,16 @@ use crate::tensor::DType;
 ///   for bit; nothing is made dense, forward or backward.
 /// - Saved and loaded again, the operator does the same.
 /// - What [`Op::reads`] says is not read has no influence.
+/// - Memory of earlier results, and of operands where [`Op::in_place`] allows it, gives the same bits.
 /// - Gradients of order 1 and 2 agree with finite differences (of the stated function, where
 ///   [`Gradient`](crate::Gradient) states one), and those of `f32` with those of `f64`.
 /// - A cotangent in another storage type than the result's gives the same gradients.
 /// - The backward rule answers for every wanted operand and computes nothing for the others; what it
 ///   records does not depend on the batch size, and carries the line of the forward operation.
 /// - A second batch size works, and a row's result does not depend on its batch.
+/// - With shapes and element types hidden, of operands or of the result, what is inferred agrees with
+///   the true types; recorded on a [symbolic tape](crate::Tape::symbolic), with all types known or
+///   with unknown first axes, it gives the same operators and storage types, forward and backward.
 /// - Bad samples are refused as they say, with this operator's name and the caller's line.
 ///
 /// Inputs of samples are cast to a row's storage types where their shapes allow it.
@@ -134,7 +138,11 @@ fn run(trial: &Trial, checked: &mut Checked) -> Result<bool> {
     let Some(y) = forward::check(trial, checked)? else { return Ok(false) };
     checked.runs += 1;
     unread::check(trial, &y)?;
+    repeated::check(trial, &y)?;
     batches::check(trial, &y, checked)?;
     backward::check(trial, &y, checked)?;
+    if trial.dtype != DType::F32 {
+        symbolic::check(trial, &y)?;
+    }
     Ok(true)
 }

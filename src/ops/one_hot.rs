@@ -7,9 +7,10 @@ use super::ids::with_ids;
 use super::pick::{check_id, unify_ids};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::{Csr, Temp};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, ranks_apart, unify_axes};
 use crate::tensor::{DType, Real, Tensor, View};
 
 /// `one_hot`: for each id a row of zeros with a one in the id's column.
@@ -78,9 +79,9 @@ fn dense<T: Real>(ids: &[i64], out: &mut Out) -> Result<()> {
 fn csr<T: Real>(ids: &[i64], out: &mut Out) -> Result<()> {
     let cols = out.shape()[1];
     let column = |(row, &id): (usize, &i64)| check_id(row, id, cols).map(|column| column as u32);
-    let columns = ids.iter().enumerate().map(column).collect::<Result<Vec<u32>>>()?;
-    let starts: Vec<usize> = (0..=ids.len()).collect();
-    out.csr(starts, columns)?.fill(T::one());
+    let indices = Temp::try_collect(ids.iter().enumerate().map(column))?;
+    let (indptr, values) = (Temp::collect(0..=ids.len()), Temp::filled(T::one(), ids.len()));
+    out.set_csr(Csr { indptr, indices, values });
     Ok(())
 }
 
@@ -116,13 +117,9 @@ impl Op for OneHot {
         if self.csr {
             ins[0].set_rank(1)?;
         }
-        match ins[0].known() {
-            Some(mut shape) => {
-                shape.push(self.depth);
-                out.set(&shape)
-            }
-            None => Ok(()),
-        }
+        let Some(axes) = ranks_apart(&mut ins[0], out, 1)? else { return Ok(()) };
+        out.set_dim(axes, self.depth)?;
+        unify_axes(&mut ins[0], out, (0..axes).map(|axis| (axis, axis)))
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
@@ -185,6 +182,8 @@ impl Op for OneHotLike {
             let message = format!("needs one id per row: ids of shape {ids} for {x}");
             return Err(Error::new(ErrorKind::Shape, message));
         }
+        x.unify(out)?;
+        ranks_apart(ids, x, 1)?;
         unify_ids(x, ids)?;
         x.unify(out)
     }

@@ -8,11 +8,12 @@ use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
 use crate::kernels::gather::{gather_compact, gather_csr, gather_rows, scatter_add_compact};
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::positions;
-use crate::kernels::{CsrRef, spgemm};
+use crate::kernels::spgemm;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{OpRef, Out, PartialShape, Scratch, Var, compose};
+use crate::tape::{OpRef, Out, PartialShape, Scratch, Var, compose, ranks_apart, unify_axes};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{CsrView, DType, Element, Real, Shape, Stype, Tensor, View, row_len};
@@ -95,8 +96,8 @@ impl Tensor {
 }
 
 /// The ids as row numbers of a table.
-pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
-    ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)).collect()
+pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Temp<u32>> {
+    Temp::try_collect(ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)))
 }
 
 fn take(_: &Take, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -109,9 +110,9 @@ fn take_rows<T: Element>(table: View, values: &[T], ids: &[u32], out: &mut Out) 
     match table {
         View::Dense(_) => gather_rows(values, k, ids, out.dense()),
         View::RowSparse(v) => {
-            let (distinct, slots) = compact(ids, v.shape[0]);
+            let (distinct, mut slots) = compact(ids, v.shape[0]);
             let at = positions(&distinct, v.rows);
-            let slots: Vec<u32> = slots.iter().map(|&slot| at[slot as usize]).collect();
+            slots.iter_mut().for_each(|slot| *slot = at[*slot as usize]);
             gather_compact(&slots, values, k, out.dense());
         }
         View::Csr(v) => {
@@ -136,7 +137,7 @@ fn rows_have_ids(stype: Stype, axes: usize) -> bool {
 }
 
 /// The ids of the rows of `dy` that are stored, and their values.
-fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Vec<u32>, &'a [T])> {
+fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Temp<u32>, &'a [T])> {
     let axes = ids.shape().len();
     if !rows_have_ids(dy.stype(), axes) {
         let message = format!("rows of a {} cotangent have no ids of {axes} axes", dy.stype());
@@ -146,8 +147,10 @@ fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Vec<u32
     let each = row_len(ids.shape());
     let ids = match dy {
         View::RowSparse(v) => {
+            let mut ids = Temp::with_capacity(v.rows.len() * each);
             let of_row = |&r: &u32| &named[r as usize * each..][..each];
-            v.rows.iter().flat_map(of_row).copied().collect()
+            v.rows.iter().for_each(|r| ids.extend_from_slice(of_row(r)));
+            ids
         }
         _ => named,
     };
@@ -197,11 +200,11 @@ fn add_entries<T: Real>(dy: &CsrView, values: &[T], slots: &[u32], sums: &mut [T
 /// Sᵀ · dy, where row `n` of S has a one at `ids[n]`.
 fn merge_rows<T: Real>(_: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (ids, values) = stored::<T>(ins[0], ins[1], out.shape()[0])?;
-    let (starts, ones): (Vec<usize>, _) = ((0..=ids.len()).collect(), vec![T::one(); ids.len()]);
-    let selection = CsrRef { cols: out.shape()[0], indptr: &starts, indices: &ids, values: &ones };
-    let (indptr, indices, ones) = spgemm::transpose(selection);
-    let turned = CsrRef { cols: ids.len(), indptr: &indptr, indices: &indices, values: &ones };
-    out.set_csr(spgemm::csr_csr(turned, csr_ref(ins[0].csr()?, values)));
+    let rows = ids.len();
+    let (indptr, values_of) = (Temp::collect(0..=rows), Temp::filled(T::one(), rows));
+    let selection = Csr { indptr, indices: ids, values: values_of };
+    let turned = spgemm::transpose(selection.view(out.shape()[0]));
+    out.set_csr(spgemm::csr_csr(turned.view(rows), csr_ref(ins[0].csr()?, values)));
     Ok(())
 }
 
@@ -213,14 +216,32 @@ fn looked_up(table: &[usize], ids: &[usize]) -> Result<Shape> {
     }
 }
 
+/// Refines the shapes of a table, of ids and of the rows that they name:
+/// `ids.shape + table.shape[1..]`.
+fn refine(table: &mut PartialShape, ids: &mut PartialShape, rows: &mut PartialShape) -> Result<()> {
+    match table.rank() {
+        Some(0) => return Err(no_rows()),
+        Some(axes) => _ = ranks_apart(ids, rows, axes - 1)?,
+        None => {
+            if let (Some(named), Some(axes)) = (ids.rank(), rows.rank()) {
+                if axes < named {
+                    rows.set_rank(named)?;
+                }
+                table.set_rank(axes + 1 - named)?;
+            }
+        }
+    }
+    let (Some(axes), Some(named)) = (table.rank(), ids.rank()) else { return Ok(()) };
+    unify_axes(ids, rows, (0..named).map(|axis| (axis, axis)))?;
+    unify_axes(table, rows, (1..axes).map(|axis| (axis, named + axis - 1)))
+}
+
 impl Op for Take {
     const NAME: &'static str = "take";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        match (ins[0].known(), ins[1].known()) {
-            (Some(table), Some(ids)) => out.set(&looked_up(&table, &ids)?),
-            _ => Ok(()),
-        }
+        let [table, ids] = ins else { unreachable!("a table and ids") };
+        refine(table, ids, out)
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
@@ -246,8 +267,10 @@ impl Op for Take {
             false => OpRef::from_static(&TakeGrad { dense: false }),
             true => OpRef::from_static(&TakeGrad { dense: true }),
         };
-        let axes = x[1].shape().map_or(1, |ids| ids.len());
-        let by_ids = dy.stype().is_ok_and(|stype| rows_have_ids(stype, axes));
+        let by_ids = match (dy.stype(), x[1].rank()) {
+            (Ok(stype), Some(axes)) => rows_have_ids(stype, axes),
+            (stype, _) => stype.is_ok_and(|stype| stype == Stype::Default),
+        };
         grads.give(0, || {
             let dy = if by_ids { dy } else { dy.cast_storage(Stype::Default) };
             Var::apply(op, &[dy, x[1], x[0]])
@@ -298,10 +321,8 @@ impl Op for TakeGrad {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         let [dy, ids, table] = ins else { unreachable!("a cotangent, ids and a table") };
         table.unify(out)?;
-        match (ids.known(), table.known()) {
-            (Some(ids), Some(table)) => dy.set(&looked_up(&table, &ids)?),
-            _ => Ok(()),
-        }
+        refine(table, ids, dy)?;
+        table.unify(out)
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {

@@ -7,11 +7,12 @@ use smallvec::SmallVec;
 use super::shape::axis_of;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::spgemm;
 use crate::kernels::strided::{Strided, copy};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, unify_axes, unify_ranks};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{Element, Tensor, View, row_len};
 
@@ -133,10 +134,12 @@ fn rows_to_csr<T: Element>(
 ) -> Result<()> {
     let v = ins[0].row_sparse()?;
     let (stored, k) = (v.rows.len(), row_len(v.shape));
-    let mut values = vec![T::default(); stored * k];
+    let mut values = Temp::unspecified(stored * k);
     permute(v.values.typed::<T>()?, &[stored, k], &[1, 0], &[k, stored], &mut values);
-    let indptr = (0..=k).map(|row| row * stored).collect();
-    out.set_csr((indptr, v.rows.repeat(k), values));
+    let indptr = Temp::collect((0..=k).map(|row| row * stored));
+    let mut indices = Temp::with_capacity(stored * k);
+    (0..k).for_each(|_| indices.extend_from_slice(v.rows));
+    out.set_csr(Csr { indptr, indices, values });
     Ok(())
 }
 
@@ -144,10 +147,12 @@ impl Op for Transpose {
     const NAME: &'static str = "transpose";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let Some(own) = ins[0].known() else { return Ok(()) };
-        let order = self.order(own.len())?;
-        let sizes: SmallVec<[usize; 4]> = order.iter().map(|&axis| own[axis]).collect();
-        out.set(&sizes)
+        if ins[0].rank().is_none() && !self.axes.is_empty() {
+            ins[0].set_rank(self.axes.len())?;
+        }
+        let Some(rank) = unify_ranks(&mut ins[0], out)? else { return Ok(()) };
+        let order = self.order(rank)?;
+        unify_axes(&mut ins[0], out, order.iter().enumerate().map(|(to, &from)| (from, to)))
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

@@ -45,6 +45,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn reads(&self, i: usize) -> Read;
     /// See [`Op::may_alias`].
     fn may_alias(&self, i: usize) -> bool;
+    /// See [`Op::in_place`].
+    fn in_place(&self, i: usize) -> bool;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
     /// What the backward rule is the derivative of, where it is not the operator's own.
@@ -120,6 +122,10 @@ impl<O: Op> DynOp for O {
 
     fn may_alias(&self, i: usize) -> bool {
         Op::may_alias(self, i)
+    }
+
+    fn in_place(&self, i: usize) -> bool {
+        Op::in_place(self, i)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -34,12 +34,12 @@ use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
 pub use execute::evaluate;
-pub(crate) use execute::{Plan, Workspace, compose, compose_all, explain, plan};
+pub(crate) use execute::{Plan, Reuse, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
 pub use init::Init;
 pub(crate) use inspect::{Leaf, Recorded};
-pub(crate) use memory::Made;
+pub(crate) use memory::{InPlace, Made, PerOperand};
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -50,9 +50,10 @@ pub use params::Params;
 pub use partial::{DTypes, PartialType};
 pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
-pub(crate) use refine::unify_dims;
+pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
 pub(crate) use stored::Stored;
+pub(crate) use stored::copied as unshared_copy;
 use symbol::Names;
 pub use var::Var;
 pub use variable::{Variable, variable};
@@ -103,6 +104,8 @@ struct Recording {
     ordinals: u64,
     /// What [`Var::named`] gave.
     names: Names,
+    /// Whether something was learnt of values since it was inferred what follows.
+    learnt: bool,
     /// The variables of a symbolic recording.
     variables: FxHashMap<u32, Variable>,
 }
@@ -299,7 +302,10 @@ impl Tape {
         if self.recording.borrow().names.find(variable.name()).is_some() {
             return refuse("another value of this recording has this name");
         }
-        let ty = variable.ty().clone();
+        let mut ty = variable.ty().clone();
+        if let Err(error) = ty.refine_rank() {
+            return refuse(error.message());
+        }
         let var = self.push_leaf(ty, Value::Symbol, true, None, at);
         let mut recording = self.recording.borrow_mut();
         recording.names.insert(var.id, variable.name().to_owned());
@@ -449,8 +455,17 @@ impl Tape {
         if let Some(known) = enough(&self.partial_type_of(var)) {
             return Ok(known);
         }
+        enough(&self.inferred_type(var)?).ok_or_else(|| self.unknown(var, what))
+    }
+
+    /// What is known of a value's type, also from what was recorded after it.
+    fn inferred_type(&self, var: Var<'_>) -> Result<PartialType> {
+        let ty = self.partial_type_of(var);
+        if ty.known().is_some() {
+            return Ok(ty);
+        }
         self.infer()?;
-        enough(&self.partial_type_of(var)).ok_or_else(|| self.unknown(var, what))
+        Ok(self.partial_type_of(var))
     }
 
     fn location_of(&self, var: Var<'_>) -> &'static Location<'static> {
@@ -476,16 +491,17 @@ impl Tape {
     /// Drops the values from `len` on; their memory is used again.
     fn truncate(&self, len: usize) {
         let mut recording = self.recording.borrow_mut();
-        let pool = &mut self.workspace.borrow_mut().pool;
+        let arena = &mut self.workspace.borrow_mut().arena;
         for node in recording.nodes.drain(len..).rev() {
-            if let Value::Tensor(tensor) = node.value {
-                pool.recycle(tensor.into_parts().2);
+            // What a leaf held came from elsewhere: to keep that, too, would be to hoard.
+            if let (Some(_), Value::Tensor(tensor)) = (node.op, node.value) {
+                memory::recycle(tensor, arena);
             }
         }
     }
 
     pub(crate) fn recycle(&self, tensor: Tensor) {
-        self.workspace.borrow_mut().pool.recycle(tensor.into_parts().2);
+        memory::recycle(tensor, &mut self.workspace.borrow_mut().arena);
     }
 }
 

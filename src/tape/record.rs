@@ -6,7 +6,7 @@ use std::sync::RwLockReadGuard;
 use smallvec::SmallVec;
 
 use super::dyn_op::DynOp;
-use super::execute::{Plan, explain, plan};
+use super::execute::{Plan, Reuse, explain, plan};
 use super::fallback;
 use super::infer::{self, Few, choose_row};
 use super::memory::Made;
@@ -95,10 +95,14 @@ impl Tape {
         infer::refine(&**op, &mut refined, &mut ty)?;
         let row = choose_row(&**op, types.iter().map(|ty| ty.stype))?;
         ty.stype = row.out;
+        ty.refine_rank()?;
+        infer::refine(&**op, &mut refined, &mut ty)?;
         {
-            let nodes = &mut self.recording.borrow_mut().nodes;
+            let recording = &mut *self.recording.borrow_mut();
             for (&id, refined) in ins.iter().zip(&mut refined) {
-                nodes[id as usize].ty.unify(refined)?;
+                let own = &mut recording.nodes[id as usize].ty;
+                recording.learnt |= own != refined;
+                own.unify(refined)?;
             }
         }
         self.densify(op, ins, types, &row.densify, at)?;
@@ -154,7 +158,7 @@ impl Tape {
                 node.value.view(shape, &guards)
             })
             .collect();
-        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at)?;
+        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at, Reuse::None)?;
         Ok(match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))

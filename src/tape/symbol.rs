@@ -59,6 +59,9 @@ impl Tape {
     /// Notes all that follows for the types, forwards and backwards.
     pub(crate) fn infer(&self) -> Result<()> {
         let mut recording = self.recording.borrow_mut();
+        if !recording.learnt {
+            return Ok(());
+        }
         let mut types: Vec<PartialType> =
             recording.nodes.iter().map(|node| node.ty.clone()).collect();
         refine_all(&mut types, || recording.steps()).map_err(|(at, error)| {
@@ -67,6 +70,7 @@ impl Tape {
             error.operator(label).at(node.at)
         })?;
         recording.nodes.iter_mut().zip(types).for_each(|(node, ty)| node.ty = ty);
+        recording.learnt = false;
         Ok(())
     }
 

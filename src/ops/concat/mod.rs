@@ -4,6 +4,7 @@ mod parts;
 
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use parts::with_first;
 pub use parts::{ConcatGrad, ConcatPart};
@@ -12,11 +13,15 @@ use super::shape::axis_of;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::concat::{concat_columns, concat_dense, concat_rows, place_rows};
+use crate::kernels::memory::Temp;
 use crate::kernels::merge::union_rows;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Tape, Var, compose_all, evaluate};
+use crate::tape::{
+    Out, PartialShape, PerOperand, Scratch, Tape, Var, compose_all, evaluate, unify_axes,
+    unify_ranks,
+};
 use crate::tensor::cast::csr_ref;
-use crate::tensor::{Element, Shape, Tensor, View, size_of};
+use crate::tensor::{Buffer, Element, Shape, Tensor, View, size_of};
 
 /// `concat`: any number of operands, one after the other along an axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,9 +117,37 @@ fn joined(axis: isize, shapes: &[Shape]) -> Result<Shape> {
     Ok(first.iter().enumerate().map(size).collect())
 }
 
+/// Refines the shapes of the parts of a concatenation and of the whole.
+fn refine(axis: isize, parts: &mut [PartialShape], whole: &mut PartialShape) -> Result<()> {
+    let known: Option<SmallVec<[Shape; 4]>> = parts.iter().map(|part| part.known()).collect();
+    if let Some(shapes) = known {
+        return whole.set(&joined(axis, &shapes)?);
+    }
+    // Twice, so that what the last one knows reaches the first.
+    parts.iter_mut().try_for_each(|part| unify_ranks(part, whole).map(|_| ()))?;
+    parts.iter_mut().try_for_each(|part| unify_ranks(part, whole).map(|_| ()))?;
+    let Some(rank) = whole.rank() else { return Ok(()) };
+    let axis = axis_of(axis, rank)?;
+    let others = || (0..rank).filter(|&other| other != axis).map(|other| (other, other));
+    parts.iter_mut().try_for_each(|part| unify_axes(part, whole, others()))?;
+    parts.iter_mut().try_for_each(|part| unify_axes(part, whole, others()))?;
+    let mut open = parts.iter().enumerate().filter(|(_, part)| part.dim(axis).is_none());
+    let (first, second) = (open.next().map(|(i, _)| i), open.next());
+    let held = parts.iter().filter_map(|part| part.dim(axis)).try_fold(0usize, usize::checked_add);
+    match (first, second, held, whole.dim(axis)) {
+        (None, _, Some(total), _) => whole.set_dim(axis, total),
+        (Some(_), _, Some(total), Some(size)) if size < total => {
+            let message = format!("parts of {total} along axis {axis} of {whole}");
+            Err(Error::new(ErrorKind::Shape, message))
+        }
+        (Some(i), None, Some(total), Some(size)) => parts[i].set_dim(axis, size - total),
+        _ => Ok(()),
+    }
+}
+
 fn dense<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let axis = axis_of(op.axis, out.shape().len())?;
-    let parts: Vec<(&[T], usize)> = ins
+    let parts: PerOperand<(&[T], usize)> = ins
         .iter()
         .map(|x| Ok((x.typed::<T>()?, size_of(&x.shape()[axis..]))))
         .collect::<Result<_>>()?;
@@ -123,7 +156,7 @@ fn dense<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) 
 }
 
 fn csr<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let mut parts = Vec::with_capacity(ins.len());
+    let mut parts = PerOperand::new();
     for x in ins {
         let v = x.csr()?;
         parts.push(csr_ref(v, v.values.typed::<T>()?));
@@ -145,7 +178,8 @@ fn row_sparse<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scra
 
 /// Rows below each other.
 fn below<T: Element>(ins: &[View], out: &mut Out) -> Result<()> {
-    let (mut rows, mut first) = (Vec::new(), 0);
+    let stored = ins.iter().filter_map(View::rows).map(<[u32]>::len).sum();
+    let (mut rows, mut first) = (Temp::with_capacity(stored), 0);
     for x in ins {
         let own = x.row_sparse()?;
         rows.extend(own.rows.iter().map(|&row| (first + row as usize) as u32));
@@ -162,11 +196,11 @@ fn below<T: Element>(ins: &[View], out: &mut Out) -> Result<()> {
 
 /// Parts of rows beside each other, in the rows that any operand stores.
 fn beside<T: Element>(ins: &[View], axis: usize, out: &mut Out) -> Result<()> {
-    let (shape, mut lists) = (out.shape(), Vec::with_capacity(ins.len()));
+    let (shape, mut lists) = (out.shape(), PerOperand::new());
     for x in ins {
         lists.push(&x.row_sparse()?.rows[..]);
     }
-    let union = union_rows(&lists);
+    let union: Buffer<u32> = union_rows(&lists).into();
     let values = out.rows::<T>(union.clone())?;
     values.fill(T::default());
     let (outer, width) = (size_of(&shape[1..axis]), size_of(&shape[axis..]));
@@ -183,8 +217,7 @@ impl Op for Concat {
     const NAME: &'static str = "concat";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let shapes: Option<Vec<Shape>> = ins.iter().map(|x| x.known()).collect();
-        shapes.map_or(Ok(()), |shapes| out.set(&joined(self.axis, &shapes)?))
+        refine(self.axis, ins, out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
