@@ -282,6 +282,24 @@ fn faults_in_the_graph_are_named() {
     fault(&|g| constant(g)["name"] = json!("other"), "its values are not in the file");
 }
 
+#[test]
+fn deep_nesting_is_an_error() {
+    let file = with_graph(&sample_bytes(), |graph| {
+        dot(graph)["kind"]["operator"]["fields"] = json!("deep");
+    });
+    let size = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header = std::str::from_utf8(&file[8..8 + size]).unwrap();
+    let nest = "[".repeat(100_000) + &"]".repeat(100_000);
+    let header = header.replace("\\\"deep\\\"", &nest);
+    assert!(header.len() > 200_000);
+    let mut deep = (header.len() as u64).to_le_bytes().to_vec();
+    deep.extend_from_slice(header.as_bytes());
+    deep.extend_from_slice(&file[8 + size..]);
+    let error = Model::from_bytes(&deep, &Registry::standard()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Parse);
+    assert!(error.to_string().contains("recursion limit"), "{error}");
+}
+
 /// Small numbers in a fixed order.
 struct Dice(u64);
 

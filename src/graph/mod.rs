@@ -4,6 +4,9 @@
 //! weights. It comes from a [symbolic tape](crate::Tape::symbolic) by [`Graph::new`], or from an eager
 //! one by [`Tape::freeze`](crate::Tape::freeze) and [`freeze_fn`]; both give the same kind of graph.
 //! [`Graph::bind`] gives an [`Executor`], one thread's memory for it.
+//!
+//! It prints as a table, [explains](Graph::explain) its nodes and is [drawn](Graph::to_svg).
+//! [`Graph::save`] writes it with its weights to one file, which is a [`Model`].
 
 mod bind;
 mod casts;

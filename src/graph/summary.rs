@@ -28,11 +28,11 @@ const WIDEST: usize = 32;
 /// prints
 ///
 /// ```text
-///    #  node           operator         storage types       type         row  bytes
-///    0  x              variable         csr                 ? (2, 50)         ?
-/// !  1  cast_storage0  cast_storage(0)  csr -> default      ? (2, 50)    2/3  ?
-///    2  exp0           exp(1)           default -> default  ? (2, 50)    1/1  ?
-///    3  sum0           sum(2)           default -> default  ? ()         1/3  ?
+///   #  node           operator         storage types       type       row  bytes
+///   0  x              variable         csr                 ? (2, 50)       ?
+/// ! 1  cast_storage0  cast_storage(0)  csr -> default      ? (2, 50)  2/3  ?
+///   2  exp0           exp(1)           default -> default  ? (2, 50)  1/1  ?
+///   3  sum0           sum(2)           default -> default  ? ()       1/3  ?
 ///
 /// outputs: sum0_output
 /// ! cast_storage0 makes 100 elements dense: exp0 has no row for csr; at src/main.rs:5:28
