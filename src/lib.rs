@@ -110,7 +110,7 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, freeze_fn};
+pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, Model, freeze_fn};
 pub use ops::{
     BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
     SliceRange, SoftmaxLayout, SoftmaxOutput,
@@ -118,8 +118,8 @@ pub use ops::{
 pub use tape::{
     ByDtype, Case, Cotangent, DTypes, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Init,
     Ins, Kernel, LossOf, Mode, Observed, Op, OpRef, Out, Parameter, Params, PartialShape,
-    PartialType, Profile, ProfileRow, Read, Registry, Sample, Scratch, Surrogate, Tape, Var,
-    Variable, evaluate, variable,
+    PartialType, Profile, ProfileRow, Read, Registry, Sample, Scratch, Surrogate, TableRow, Tape,
+    Var, Variable, evaluate, variable,
 };
 #[cfg(feature = "random")]
 pub use tensor::random;

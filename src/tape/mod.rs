@@ -47,6 +47,7 @@ pub use observe::Observed;
 pub(crate) use observe::Observers;
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
+    TableRow,
 };
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
