@@ -14,6 +14,7 @@ mod collect;
 mod draw;
 mod executor;
 mod explain;
+mod feed;
 mod freeze;
 mod gradient;
 mod infer;
@@ -24,6 +25,7 @@ mod params;
 mod program;
 mod record;
 mod summary;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
