@@ -149,7 +149,7 @@ fn a_model_is_its_file() {
     let weight = model.graph.variables().find(|v| v.name() == "weight").unwrap();
     assert_eq!(weight.multipliers(), (0.3, 1.0));
     assert_eq!(weight.initializer(), Some(Init::Normal(0.1)));
-    assert_eq!(weight.ty().to_string(), "row_sparse f32 (6, 2)");
+    assert_eq!(weight.ty().to_string(), "row_sparse ? (6, 2)");
     assert_eq!(format!("{graph:?}"), format!("{:?}", model.graph));
     assert!(model.graph.explain("dot0").unwrap().contains("from tests/model_file.rs:"));
 
@@ -277,7 +277,11 @@ fn faults_in_the_graph_are_named() {
         &|g| dot(g)["kind"]["operator"]["fields"] = json!({"transpose_a": 3}),
         "the fields do not fit the operator",
     );
-    fault(&|g| g["nodes"][0]["type"]["shape"] = json!([1, 2, 3]), "");
+    fault(&|g| g["nodes"][0]["type"]["shape"] = json!([1, 2, 3]), "but was declared csr");
+    fault(
+        &|g| g["nodes"][0]["kind"]["variable"]["declared"]["stype"] = json!("default"),
+        "but was",
+    );
     fault(&|g| constant(g)["type"]["shape"] = json!([9, 9]), "but its values are");
     fault(&|g| constant(g)["name"] = json!("other"), "its values are not in the file");
 }

@@ -38,7 +38,7 @@ struct StoredNode {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum StoredKind {
-    Variable { init: Option<Init>, lr_mult: f64, wd_mult: f64 },
+    Variable { declared: PartialType, init: Option<Init>, lr_mult: f64, wd_mult: f64 },
     Constant,
     Operator { name: String, fields: Value },
 }
@@ -111,6 +111,7 @@ fn kind(node: &Node) -> Result<StoredKind> {
         Kind::Op(op) => StoredKind::Operator { name: op.name().to_owned(), fields: op.to_json()? },
         Kind::Variable(variable) => {
             let Variable { init, lr_mult, wd_mult, .. } = *variable;
+            let declared = variable.ty.clone();
             let init_scale = match init {
                 Some(Init::Constant(x) | Init::Uniform(x) | Init::Normal(x)) => x,
                 _ => 0.0,
@@ -119,7 +120,7 @@ fn kind(node: &Node) -> Result<StoredKind> {
                 let message = format!("variable {:?} has a factor that is not finite", node.name);
                 return Err(Error::new(ErrorKind::Value, message).operator("save"));
             }
-            StoredKind::Variable { init, lr_mult, wd_mult }
+            StoredKind::Variable { declared, init, lr_mult, wd_mult }
         }
     })
 }
@@ -142,9 +143,12 @@ impl StoredNode {
             return Err(damaged(format!("it has {} operands, but is no operator", ins.len())));
         }
         let kind = match kind {
-            StoredKind::Variable { init, lr_mult, wd_mult } => {
-                let (name, ty) = (name.clone(), ty.clone());
-                Kind::Variable(Variable { name, ty, init, lr_mult, wd_mult })
+            StoredKind::Variable { declared, init, lr_mult, wd_mult } => {
+                if declared.stype != ty.stype || declared.clone().unify(&mut ty.clone()).is_err() {
+                    return Err(damaged(format!("it is {ty}, but was declared {declared}")));
+                }
+                let name = name.clone();
+                Kind::Variable(Variable { name, ty: declared, init, lr_mult, wd_mult })
             }
             StoredKind::Constant => {
                 let tensor = constants.remove(&name);
@@ -211,13 +215,14 @@ impl Body {
     /// Variables have shapes that fit their storage types, gradients their variables, heads their outputs.
     fn check_types(&self) -> Result<()> {
         for (id, variable) in self.variables() {
-            let fits = match (variable.ty.stype, variable.ty.shape.rank()) {
+            let ty = &self.nodes[id].ty;
+            let fits = match (ty.stype, ty.shape.rank()) {
                 (Stype::Default, _) | (_, None) => true,
                 (Stype::Csr, Some(rank)) => rank == 2,
                 (Stype::RowSparse, Some(rank)) => rank >= 1,
             };
             if !fits {
-                return Err(damaged(format!("node {id}, {:?}, is {}", variable.name, variable.ty)));
+                return Err(damaged(format!("node {id}, {:?}, is {ty}", variable.name)));
             }
         }
         let outputs = &self.outputs;
