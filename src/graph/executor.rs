@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use super::bind::{Argument, Bind, fitting};
 use super::program::{Plans, Program, Step};
@@ -12,8 +11,8 @@ use super::{Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
 use crate::tape::{
-    Fallback, Gradients, InPlace, Made, Mode, Params, PartialShape, PartialType, PerOperand, Read,
-    Reuse, Value, Workspace, lock_parameters,
+    Fallback, Gradients, InPlace, Made, Mode, Observed, Observers, Params, PartialShape,
+    PartialType, PerOperand, Read, Reuse, Value, Workspace, lock_parameters,
 };
 use crate::tensor::{Stype, Tensor, View};
 
@@ -37,11 +36,11 @@ use crate::tensor::{Stype, Tensor, View};
 /// ```
 pub struct Executor {
     plans: Plans,
-    program: Arc<Program>,
+    pub(super) program: Arc<Program>,
     /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
     programs: Vec<Arc<Program>>,
     /// By node.
-    values: Vec<Value>,
+    pub(super) values: Vec<Value>,
     /// Results that are other values themselves, and by node whether it is one: their memory is not
     /// theirs.
     aliased: Vec<u32>,
@@ -51,13 +50,16 @@ pub struct Executor {
     /// Memory of dead results, by place.
     memory: Vec<Option<Tensor>>,
     /// By node: variables without a value.
-    unbound: Vec<bool>,
-    workspace: Workspace,
+    pub(super) unbound: Vec<bool>,
+    pub(super) workspace: Workspace,
+    pub(super) observers: Observers,
     fallback: Fallback,
     seed: u64,
     step: u64,
     /// How far this run is: whether there are outputs, and gradients.
     done: Done,
+    /// Whether what accumulates is where the next gradients are added to it.
+    carried: bool,
     params: Params,
     gradients: Gradients,
 }
@@ -100,10 +102,12 @@ impl Executor {
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
+            observers: Observers::default(),
             fallback: bind.fallback,
             seed: 0,
             step: 0,
             done: Done::Nothing,
+            carried: true,
             params: Params::default(),
             gradients: Gradients::default(),
             plans,
@@ -122,7 +126,12 @@ impl Executor {
         }
         executor.fill_accumulators()?;
         executor.fill_placeholders()?;
+        executor.program.log();
         Ok(executor)
+    }
+
+    pub(super) fn find_variable(&self, name: &str) -> Result<usize> {
+        self.program.body.find_variable(name)
     }
 
     /// The graph that runs, with its gradients, [optimized](Graph::optimized).
@@ -185,9 +194,9 @@ impl Executor {
         let steps = self.program.forward..self.program.steps.len();
         self.check_bound(steps.clone())?;
         self.done = Done::Nothing;
-        self.carry_gradients();
         self.run_steps(steps)?;
         self.done = Done::Backward;
+        self.carried = false;
         Ok(())
     }
 
@@ -265,7 +274,7 @@ impl Executor {
     /// [`ErrorKind::State`] for a name that is not a variable's, or a variable without a value.
     #[track_caller]
     pub fn arg(&self, name: &str) -> Result<Tensor> {
-        let id = self.program.body.find_variable(name)?;
+        let id = self.find_variable(name)?;
         match &self.values[id] {
             Value::Tensor(tensor) if !self.unbound[id] => Ok(tensor.clone()),
             Value::Parameter(parameter, _) => parameter.snapshot(),
@@ -276,15 +285,17 @@ impl Executor {
         }
     }
 
-    /// The gradient of a variable from the last backward pass, if it is one of the graph's.
+    /// The gradient of a variable, if it is one of the graph's: from the last backward pass, until the next
+    /// forward pass; one that accumulates stays.
     pub fn grad(&self, name: &str) -> Option<&Tensor> {
         let body = &self.program.body;
         let own = |slope: &&super::Slope| body.nodes[slope.variable as usize].name == name;
         let slope = body.gradients.iter().find(own)?;
-        match &self.values[slope.gradient as usize] {
+        let held = [Some(slope.gradient), slope.before].into_iter().flatten();
+        held.map(|id| &self.values[id as usize]).find_map(|value| match value {
             Value::Tensor(tensor) => Some(tensor),
             _ => None,
-        }
+        })
     }
 
     /// Binds a variable to other values, of its shape and element type. Those of another storage type are
@@ -296,7 +307,7 @@ impl Executor {
     /// a cast is denied.
     #[track_caller]
     pub fn set(&mut self, name: &str, value: impl Into<Argument>) -> Result<()> {
-        let id = self.program.body.find_variable(name)?;
+        let id = self.find_variable(name)?;
         match (value.into(), &self.values[id]) {
             (Argument::Tensor(tensor), Value::Parameter(parameter, _)) => {
                 let fits = fitting(tensor, name, parameter.stype(), self.fallback)?;
@@ -327,14 +338,14 @@ impl Executor {
     pub fn reshape(&mut self, shapes: &[(&str, &[usize])]) -> Result<()> {
         let mut known = Vec::new();
         for &(name, shape) in shapes {
-            let id = self.program.body.find_variable(name)?;
+            let id = self.find_variable(name)?;
             let ty = PartialType::from(&self.program.types[id]);
             known.push((id, PartialType { shape: shape.into(), ..ty }));
         }
         self.reshape_to(known)
     }
 
-    fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
+    pub(super) fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
         for &id in &self.parameters {
             let id = id as usize;
             if known.iter().all(|(own, _)| *own != id) {
@@ -355,55 +366,6 @@ impl Executor {
             self.programs.remove(0);
         }
         self.adopt(program)
-    }
-
-    /// Binds variables to values of any shapes that go together, as another batch: where they differ from
-    /// those before, [`Executor::reshape`] comes first.
-    ///
-    /// ```
-    /// use sparsetape::{Graph, Tape, Tensor, variable};
-    /// let tape = Tape::symbolic();
-    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp()])?;
-    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
-    /// for n in [2, 5, 2] {
-    ///     executor.feed(&[("x", &Tensor::full([n], 0.0f32)?)])?;
-    ///     executor.forward(false)?;
-    ///     assert_eq!(executor.output(0)?.shape()[..], [n]);
-    /// }
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Executor::set`] and [`Executor::reshape`].
-    #[track_caller]
-    pub fn feed(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
-        let mut ids: SmallVec<[usize; 4]> = SmallVec::new();
-        for (name, _) in values {
-            ids.push(self.program.body.find_variable(name)?);
-        }
-        let types = &self.program.types;
-        if ids.iter().zip(values).any(|(&id, (_, value))| types[id].shape != *value.shape()) {
-            let known = ids.iter().zip(values).map(|(&id, (_, value))| {
-                let ty = PartialType::from(&types[id]);
-                (id, PartialType { shape: value.shape().into(), ..ty })
-            });
-            let known = known.collect();
-            self.reshape_to(known)?;
-        }
-        for (id, (_, value)) in ids.into_iter().zip(values) {
-            self.assign(id, Argument::Tensor((*value).clone()))?;
-        }
-        Ok(())
-    }
-
-    /// [`Executor::feed`] and [`Executor::forward`] as in prediction.
-    ///
-    /// # Errors
-    /// As both.
-    #[track_caller]
-    pub fn run(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
-        self.feed(values)?;
-        self.forward(false)
     }
 
     /// The numbers that random operators of the next training run are keyed by, beside their place; each
@@ -447,7 +409,7 @@ impl Executor {
     }
 
     #[track_caller]
-    fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
+    pub(super) fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
         let (name, ty) = (&self.program.body.nodes[id].name, &self.program.types[id]);
         let given = argument.ty().known();
         let (shape, dtype) = given.map_or((ty.shape.clone(), ty.dtype), |ty| (ty.shape, ty.dtype));
@@ -480,6 +442,8 @@ impl Executor {
     /// Takes over a program for other shapes: the same nodes.
     fn adopt(&mut self, program: Arc<Program>) -> Result<()> {
         self.forget_aliases();
+        let before = std::mem::replace(&mut self.program, Arc::clone(&program));
+        before.kept.iter().for_each(|&id| self.release(&before, id));
         for (id, node) in program.body.nodes.iter().enumerate() {
             let fits = match &self.values[id] {
                 Value::Tensor(tensor) => tensor.ty() == program.types[id],
@@ -496,7 +460,6 @@ impl Executor {
             }
         }
         self.memory.resize(program.places, None);
-        self.program = program;
         self.done = Done::Nothing;
         self.fill_accumulators()?;
         self.fill_placeholders()
@@ -506,6 +469,9 @@ impl Executor {
     fn begin(&mut self, is_train: bool) {
         self.done = Done::Nothing;
         self.forget_aliases();
+        self.carry_gradients();
+        let program = Arc::clone(&self.program);
+        program.kept.iter().for_each(|&id| self.release(&program, id));
         for &id in &self.parameters {
             if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
                 *updates = parameter.updates();
@@ -528,6 +494,9 @@ impl Executor {
 
     /// What accumulates becomes what the next gradients are added to.
     fn carry_gradients(&mut self) {
+        if std::mem::replace(&mut self.carried, true) {
+            return;
+        }
         for slope in &self.program.body.gradients {
             let Some(before) = slope.before else { continue };
             let sum = std::mem::replace(&mut self.values[slope.gradient as usize], Value::Symbol);
@@ -542,19 +511,22 @@ impl Executor {
         let program = Arc::clone(&self.program);
         for step in &program.steps[steps] {
             self.run_step(&program, step).map_err(|error| program.blame(step, error))?;
-            for &dead in &step.dead {
-                let value = std::mem::replace(&mut self.values[dead as usize], Value::Symbol);
-                if let Value::Tensor(memory) = value
-                    && !self.is_alias[dead as usize]
-                {
-                    let place = program.place_of[dead as usize] as usize;
-                    if let Some(earlier) = self.memory[place].replace(memory) {
-                        self.workspace.recycle(earlier);
-                    }
-                }
-            }
+            step.dead.iter().for_each(|&dead| self.release(&program, dead));
         }
         Ok(())
+    }
+
+    /// Forgets a result; its memory waits in its place.
+    fn release(&mut self, program: &Program, id: u32) {
+        let value = std::mem::replace(&mut self.values[id as usize], Value::Symbol);
+        if let Value::Tensor(memory) = value
+            && !self.is_alias[id as usize]
+        {
+            let place = program.place_of[id as usize] as usize;
+            if let Some(earlier) = self.memory[place].replace(memory) {
+                self.workspace.recycle(earlier);
+            }
+        }
     }
 
     fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
@@ -586,7 +558,19 @@ impl Executor {
                 self.values[step.ins[i] as usize].alias(&step.plan.shape)
             }
         };
+        if !self.observers.is_empty() {
+            self.show(program, step)?;
+        }
         Ok(())
+    }
+
+    /// Shows a result that was just computed to those who observe it.
+    fn show(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let (id, operator) = (step.node as usize, &*step.op.label());
+        let node = &program.body.nodes[id];
+        let (name, line) = (&node.name, &node.line);
+        let (ty, value) = (&program.types[id], &self.values[id]);
+        self.observers.show(&Observed { name, operator, ty, value, line })
     }
 
     /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.
@@ -636,7 +620,7 @@ impl Executor {
     }
 
     /// Zeros stand for variables without a value, of which operators may read the shape.
-    fn fill_placeholders(&mut self) -> Result<()> {
+    pub(super) fn fill_placeholders(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
         for (id, _) in program.body.variables() {
             if !self.unbound[id] {

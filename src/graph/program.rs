@@ -7,7 +7,7 @@ use super::memory::{Places, is_result, lifetimes};
 use super::passes::Purpose;
 use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialType, PerOperand, Plan, explain, plan};
+use crate::tape::{OpRef, PartialType, PerOperand, Plan, explain, plan, trace};
 use crate::tensor::{Stype, Type};
 
 /// Operators in order, all types known.
@@ -23,6 +23,8 @@ pub(super) struct Program {
     pub place_of: Vec<u32>,
     /// How many results live at once, at most.
     pub places: usize,
+    /// The results that are alive after a run.
+    pub kept: Vec<u32>,
 }
 
 /// A graph as it was recorded, which types are inferred with, and as it runs.
@@ -91,7 +93,21 @@ impl Program {
         let forward = steps.len();
         steps.extend(self::steps(&body, &types, backward)?);
         let (place_of, places) = place(&body, &types, &mut steps);
-        Ok(Program { body, types, steps, forward, place_of, places })
+        let mut kept = of_all;
+        steps.iter().flat_map(|step| &step.dead).for_each(|&id| kept[id as usize] = false);
+        let kept = (0..kept.len() as u32).filter(|&id| kept[id as usize] && is_result(&body, id));
+        let kept = kept.collect();
+        Ok(Program { body, types, steps, forward, place_of, places, kept })
+    }
+
+    /// Says, at log level INFO, what is going to run on which types.
+    pub fn log(&self) {
+        for step in &self.steps {
+            let (node, out) =
+                (&self.body.nodes[step.node as usize], &self.types[step.node as usize]);
+            let ins = step.ins.iter().map(|&i| &self.types[i as usize]);
+            trace::bound(&node.name, &*step.op, ins, out, &node.line);
+        }
     }
 
     /// An error of a step, with operator, operand types and the user's line.

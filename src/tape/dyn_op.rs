@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::memory::{Out, Scratch};
-use super::op::{Gradient, Grads, Op, Read};
+use super::op::{Case, Gradient, Grads, Op, Read, TableRow};
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,6 +31,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)>;
     /// All rows that take `n` operands, as storage types in and out.
     fn rows(&self, n: usize) -> Vec<(SmallVec<[Stype; 4]>, Stype)>;
+    /// All rows.
+    fn table(&self) -> Vec<TableRow>;
     /// Runs the kernel of a row.
     fn run(
         &self,
@@ -48,6 +50,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn in_place(&self, i: usize) -> bool;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
+    /// What the backward rule is the derivative of, where it is not the operator's own.
+    fn why_stated(&self) -> Option<&'static str>;
     /// Whether the backward rule takes no notice of the head cotangent: [`Gradient::Loss`].
     fn ignores_head(&self) -> bool;
     /// The operator's fields.
@@ -90,6 +94,12 @@ impl<O: Op> DynOp for O {
         fitting.map(|case| ((0..n).map(|i| case.ins.get(i)).collect(), case.out)).collect()
     }
 
+    fn table(&self) -> Vec<TableRow> {
+        let row =
+            |case: &Case<O>| TableRow { ins: case.ins, out: case.out, dtypes: case.run.taken() };
+        self.cases().iter().map(row).collect()
+    }
+
     fn run(
         &self,
         row: usize,
@@ -102,8 +112,10 @@ impl<O: Op> DynOp for O {
         match kernels.get(dtype) {
             Some(kernel) => kernel(self, ins, out, scratch),
             None => {
+                let taken: Vec<String> =
+                    kernels.taken().iter().map(|dtype| dtype.to_string()).collect();
                 let message =
-                    format!("does not take {dtype}, only {}; use `cast`", kernels.taken());
+                    format!("does not take {dtype}, only {}; use `cast`", taken.join(" and "));
                 Err(Error::new(ErrorKind::DType, message))
             }
         }
@@ -123,6 +135,13 @@ impl<O: Op> DynOp for O {
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         Op::vjp(self, x, y, dy, grads)
+    }
+
+    fn why_stated(&self) -> Option<&'static str> {
+        match self.gradient() {
+            Gradient::True => None,
+            Gradient::Stated { why, .. } | Gradient::Loss { why, .. } => Some(why),
+        }
     }
 
     fn ignores_head(&self) -> bool {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
 use super::memory::{Out, Scratch};
+use super::partial::DTypes;
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
@@ -44,6 +45,10 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
     }
 
     /// Refines the shapes of operands and result; reads no values.
+    ///
+    /// Sizes, even ranks, may be unknown on either side. It says all that follows for certain, for the
+    /// result and for operands, and takes any shape without a panic. With all operands known, the
+    /// result is.
     ///
     /// # Errors
     /// [`ErrorKind::Shape`] if they do not fit. The tape adds operator, operands and source line.
@@ -126,6 +131,17 @@ pub struct Case<O: 'static> {
     pub out: Stype,
     /// The kernel per element type of the result.
     pub run: ByDtype<O>,
+}
+
+/// A [`Case`] without its kernels: a row of the table, for people and for tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableRow {
+    /// Storage types of the operands.
+    pub ins: Ins,
+    /// Storage type of the result.
+    pub out: Stype,
+    /// The element types of results that there are kernels for.
+    pub dtypes: DTypes,
 }
 
 /// Operand storage types of a row.
@@ -233,11 +249,10 @@ impl<O> ByDtype<O> {
         }
     }
 
-    /// The element types that there are kernels for, in words.
-    pub(super) fn taken(&self) -> String {
-        let all = [DType::F32, DType::F64, DType::I64];
-        let taken = all.into_iter().filter(|&dtype| self.get(dtype).is_some());
-        taken.map(|dtype| dtype.to_string()).collect::<Vec<_>>().join(" and ")
+    /// The element types that there are kernels for.
+    pub(super) fn taken(&self) -> DTypes {
+        let taken = DTypes::ANY.iter().filter(|&dtype| self.get(dtype).is_some());
+        taken.fold(DTypes::NONE, |all, dtype| all.or(dtype.into()))
     }
 }
 
