@@ -32,7 +32,8 @@ pub enum Pass {
     Common,
     /// Makes one loop of chains of element-wise operators.
     Fuse,
-    /// Makes one operator of a matrix product and what follows element by element: bias and link of a layer.
+    /// Makes one operator of a matrix product and what follows element by element: bias and link of a
+    /// layer.
     FuseDot,
 }
 
