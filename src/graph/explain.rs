@@ -62,6 +62,9 @@ impl Body {
         node: &Node,
     ) -> std::fmt::Result {
         writeln!(text, "{} is a variable, {}, from {}", node.name, node.ty, node.line)?;
+        if *variable.ty() != node.ty {
+            writeln!(text, "declared {}; the rest was inferred", variable.ty())?;
+        }
         if let Some(init) = variable.initializer() {
             writeln!(text, "starts as {init:?}")?;
         }
