@@ -2,7 +2,7 @@
 
 use super::subject::{AnySample, Row, Stated, samples};
 use super::trial::{Checked, Trial};
-use super::{backward, batches, forward, refusals, unread};
+use super::{backward, batches, forward, refusals, symbolic, unread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Op;
 use crate::tensor::DType;
@@ -22,6 +22,9 @@ use crate::tensor::DType;
 /// - The backward rule answers for every wanted operand and computes nothing for the others; what it
 ///   records does not depend on the batch size, and carries the line of the forward operation.
 /// - A second batch size works, and a row's result does not depend on its batch.
+/// - With shapes and element types hidden, of operands or of the result, what is inferred agrees with
+///   the true types; recorded on a [symbolic tape](crate::Tape::symbolic), with all types known or
+///   with unknown first axes, it gives the same operators and storage types, forward and backward.
 /// - Bad samples are refused as they say, with this operator's name and the caller's line.
 ///
 /// Inputs of samples are cast to a row's storage types where their shapes allow it.
@@ -136,5 +139,8 @@ fn run(trial: &Trial, checked: &mut Checked) -> Result<bool> {
     unread::check(trial, &y)?;
     batches::check(trial, &y, checked)?;
     backward::check(trial, &y, checked)?;
+    if trial.dtype != DType::F32 {
+        symbolic::check(trial, &y)?;
+    }
     Ok(true)
 }

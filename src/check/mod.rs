@@ -16,6 +16,7 @@ mod places;
 mod refusals;
 mod report;
 mod subject;
+mod symbolic;
 mod tables;
 mod trial;
 mod unread;

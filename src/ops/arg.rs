@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::arg::{arg_axis, arg_lanes, arg_rows};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, unify_axes};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{DType, Element, RowSparseView, Tensor, View, row_len, size_of};
@@ -63,9 +63,22 @@ pub(super) fn resolved(axis: isize, ndim: usize) -> Result<usize> {
     })
 }
 
-/// The shape without an axis.
-pub(super) fn without(shape: &[usize], axis: usize) -> Vec<usize> {
-    shape.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, &n)| n).collect()
+/// Refines the shapes of an operand and of a result without one of its axes; that axis, counted from
+/// the first, if the rank is known.
+pub(super) fn refine_without(
+    axis: isize,
+    x: &mut PartialShape,
+    out: &mut PartialShape,
+) -> Result<Option<usize>> {
+    if let Some(rank) = out.rank() {
+        x.set_rank(rank + 1)?;
+    }
+    let Some(rank) = x.rank() else { return Ok(None) };
+    let axis = resolved(axis, rank)?;
+    out.set_rank(rank - 1)?;
+    let others = (0..rank).filter(|&other| other != axis);
+    unify_axes(x, out, others.enumerate().map(|(n, other)| (other, n)))?;
+    Ok(Some(axis))
 }
 
 fn arg(op: &ArgMax, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -132,13 +145,12 @@ impl Op for ArgMax {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let Some(shape) = ins[0].known() else { return Ok(()) };
-        let axis = resolved(self.axis, shape.len())?;
-        if shape[axis] == 0 {
-            let message = format!("axis {axis} of {shape} has no elements to choose from");
+        let Some(axis) = refine_without(self.axis, &mut ins[0], out)? else { return Ok(()) };
+        if ins[0].dim(axis) == Some(0) {
+            let message = format!("axis {axis} of {} has no elements to choose from", ins[0]);
             return Err(Error::new(ErrorKind::Shape, message));
         }
-        out.set(&without(&shape, axis))
+        Ok(())
     }
 
     fn dtype(&self, _: &[DType]) -> Result<DType> {

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
 use crate::tape::OpRef;
 use crate::tape::op::Sample;
-use crate::tape::{Var, evaluate};
+use crate::tape::{PartialShape, Var, evaluate};
 use crate::tensor::Tensor;
 
 fn operator(name: &str, op: Binary) -> Named {
@@ -214,7 +214,13 @@ operators! {
 
 /// The operator for the shapes of two tensors.
 fn for_tensors(named: &'static Named, l: &Tensor, r: &Tensor) -> &'static Map {
-    named.stretching(stretched(&[Some(l.shape()), Some(r.shape())], |_| true))
+    let shapes = [l, r].map(|x| PartialShape::from(x.shape()));
+    named.stretching(stretched(&shapes, |_| true))
+}
+
+/// The operator for operands of which these (a bit each) broadcast.
+pub(super) fn stretching(op: Binary, stretched: u32) -> OpRef {
+    OpRef::from_static(named(op).stretching(stretched))
 }
 
 fn named(op: Binary) -> &'static Named {

@@ -10,7 +10,7 @@ use crate::kernels::broadcast::aligned;
 use crate::kernels::strided::{Strided, copy};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, unify_dims};
 use crate::tensor::{Element, Shape, Tensor, View};
 
 /// `broadcast_to`: sizes per axis; 0 keeps the operand's.
@@ -57,6 +57,20 @@ impl BroadcastTo {
         };
         (0..ndim).map(size).collect()
     }
+
+    /// What follows from the sizes, and from what is known of the operand's.
+    fn refine_partly(&self, own: &mut PartialShape, out: &mut PartialShape) -> Result<()> {
+        out.set_rank(self.sizes.len())?;
+        for (axis, &size) in self.sizes.iter().enumerate() {
+            let held = own.rank().and_then(|rank| (axis + rank).checked_sub(self.sizes.len()));
+            match (held, usize::try_from(size)) {
+                (Some(held), Ok(0)) => unify_dims((own, held), (out, axis))?,
+                (_, Ok(size @ 1..)) => out.set_dim(axis, size)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
 fn repeat<T: Element>(_: &BroadcastTo, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -77,7 +91,7 @@ impl Op for BroadcastTo {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         match ins[0].known() {
             Some(own) => out.set(&self.result(&own)?),
-            None => out.set_rank(self.sizes.len()),
+            None => self.refine_partly(&mut ins[0], out),
         }
     }
 

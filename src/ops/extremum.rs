@@ -173,13 +173,13 @@ impl Op for Extremum {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        self.reduction.refine(&ins[0], out)?;
-        let Some(shape) = ins[0].known() else { return Ok(()) };
-        let reduced = self.reduction.reduced(shape.len())?;
-        match shape.iter().zip(&reduced).position(|(&n, &reduced)| reduced && n == 0) {
+        self.reduction.refine(&mut ins[0], out)?;
+        let Some(rank) = ins[0].rank() else { return Ok(()) };
+        let reduced = self.reduction.reduced(rank)?;
+        match (0..rank).find(|&axis| reduced[axis] && ins[0].dim(axis) == Some(0)) {
             None => Ok(()),
             Some(axis) => {
-                let message = format!("axis {axis} of {shape} has no elements to take one of");
+                let message = format!("axis {axis} of {} has no elements to take one of", ins[0]);
                 Err(Error::new(ErrorKind::Shape, message))
             }
         }
@@ -258,7 +258,8 @@ impl Op for Ties {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[0].unify(out)?;
         let [x, y] = ins else { unreachable!("an operand and its extremum") };
-        self.0.refine(x, y)
+        self.0.refine(x, y)?;
+        x.unify(out)
     }
 
     fn variant(&self) -> Option<&'static str> {

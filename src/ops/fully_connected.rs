@@ -1,6 +1,8 @@
 //! A dense layer.
 
+use super::arithmetic::stretching;
 use crate::error::Result;
+use crate::kernels::elementwise::Binary;
 use crate::tape::{Var, compose};
 use crate::tensor::{Stype, Tensor};
 
@@ -33,18 +35,23 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn fully_connected(self, weight: Var<'t>, bias: Option<Var<'t>>) -> Var<'t> {
         self.tape().composition("fully_connected", || {
-            let flat = self.shape().is_ok_and(|shape| shape.len() == 2);
-            let x = if flat { self } else { self.reshape(&[0, -1]) };
+            let x = if self.rank() == Some(2) { self } else { self.reshape(&[0, -1]) };
             let y = x.dot_with(weight, false, true);
             match bias {
                 None => y,
                 // Sparse operands do not broadcast: a vector as long as a row of the result.
                 Some(b) if b.stype().is_ok_and(|s| s == Stype::RowSparse) => {
-                    y + b.cast_storage(Stype::Default)
+                    y.plus_row(b.cast_storage(Stype::Default))
                 }
-                Some(b) => y + b,
+                Some(b) => y.plus_row(b),
             }
         })
+    }
+
+    /// The sum with a vector in each row, also where nothing is known yet of its shape.
+    #[track_caller]
+    fn plus_row(self, row: Var<'t>) -> Var<'t> {
+        Var::apply(stretching(Binary::Add, 0b10), &[self, row])
     }
 }
 

@@ -3,7 +3,7 @@
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
 
-use super::arg::{resolved, without};
+use super::arg::{refine_without, resolved};
 use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::tape::methods::methods;
@@ -71,10 +71,9 @@ impl Op for GetNnz {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        match (self.axis, ins[0].known()) {
-            (None, _) => out.set(&[]),
-            (Some(axis), Some(shape)) => out.set(&without(&shape, resolved(axis, shape.len())?)),
-            (Some(_), None) => Ok(()),
+        match self.axis {
+            None => out.set_rank(0),
+            Some(axis) => refine_without(axis, &mut ins[0], out).map(|_| ()),
         }
     }
 

@@ -103,7 +103,7 @@ impl Op for LogSumExp {
     const NAME: &'static str = "log_sum_exp";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        self.0.refine(&ins[0], out)
+        self.0.refine(&mut ins[0], out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

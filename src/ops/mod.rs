@@ -101,6 +101,7 @@ mod rows_of;
 mod sampled_dot;
 mod select;
 mod shape;
+mod size_of;
 mod slice;
 mod softmax;
 mod stop_gradient;
@@ -123,7 +124,7 @@ pub use extremum::{Extremum, Ties};
 pub use getnnz::GetNnz;
 pub use ids::{IdsInRange, OutOfRange};
 pub use log_sum_exp::LogSumExp;
-pub use loss::{CheckLabels, Loss};
+pub use loss::{CheckLabels, CheckWeights, Loss};
 pub use map::Map;
 pub use norm::{Norm, NormOrder};
 pub use one_hot::{OneHot, OneHotLike};
@@ -137,6 +138,7 @@ pub use retain::Retain;
 pub use rows_of::RowsOf;
 pub use sampled_dot::SampledDot;
 pub use shape::Reshape;
+pub use size_of::SizeOf;
 pub use slice::{SliceAxes, SliceGrad, SliceRange};
 pub use softmax::LogSoftmax;
 pub use stop_gradient::StopGradient;
@@ -214,9 +216,9 @@ macro_rules! ops {
 
 ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
-    CastStorage, CheckLabels, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
+    CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
     IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
-    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SliceAxes,
+    Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SizeOf, SliceAxes,
     SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
     TakeGrad, Ties, TopK, Transpose, ZerosLike,
 }

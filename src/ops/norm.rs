@@ -171,7 +171,7 @@ impl Op for Norm {
     const NAME: &'static str = "norm";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        self.0.refine(&ins[0], out)
+        self.0.refine(&mut ins[0], out)
     }
 
     fn variant(&self) -> Option<&'static str> {

@@ -9,7 +9,7 @@ use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, ranks_apart, unify_axes};
 use crate::tensor::{DType, Real, Tensor, View};
 
 /// `one_hot`: for each id a row of zeros with a one in the id's column.
@@ -116,13 +116,9 @@ impl Op for OneHot {
         if self.csr {
             ins[0].set_rank(1)?;
         }
-        match ins[0].known() {
-            Some(mut shape) => {
-                shape.push(self.depth);
-                out.set(&shape)
-            }
-            None => Ok(()),
-        }
+        let Some(axes) = ranks_apart(&mut ins[0], out, 1)? else { return Ok(()) };
+        out.set_dim(axes, self.depth)?;
+        unify_axes(&mut ins[0], out, (0..axes).map(|axis| (axis, axis)))
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
@@ -185,6 +181,8 @@ impl Op for OneHotLike {
             let message = format!("needs one id per row: ids of shape {ids} for {x}");
             return Err(Error::new(ErrorKind::Shape, message));
         }
+        x.unify(out)?;
+        ranks_apart(ids, x, 1)?;
         unify_ids(x, ids)?;
         x.unify(out)
     }

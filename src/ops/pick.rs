@@ -130,6 +130,7 @@ impl Op for Pick {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         let [x, ids] = ins else { unreachable!("a value and ids") };
+        ids.unify(out)?;
         refine(x, ids)?;
         ids.unify(out)
     }
@@ -178,6 +179,8 @@ impl Op for PickGrad {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         let [dy, ids, x] = ins else { unreachable!("a cotangent, ids and a value") };
+        x.unify(out)?;
+        dy.unify(ids)?;
         refine(x, ids)?;
         dy.unify(ids)?;
         x.unify(out)

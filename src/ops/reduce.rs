@@ -137,7 +137,7 @@ impl Op for Sum {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        self.0.refine(&ins[0], out)
+        self.0.refine(&mut ins[0], out)
     }
 
     fn variant(&self) -> Option<&'static str> {

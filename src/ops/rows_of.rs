@@ -49,7 +49,10 @@ impl Op for RowsOf {
             table.set_dim(0, 1)?;
         }
         table.unify(out)?;
-        if table.rank().is_some() { unify_dims((table, 0), (x, 1)) } else { Ok(()) }
+        if table.rank().is_some() {
+            unify_dims((table, 0), (x, 1))?;
+        }
+        table.unify(out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

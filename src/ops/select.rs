@@ -48,6 +48,7 @@ impl<'t> Var<'t> {
     pub fn select(self, yes: Var<'t>, no: Var<'t>) -> Var<'t> {
         let condition = match (self.dtype(), yes.dtype()) {
             (Ok(DType::I64), Ok(dtype)) => self.cast(dtype),
+            (Ok(DType::I64), Err(error)) => yes.poisoned(error),
             _ => self,
         };
         let operands = [condition.for_rows_of(yes, no), yes, no];
@@ -57,12 +58,16 @@ impl<'t> Var<'t> {
     /// With an axis of size 1 for each axis of the choices beyond the first, if there is one axis.
     #[track_caller]
     fn for_rows_of(self, yes: Var<'t>, no: Var<'t>) -> Var<'t> {
-        let rank = |x: Var<'t>| x.shape().map_or(0, |shape| shape.len());
-        let beyond = rank(yes).max(rank(no)).saturating_sub(1);
-        if rank(self) != 1 || beyond == 0 {
+        let (own, chosen) = match (self.known_rank(), yes.rank().max(no.rank())) {
+            (Ok(own), Some(chosen)) => (own, chosen),
+            (Ok(1), None) => return yes.known_rank().map_or_else(|e| self.poisoned(e), |_| self),
+            (Err(error), None | Some(2..)) => return self.poisoned(error),
+            _ => return self,
+        };
+        if own != 1 || chosen < 2 {
             return self;
         }
-        let mut sizes = vec![1; beyond + 1];
+        let mut sizes = vec![1; chosen];
         sizes[0] = -1;
         self.reshape(&sizes)
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::{convert, prefix_sum};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, ranks_apart, unify_axes, unify_products};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::construct::pointers;
 use crate::tensor::{Element, Layout, Pattern, Shape, Stype, Tensor, View, row_len, size_of};
@@ -114,9 +114,10 @@ impl<'t> Var<'t> {
     /// [`Var::reshape_like`], where a row-sparse value may become a single number, which has no rows.
     #[track_caller]
     pub(super) fn in_shape_of(self, like: Var<'t>) -> Var<'t> {
-        let number = like.shape().is_ok_and(|shape| shape.is_empty());
         match self.stype() {
-            Ok(Stype::RowSparse) if number => self.cast_storage(Stype::Default).reshape_like(like),
+            Ok(Stype::RowSparse) if like.rank() == Some(0) => {
+                self.cast_storage(Stype::Default).reshape_like(like)
+            }
             _ => self.reshape_like(like),
         }
     }
@@ -224,8 +225,7 @@ fn squeezed(own: &[usize], axes: &[isize]) -> Result<Shape> {
     for &named in axes {
         let axis = axis_of(named, own.len())?;
         if own[axis] != 1 {
-            let message = format!("axis {named} has size {}, only 1 can go", own[axis]);
-            return Err(Error::new(ErrorKind::Shape, message));
+            return Err(cannot_go(named, own[axis]));
         }
         goes[axis] = true;
     }
@@ -249,6 +249,91 @@ impl Reshape {
             Reshape::Flatten => Shape::from([own[0], row_len(own)]),
             Reshape::Identity => own.into(),
         }))
+    }
+
+    /// What follows where some of the operand's sizes are unknown.
+    fn refine_partly(&self, own: &mut PartialShape, out: &mut PartialShape) -> Result<()> {
+        match self {
+            Reshape::Like | Reshape::Identity => unify_all(own, out),
+            Reshape::To(sizes) => {
+                out.set_rank(sizes.len())?;
+                let named = |(axis, &size): (usize, &isize)| {
+                    usize::try_from(size).ok().filter(|&size| size > 0).map(|size| (axis, size))
+                };
+                let mut sized = sizes.iter().enumerate().filter_map(named);
+                sized.try_for_each(|(axis, size)| out.set_dim(axis, size))?;
+                kept_axes(own, out, |axis| sizes.get(axis) == Some(&0), sizes.contains(&-1))
+            }
+            Reshape::Flatten => {
+                out.set_rank(2)?;
+                match own.rank() {
+                    Some(0) => self.wanted(&[]).map(|_| ()),
+                    _ => kept_axes(own, out, |axis| axis == 0, true),
+                }
+            }
+            Reshape::ExpandDims(axis) => {
+                let Some(rank) = ranks_apart(own, out, 1)? else { return Ok(()) };
+                let axis = axis_of(*axis, rank + 1)?;
+                out.set_dim(axis, 1)?;
+                unify_axes(own, out, (0..rank).map(|at| (at, at + usize::from(at >= axis))))
+            }
+            Reshape::Squeeze(axes) => refine_squeezed(axes, own, out),
+        }
+    }
+}
+
+/// Unifies the axes that are kept, and the product of the others, which are as many elements if the
+/// sizes say so for a kept axis without elements too.
+fn kept_axes(
+    own: &mut PartialShape,
+    out: &mut PartialShape,
+    kept: impl Fn(usize) -> bool,
+    always: bool,
+) -> Result<()> {
+    let (Some(n), Some(m)) = (own.rank(), out.rank()) else { return Ok(()) };
+    if let Some(axis) = (n..m).find(|&axis| kept(axis)) {
+        let message = format!("there is no axis {axis} to keep in {own}");
+        return Err(Error::new(ErrorKind::Shape, message));
+    }
+    let both = (0..n.min(m)).filter(|&axis| kept(axis));
+    unify_axes(own, out, both.clone().map(|axis| (axis, axis)))?;
+    let filled = own.product(both).is_some_and(|elements| elements > 0);
+    let others = |axes: usize| (0..axes).filter(|&axis| !kept(axis));
+    if always || filled {
+        unify_products((own, others(n)), (out, others(m)))?;
+    }
+    Ok(())
+}
+
+/// What follows for axes that are named, and so have size 1.
+fn refine_squeezed(axes: &[isize], own: &mut PartialShape, out: &mut PartialShape) -> Result<()> {
+    if let ([_], Some(rank)) = (axes, out.rank()) {
+        own.set_rank(rank + 1)?;
+    }
+    let Some(rank) = own.rank().filter(|_| !axes.is_empty()) else { return Ok(()) };
+    let mut goes: SmallVec<[bool; 4]> = SmallVec::from_elem(false, rank);
+    for &named in axes {
+        let axis = axis_of(named, rank)?;
+        match own.dim(axis) {
+            Some(size) if size != 1 => return Err(cannot_go(named, size)),
+            _ => own.set_dim(axis, 1)?,
+        }
+        goes[axis] = true;
+    }
+    let stay = (0..rank).filter(|&axis| !goes[axis]);
+    out.set_rank(stay.clone().count())?;
+    unify_axes(own, out, stay.enumerate().map(|(to, from)| (from, to)))
+}
+
+fn cannot_go(axis: isize, size: usize) -> Error {
+    Error::new(ErrorKind::Shape, format!("axis {axis} has size {size}, only 1 can go"))
+}
+
+/// As many elements in all.
+fn unify_all(own: &mut PartialShape, out: &mut PartialShape) -> Result<()> {
+    match (own.rank(), out.rank()) {
+        (Some(n), Some(m)) => unify_products((own, 0..n), (out, 0..m)),
+        _ => Ok(()),
     }
 }
 
@@ -313,7 +398,7 @@ impl Op for Reshape {
         if *self == Reshape::Like {
             ins[1].unify(out)?;
         }
-        let Some(own) = ins[0].known() else { return Ok(()) };
+        let Some(own) = ins[0].known() else { return self.refine_partly(&mut ins[0], out) };
         let wanted = self.wanted(&own)?.or_else(|| out.known());
         match wanted {
             Some(wanted) if elements(&own) == elements(&wanted) => out.set(&wanted),
@@ -321,7 +406,7 @@ impl Op for Reshape {
                 let message = format!("{} elements do not fit shape {wanted}", elements(&own));
                 Err(Error::new(ErrorKind::Shape, message))
             }
-            None => Ok(()),
+            None => unify_all(&mut ins[0], out),
         }
     }
 

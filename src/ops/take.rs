@@ -12,7 +12,7 @@ use crate::kernels::merge::positions;
 use crate::kernels::{CsrRef, spgemm};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{OpRef, Out, PartialShape, Scratch, Var, compose};
+use crate::tape::{OpRef, Out, PartialShape, Scratch, Var, compose, ranks_apart, unify_axes};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{CsrView, DType, Element, Real, Shape, Stype, Tensor, View, row_len};
@@ -213,14 +213,32 @@ fn looked_up(table: &[usize], ids: &[usize]) -> Result<Shape> {
     }
 }
 
+/// Refines the shapes of a table, of ids and of the rows that they name:
+/// `ids.shape + table.shape[1..]`.
+fn refine(table: &mut PartialShape, ids: &mut PartialShape, rows: &mut PartialShape) -> Result<()> {
+    match table.rank() {
+        Some(0) => return Err(no_rows()),
+        Some(axes) => _ = ranks_apart(ids, rows, axes - 1)?,
+        None => {
+            if let (Some(named), Some(axes)) = (ids.rank(), rows.rank()) {
+                if axes < named {
+                    rows.set_rank(named)?;
+                }
+                table.set_rank(axes + 1 - named)?;
+            }
+        }
+    }
+    let (Some(axes), Some(named)) = (table.rank(), ids.rank()) else { return Ok(()) };
+    unify_axes(ids, rows, (0..named).map(|axis| (axis, axis)))?;
+    unify_axes(table, rows, (1..axes).map(|axis| (axis, named + axis - 1)))
+}
+
 impl Op for Take {
     const NAME: &'static str = "take";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        match (ins[0].known(), ins[1].known()) {
-            (Some(table), Some(ids)) => out.set(&looked_up(&table, &ids)?),
-            _ => Ok(()),
-        }
+        let [table, ids] = ins else { unreachable!("a table and ids") };
+        refine(table, ids, out)
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {
@@ -246,8 +264,10 @@ impl Op for Take {
             false => OpRef::from_static(&TakeGrad { dense: false }),
             true => OpRef::from_static(&TakeGrad { dense: true }),
         };
-        let axes = x[1].shape().map_or(1, |ids| ids.len());
-        let by_ids = dy.stype().is_ok_and(|stype| rows_have_ids(stype, axes));
+        let by_ids = match (dy.stype(), x[1].rank()) {
+            (Ok(stype), Some(axes)) => rows_have_ids(stype, axes),
+            (stype, _) => stype.is_ok_and(|stype| stype == Stype::Default),
+        };
         grads.give(0, || {
             let dy = if by_ids { dy } else { dy.cast_storage(Stype::Default) };
             Var::apply(op, &[dy, x[1], x[0]])
@@ -298,10 +318,8 @@ impl Op for TakeGrad {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         let [dy, ids, table] = ins else { unreachable!("a cotangent, ids and a table") };
         table.unify(out)?;
-        match (ids.known(), table.known()) {
-            (Some(ids), Some(table)) => dy.set(&looked_up(&table, &ids)?),
-            _ => Ok(()),
-        }
+        refine(table, ids, dy)?;
+        table.unify(out)
     }
 
     fn dtype(&self, ins: &[DType]) -> Result<DType> {

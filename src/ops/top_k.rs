@@ -7,10 +7,10 @@ use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::top_k::{top_k, top_k_sparse};
 use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, evaluate};
+use crate::tape::{Out, PartialShape, Scratch, Var, evaluate, unify_axes, unify_ranks};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::dtype::each_dtype;
-use crate::tensor::{DType, Element, RowSparseView, Shape, Tensor, View, row_len};
+use crate::tensor::{DType, Element, RowSparseView, Tensor, View, row_len};
 
 /// `top_k`: the columns of the `k` largest elements along the last axis, in descending order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,14 +95,16 @@ impl Op for TopK {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let Some(shape) = ins[0].known() else { return Ok(()) };
-        match shape.split_last() {
-            Some((&cols, rows)) if self.k <= cols => {
-                out.set(&rows.iter().copied().chain([self.k]).collect::<Shape>())
+        let Some(rank) = unify_ranks(&mut ins[0], out)? else { return Ok(()) };
+        let last = rank.checked_sub(1);
+        match last.filter(|&last| ins[0].dim(last).is_none_or(|cols| self.k <= cols)) {
+            Some(last) => {
+                out.set_dim(last, self.k)?;
+                unify_axes(&mut ins[0], out, (0..last).map(|axis| (axis, axis)))
             }
-            _ => {
+            None => {
                 let message =
-                    format!("there are no {} elements along the last axis of {shape}", self.k);
+                    format!("there are no {} elements along the last axis of {}", self.k, ins[0]);
                 Err(Error::new(ErrorKind::Shape, message))
             }
         }

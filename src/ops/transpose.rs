@@ -11,7 +11,7 @@ use crate::kernels::spgemm;
 use crate::kernels::strided::{Strided, copy};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, unify_axes, unify_ranks};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{Element, Tensor, View, row_len};
 
@@ -144,10 +144,12 @@ impl Op for Transpose {
     const NAME: &'static str = "transpose";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let Some(own) = ins[0].known() else { return Ok(()) };
-        let order = self.order(own.len())?;
-        let sizes: SmallVec<[usize; 4]> = order.iter().map(|&axis| own[axis]).collect();
-        out.set(&sizes)
+        if ins[0].rank().is_none() && !self.axes.is_empty() {
+            ins[0].set_rank(self.axes.len())?;
+        }
+        let Some(rank) = unify_ranks(&mut ins[0], out)? else { return Ok(()) };
+        let order = self.order(rank)?;
+        unify_axes(&mut ins[0], out, order.iter().enumerate().map(|(to, &from)| (from, to)))
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

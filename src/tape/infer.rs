@@ -72,7 +72,7 @@ pub(crate) fn refine(op: &dyn DynOp, ins: &mut [PartialType], out: &mut PartialT
 
 /// Operands of unknown element type of which every combination is tried; of more, those in which they
 /// all have the same.
-const TRIED: usize = 3;
+const TRIED: usize = 4;
 
 /// Keeps the element types with which the operator runs. The rule of an operator says what comes out
 /// for given operands; tried on all candidates, it says what the operands can be.

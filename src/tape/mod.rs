@@ -47,7 +47,7 @@ pub use params::Params;
 pub use partial::{DTypes, PartialType};
 pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
-pub(crate) use refine::unify_dims;
+pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
 pub(crate) use stored::Stored;
 use symbol::Names;
@@ -100,6 +100,8 @@ struct Recording {
     ordinals: u64,
     /// What [`Var::named`] gave.
     names: Names,
+    /// Whether something was learnt of values since it was inferred what follows.
+    learnt: bool,
     /// The variables of a symbolic recording.
     variables: FxHashMap<u32, Variable>,
 }
@@ -296,7 +298,10 @@ impl Tape {
         if self.recording.borrow().names.find(variable.name()).is_some() {
             return refuse("another value of this recording has this name");
         }
-        let ty = variable.ty().clone();
+        let mut ty = variable.ty().clone();
+        if let Err(error) = ty.refine_rank() {
+            return refuse(error.message());
+        }
         let var = self.push_leaf(ty, Value::Symbol, true, None, at);
         let mut recording = self.recording.borrow_mut();
         recording.names.insert(var.id, variable.name().to_owned());
@@ -446,8 +451,17 @@ impl Tape {
         if let Some(known) = enough(&self.partial_type_of(var)) {
             return Ok(known);
         }
+        enough(&self.inferred_type(var)?).ok_or_else(|| self.unknown(var, what))
+    }
+
+    /// What is known of a value's type, also from what was recorded after it.
+    fn inferred_type(&self, var: Var<'_>) -> Result<PartialType> {
+        let ty = self.partial_type_of(var);
+        if ty.known().is_some() {
+            return Ok(ty);
+        }
         self.infer()?;
-        enough(&self.partial_type_of(var)).ok_or_else(|| self.unknown(var, what))
+        Ok(self.partial_type_of(var))
     }
 
     fn location_of(&self, var: Var<'_>) -> &'static Location<'static> {

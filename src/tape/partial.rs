@@ -105,6 +105,14 @@ impl PartialType {
         PartialType { stype: Stype::Default, shape, dtypes: DTypes::ANY }
     }
 
+    /// States the rank of a csr value.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] if another one is known.
+    pub(crate) fn refine_rank(&mut self) -> Result<()> {
+        if self.stype == Stype::Csr { self.shape.set_rank(2) } else { Ok(()) }
+    }
+
     /// The type, if all of it is known.
     pub fn known(&self) -> Option<Type> {
         let (shape, dtype) = (self.shape.known()?, self.dtypes.known()?);

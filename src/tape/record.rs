@@ -95,10 +95,14 @@ impl Tape {
         infer::refine(&**op, &mut refined, &mut ty)?;
         let row = choose_row(&**op, types.iter().map(|ty| ty.stype))?;
         ty.stype = row.out;
+        ty.refine_rank()?;
+        infer::refine(&**op, &mut refined, &mut ty)?;
         {
-            let nodes = &mut self.recording.borrow_mut().nodes;
+            let recording = &mut *self.recording.borrow_mut();
             for (&id, refined) in ins.iter().zip(&mut refined) {
-                nodes[id as usize].ty.unify(refined)?;
+                let own = &mut recording.nodes[id as usize].ty;
+                recording.learnt |= own != refined;
+                own.unify(refined)?;
             }
         }
         self.densify(op, ins, types, &row.densify, at)?;

@@ -57,6 +57,12 @@ impl PartialShape {
         self.dims.as_ref().map(|dims| dims.iter().map(size).collect())
     }
 
+    /// The number of elements along these axes, if their sizes are known and it
+    /// is no larger than can be counted.
+    pub(crate) fn product(&self, mut axes: impl Iterator<Item = usize>) -> Option<u128> {
+        axes.try_fold(1u128, |n, axis| n.checked_mul(self.dim(axis)? as u128))
+    }
+
     /// The shape, if all of it is known.
     pub fn known(&self) -> Option<Shape> {
         self.dims().map(Shape::from)
@@ -126,6 +132,23 @@ impl PartialShape {
         Ok(())
     }
 
+    /// Finds the one unknown size among these axes, along which there are `total` elements.
+    fn complete(&mut self, axes: impl Iterator<Item = usize> + Clone, total: u128) -> Result<()> {
+        let mut open = axes.clone().filter(|&axis| self.dim(axis).is_none());
+        let (Some(axis), None) = (open.next(), open.next()) else { return Ok(()) };
+        let Some(others) = self.product(axes.filter(|&other| other != axis)) else { return Ok(()) };
+        match total.checked_div(others) {
+            None => Ok(()),
+            Some(size) if size * others == total && size < UNKNOWN as u128 => {
+                self.set_dim(axis, size as usize)
+            }
+            Some(_) => {
+                let message = format!("{total} elements do not fit {self}");
+                Err(Error::new(ErrorKind::Shape, message))
+            }
+        }
+    }
+
     fn contradiction(&self, other: &PartialShape) -> Error {
         Error::new(ErrorKind::Shape, format!("shapes {self} and {other} differ"))
     }
@@ -150,6 +173,66 @@ pub(crate) fn unify_dims(
     }
 }
 
+/// Makes pairs of axes, of two shapes of known rank, the same size.
+///
+/// # Errors
+/// [`ErrorKind::Shape`] if both are known and differ.
+pub(crate) fn unify_axes(
+    a: &mut PartialShape,
+    b: &mut PartialShape,
+    mut pairs: impl Iterator<Item = (usize, usize)>,
+) -> Result<()> {
+    pairs.try_for_each(|(i, j)| unify_dims((a, i), (b, j)))
+}
+
+/// Gives `a` as many axes as `b`, and the reverse; whether they are known.
+///
+/// # Errors
+/// [`ErrorKind::Shape`] if both are known and differ.
+pub(crate) fn unify_ranks(a: &mut PartialShape, b: &mut PartialShape) -> Result<Option<usize>> {
+    ranks_apart(a, b, 0)
+}
+
+/// Gives `b` so many more axes than `a`, and the reverse; the rank of `a`, if it is known.
+///
+/// # Errors
+/// [`ErrorKind::Shape`] if both are known and differ by another number.
+pub(crate) fn ranks_apart(
+    a: &mut PartialShape,
+    b: &mut PartialShape,
+    more: usize,
+) -> Result<Option<usize>> {
+    match (a.rank(), b.rank()) {
+        (Some(rank), _) => b.set_rank(rank + more)?,
+        (None, Some(rank)) => match rank.checked_sub(more) {
+            Some(rank) => a.set_rank(rank)?,
+            None => b.set_rank(more)?,
+        },
+        (None, None) => {}
+    }
+    Ok(a.rank())
+}
+
+/// Finds the one unknown size among axes `of_a` of one shape and `of_b` of another, along which they
+/// have as many elements.
+///
+/// # Errors
+/// [`ErrorKind::Shape`] if no size does.
+pub(crate) fn unify_products(
+    (a, of_a): (&mut PartialShape, impl Iterator<Item = usize> + Clone),
+    (b, of_b): (&mut PartialShape, impl Iterator<Item = usize> + Clone),
+) -> Result<()> {
+    match (a.product(of_a.clone()), b.product(of_b.clone())) {
+        (Some(n), None) => b.complete(of_b, n),
+        (None, Some(n)) => a.complete(of_a, n),
+        (Some(n), Some(m)) if n != m => {
+            let message = format!("{n} elements of {a} do not fit {m} of {b}");
+            Err(Error::new(ErrorKind::Shape, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl From<&[usize]> for PartialShape {
     fn from(shape: &[usize]) -> Self {
         PartialShape { dims: Some(shape.into()) }
@@ -165,6 +248,13 @@ impl<const N: usize> From<[usize; N]> for PartialShape {
 impl From<&Shape> for PartialShape {
     fn from(shape: &Shape) -> Self {
         PartialShape::from(&shape[..])
+    }
+}
+
+impl FromIterator<Option<usize>> for PartialShape {
+    fn from_iter<I: IntoIterator<Item = Option<usize>>>(sizes: I) -> Self {
+        let sizes = sizes.into_iter().map(|size| size.unwrap_or(UNKNOWN));
+        PartialShape { dims: Some(sizes.collect()) }
     }
 }
 

@@ -59,6 +59,9 @@ impl Tape {
     /// Notes all that follows for the types, forwards and backwards.
     pub(crate) fn infer(&self) -> Result<()> {
         let mut recording = self.recording.borrow_mut();
+        if !recording.learnt {
+            return Ok(());
+        }
         let mut types: Vec<PartialType> =
             recording.nodes.iter().map(|node| node.ty.clone()).collect();
         refine_all(&mut types, || recording.steps()).map_err(|(at, error)| {
@@ -67,6 +70,7 @@ impl Tape {
             error.operator(label).at(node.at)
         })?;
         recording.nodes.iter_mut().zip(types).for_each(|(node, ty)| node.ty = ty);
+        recording.learnt = false;
         Ok(())
     }
 
@@ -121,7 +125,8 @@ impl Tape {
             recording.names.find(&variable.name).filter(|id| recording.variables.contains_key(id))
         };
         let Some(id) = held else { return self.symbol(variable.clone()).ok() };
-        let own = &mut self.recording.borrow_mut().nodes[id as usize].ty;
+        let recording = &mut *self.recording.borrow_mut();
+        let own = &mut recording.nodes[id as usize].ty;
         if own.stype != variable.ty.stype {
             let message = format!(
                 "variable {:?} is {} here and {} there",
@@ -129,6 +134,7 @@ impl Tape {
             );
             return Err(Error::new(ErrorKind::Stype, message).operator("symbol"));
         }
+        recording.learnt = true;
         own.unify(&mut variable.ty.clone())?;
         Ok(Var { tape: self, id })
     }

@@ -98,10 +98,22 @@ impl<'t> Var<'t> {
         Ok(self.tape.partial_type_of(self.ok()?))
     }
 
-    #[allow(dead_code)]
+    /// What is known of the type, also from what was recorded after it.
+    pub(crate) fn inferred_type(self) -> Result<PartialType> {
+        self.tape.inferred_type(self.ok()?)
+    }
+
     /// Number of axes, if it is known.
     pub(crate) fn rank(self) -> Option<usize> {
-        self.partial_type().ok()?.shape.rank()
+        self.inferred_type().ok()?.shape.rank()
+    }
+
+    /// Number of axes.
+    ///
+    /// # Errors
+    /// The first error on the way here; [`ErrorKind::Shape`] where it is unknown.
+    pub(crate) fn known_rank(self) -> Result<usize> {
+        self.tape.inferred(self.ok()?, "number of axes", |ty| ty.shape.rank())
     }
 
     /// Sizes per axis.

@@ -4,6 +4,7 @@ mod parts;
 
 use ndarray::{ArrayD, Axis};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use parts::with_first;
 pub use parts::{ConcatGrad, ConcatPart};
@@ -14,7 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::concat::{concat_columns, concat_dense, concat_rows, place_rows};
 use crate::kernels::merge::union_rows;
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Tape, Var, compose_all, evaluate};
+use crate::tape::{
+    Out, PartialShape, Scratch, Tape, Var, compose_all, evaluate, unify_axes, unify_ranks,
+};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{Element, Shape, Tensor, View, size_of};
 
@@ -112,6 +115,34 @@ fn joined(axis: isize, shapes: &[Shape]) -> Result<Shape> {
     Ok(first.iter().enumerate().map(size).collect())
 }
 
+/// Refines the shapes of the parts of a concatenation and of the whole.
+fn refine(axis: isize, parts: &mut [PartialShape], whole: &mut PartialShape) -> Result<()> {
+    let known: Option<SmallVec<[Shape; 4]>> = parts.iter().map(|part| part.known()).collect();
+    if let Some(shapes) = known {
+        return whole.set(&joined(axis, &shapes)?);
+    }
+    // Twice, so that what the last one knows reaches the first.
+    parts.iter_mut().try_for_each(|part| unify_ranks(part, whole).map(|_| ()))?;
+    parts.iter_mut().try_for_each(|part| unify_ranks(part, whole).map(|_| ()))?;
+    let Some(rank) = whole.rank() else { return Ok(()) };
+    let axis = axis_of(axis, rank)?;
+    let others = || (0..rank).filter(|&other| other != axis).map(|other| (other, other));
+    parts.iter_mut().try_for_each(|part| unify_axes(part, whole, others()))?;
+    parts.iter_mut().try_for_each(|part| unify_axes(part, whole, others()))?;
+    let mut open = parts.iter().enumerate().filter(|(_, part)| part.dim(axis).is_none());
+    let (first, second) = (open.next().map(|(i, _)| i), open.next());
+    let held = parts.iter().filter_map(|part| part.dim(axis)).try_fold(0usize, usize::checked_add);
+    match (first, second, held, whole.dim(axis)) {
+        (None, _, Some(total), _) => whole.set_dim(axis, total),
+        (Some(_), _, Some(total), Some(size)) if size < total => {
+            let message = format!("parts of {total} along axis {axis} of {whole}");
+            Err(Error::new(ErrorKind::Shape, message))
+        }
+        (Some(i), None, Some(total), Some(size)) => parts[i].set_dim(axis, size - total),
+        _ => Ok(()),
+    }
+}
+
 fn dense<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let axis = axis_of(op.axis, out.shape().len())?;
     let parts: Vec<(&[T], usize)> = ins
@@ -183,8 +214,7 @@ impl Op for Concat {
     const NAME: &'static str = "concat";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let shapes: Option<Vec<Shape>> = ins.iter().map(|x| x.known()).collect();
-        shapes.map_or(Ok(()), |shapes| out.set(&joined(self.axis, &shapes)?))
+        refine(self.axis, ins, out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

@@ -35,8 +35,7 @@ impl ConcatPart {
     /// Where the part is in a concatenation of these shapes.
     fn steps(&self, shapes: &[&[usize]]) -> Result<SmallVec<[Steps; 4]>> {
         let Some(own) = shapes.get(self.part) else {
-            let message = format!("part {} of {} operands", self.part, shapes.len());
-            return Err(Error::new(ErrorKind::Index, message));
+            return Err(self.missing(shapes.len()));
         };
         let axis = axis_of(self.axis, own.len())?;
         let mut steps: SmallVec<[Steps; 4]> = own.iter().map(|&n| Steps::run(0, n)).collect();
@@ -49,13 +48,23 @@ impl ConcatPart {
         self.steps(&shapes)
     }
 
-    /// The shapes of the whole and of the part.
-    fn shapes(&self, ins: &[PartialShape]) -> Result<Option<(Shape, Shape)>> {
-        let shapes: Option<Vec<Shape>> = ins[1..].iter().map(|x| x.known()).collect();
-        let Some(shapes) = shapes else { return Ok(None) };
-        let whole = joined(self.axis, &shapes)?;
-        self.steps(&shapes.iter().map(|shape| &shape[..]).collect::<Vec<_>>())?;
-        Ok(Some((whole, shapes[self.part].clone())))
+    /// Refines the shapes of the operands of a concatenation, of the whole, and of this part.
+    fn refine(
+        &self,
+        parts: &mut [PartialShape],
+        whole: &mut PartialShape,
+        own: &mut PartialShape,
+    ) -> Result<()> {
+        if self.part >= parts.len() {
+            return Err(self.missing(parts.len()));
+        }
+        own.unify(&mut parts[self.part])?;
+        super::refine(self.axis, parts, whole)?;
+        own.unify(&mut parts[self.part])
+    }
+
+    fn missing(&self, operands: usize) -> Error {
+        Error::new(ErrorKind::Index, format!("part {} of {operands} operands", self.part))
     }
 }
 
@@ -76,9 +85,8 @@ impl Op for ConcatPart {
     const NAME: &'static str = "concat_part";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let Some((whole, part)) = self.shapes(ins)? else { return Ok(()) };
-        ins[0].set(&whole)?;
-        out.set(&part)
+        let [whole, parts @ ..] = ins else { unreachable!("a whole and its parts") };
+        ConcatPart::refine(self, parts, whole, out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
@@ -146,9 +154,8 @@ impl Op for ConcatGrad {
     const NAME: &'static str = "concat_grad";
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        let Some((whole, part)) = self.0.shapes(ins)? else { return Ok(()) };
-        ins[0].set(&part)?;
-        out.set(&whole)
+        let [own, parts @ ..] = ins else { unreachable!("a part and all parts") };
+        ConcatPart::refine(&self.0, parts, out, own)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

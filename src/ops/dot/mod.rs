@@ -112,7 +112,8 @@ impl<'t> Var<'t> {
 
     #[track_caller]
     fn product(self, b: Var<'t>, op: Dot) -> Var<'t> {
-        let rank = |v: Var<'t>| v.shape().map_or(2, |s| s.len());
+        // What is not known to be a vector is a matrix.
+        let rank = |v: Var<'t>| v.rank().unwrap_or(2);
         let Some(turn) = Vectors::among(rank(self), rank(b)) else {
             return Var::apply(op, &[self, b]);
         };

@@ -5,24 +5,27 @@
 //! (n,) and (n, 1) are taken for each other; nothing else broadcasts, so that (n,) against (n, 1)
 //! never becomes (n, n).
 
+mod check_weights;
 mod labels;
 mod weights;
 
 use std::sync::LazyLock;
 
+pub use check_weights::CheckWeights;
+use check_weights::Weigh;
 pub use labels::CheckLabels;
 use labels::Domain;
 pub use weights::Loss;
-use weights::is_column;
 
+use super::arithmetic::stretching;
 use super::map::expr::Expr;
 use super::map::{Map, Named};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::{Binary, Unary};
 use crate::tape::OpRef;
 use crate::tape::op::Sample;
-use crate::tape::{Var, compose};
-use crate::tensor::{DType, Tensor};
+use crate::tape::{PartialShape, PartialType, Var, compose};
+use crate::tensor::{DType, Stype, Tensor};
 
 static BINARY: LazyLock<Named> = LazyLock::new(|| {
     // −y ln σ(z) − (1 − y) ln(1 − σ(z)) = softplus(z) − y·z
@@ -179,53 +182,69 @@ losses! {
 }
 
 fn softmax_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
-    let (Ok(logits), Ok(given)) = (z.ty(), labels.ty()) else { return first_poisoned(z, labels) };
+    let [logits, given] = match ranked([z, labels]) {
+        Ok(types) => types,
+        Err(poisoned) => return poisoned,
+    };
+    let are_ids = match are_ids(labels, &given, &logits) {
+        Ok(are_ids) => are_ids,
+        Err(error) => return labels.poisoned(error),
+    };
     let refused =
         |kind, message| labels.poisoned(Error::new(kind, message).operands([&logits, &given]));
-    let rows = logits.shape.first().copied().unwrap_or(1);
-    let fits = match given.dtype {
-        DType::I64 => {
-            logits.shape.len() == 2 && matches!(given.shape[..], [n] | [n, 1] if n == rows)
-        }
-        _ => logits.shape == given.shape && !given.shape.is_empty(),
+    let fits = match are_ids {
+        true => logits.shape.rank() == Some(2) && one_each(&given.shape, &logits.shape),
+        false => agree(&logits.shape, &given.shape) && logits.shape.rank() > Some(0),
     };
     if !fits {
         let message = format!(
-            "labels are class ids, i64 of shape ({rows},), or class probabilities of shape {}; \
+            "labels are class ids, i64 of shape ({},), or class probabilities of shape {}; \
              `cast` turns numbers into ids",
+            size(&logits.shape, 0),
             logits.shape
         );
         return refused(ErrorKind::Shape, message);
     }
-    if given.dtype != DType::I64 && given.dtype != logits.dtype {
-        let (wanted, got) = (logits.dtype, given.dtype);
+    if !are_ids && logits.dtypes.and(given.dtypes).is_empty() {
+        let (wanted, got) = (logits.dtypes, given.dtypes);
         let message =
             format!("labels are i64 ids or {wanted} probabilities, got {got}; use `cast`");
         return refused(ErrorKind::DType, message);
     }
-    let weights =
-        loss.class_weights.map(|w| class_weights(w, z, logits.shape[logits.shape.len() - 1]));
+    let weights = loss.class_weights.map(|w| class_weights(w, z, Weigh::Classes));
     let log_p = z.log_softmax();
-    if given.dtype == DType::I64 {
-        let ids = if given.shape.len() == 2 { labels.reshape(&[-1]) } else { labels };
+    if are_ids {
+        let ids = if given.shape.rank() == Some(2) { labels.squeeze(&[-1]) } else { labels };
         let ids = Var::apply(CheckLabels(Domain::Classes), &[ids, log_p]);
         let losses = log_p.pick(ids).neg();
         return match weights {
             None => loss.reduce(losses, None),
             Some(w) => {
                 let of_label = w.take(ids);
-                loss.reduce(losses * of_label, Some(of_label))
+                loss.reduce(times(losses, of_label), Some(of_label))
             }
         };
     }
     let shares = Var::apply(CheckLabels(Domain::Probabilities), &[labels]);
     match weights {
-        None => loss.reduce((shares * log_p).sum_axes(&[-1], false).neg(), None),
+        None => loss.reduce(times(shares, log_p).sum_axes(&[-1], false).neg(), None),
         Some(w) => {
-            let shares = shares * w;
-            let losses = (shares * log_p).sum_axes(&[-1], false).neg();
-            loss.reduce(losses, Some(shares.sum_axes(&[-1], false)))
+            // As many shares as classes, and weights.
+            let losses = times(shares * w, log_p).sum_axes(&[-1], false).neg();
+            loss.reduce(losses, Some((shares * w).sum_axes(&[-1], false)))
         }
+    }
+}
+
+/// Whether labels are class ids, not probabilities: by element type or, where that is open, because
+/// they have an axis less than the logits.
+fn are_ids(labels: Var<'_>, given: &PartialType, logits: &PartialType) -> Result<bool> {
+    let axes = |ty: &PartialType| ty.shape.rank().unwrap_or(0);
+    match () {
+        _ if !given.dtypes.may_be_float() => Ok(true),
+        _ if !given.dtypes.contains(DType::I64) => Ok(false),
+        _ if axes(given) + 1 == axes(logits) => Ok(true),
+        _ => labels.dtype().map(|dtype| dtype == DType::I64),
     }
 }
 
@@ -236,7 +255,8 @@ fn sigmoid_binary_cross_entropy<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var
     };
     let [of_zero, of_one] = pair(weights, z);
     let (zero, one) = ((1.0 - y) * of_zero, y * of_one);
-    loss.reduce(zero * z.softplus() + one * z.neg().softplus(), Some(zero + one))
+    let losses = times(zero, z.softplus()) + times(one, z.neg().softplus());
+    loss.reduce(losses, Some(zero + one))
 }
 
 fn l2_loss<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
@@ -254,22 +274,26 @@ fn hinge<'t>(z: Var<'t>, labels: Var<'t>, loss: &Loss<Var<'t>>) -> Var<'t> {
     let Some(weights) = loss.class_weights else { return loss.reduce(losses, None) };
     let [of_minus, of_plus] = pair(weights, z);
     let of_label = (1.0 - y) * 0.5 * of_minus + (1.0 + y) * 0.5 * of_plus;
-    loss.reduce(losses * of_label, Some(of_label))
+    loss.reduce(times(losses, of_label), Some(of_label))
 }
 
 /// Labels in the shape of the logits: the same, or (n,) for (n, 1) and the reverse.
 fn aligned<'t>(z: Var<'t>, labels: Var<'t>) -> Var<'t> {
-    let (Ok(logits), Ok(given)) = (z.ty(), labels.ty()) else { return first_poisoned(z, labels) };
+    let [logits, given] = match ranked([z, labels]) {
+        Ok(types) => types,
+        Err(poisoned) => return poisoned,
+    };
     let refused =
         |kind, message| labels.poisoned(Error::new(kind, message).operands([&logits, &given]));
-    match () {
-        _ if logits.dtype != given.dtype => {
-            let (wanted, got) = (logits.dtype, given.dtype);
-            let message = format!("labels are {wanted}, as predictions are; got {got}; use `cast`");
-            refused(ErrorKind::DType, message)
-        }
-        _ if logits.shape == given.shape => labels,
-        _ if is_column(&logits.shape, &given.shape) => labels.reshape_like(z),
+    if logits.dtypes.and(given.dtypes).is_empty() {
+        let (wanted, got) = (logits.dtypes, given.dtypes);
+        let message = format!("labels are {wanted}, as predictions are; got {got}; use `cast`");
+        return refused(ErrorKind::DType, message);
+    }
+    match (logits.shape.rank(), given.shape.rank()) {
+        (n, m) if n == m && agree(&logits.shape, &given.shape) => labels,
+        (Some(2), Some(1)) if one_each(&logits.shape, &given.shape) => labels.expand_dims(-1),
+        (Some(1), Some(2)) if one_each(&given.shape, &logits.shape) => labels.without_column(),
         _ => {
             let message = format!(
                 "labels of shape {} for predictions of shape {}: they must be the same (only (n,) \
@@ -281,34 +305,87 @@ fn aligned<'t>(z: Var<'t>, labels: Var<'t>) -> Var<'t> {
     }
 }
 
-fn first_poisoned<'t>(a: Var<'t>, b: Var<'t>) -> Var<'t> {
-    if a.ok().is_err() { a } else { b }
+/// What is known of values whose number of axes decides what is recorded; else the poisoned one.
+fn ranked<'t, const N: usize>(vars: [Var<'t>; N]) -> Result<[PartialType; N], Var<'t>> {
+    let mut types = vars.map(|_| PartialType::unknown());
+    for (ty, var) in types.iter_mut().zip(vars) {
+        let found = var.known_rank().and_then(|_| var.inferred_type());
+        *ty = found.map_err(|error| var.poisoned(error))?;
+    }
+    Ok(types)
+}
+
+/// Whether shapes may be the same.
+fn agree(a: &PartialShape, b: &PartialShape) -> bool {
+    a.clone().unify(&mut b.clone()).is_ok()
+}
+
+/// Whether there may be one value for each row, in one axis or as a column.
+fn one_each(values: &PartialShape, rows: &PartialShape) -> bool {
+    let may_be = |a: Option<usize>, b: Option<usize>| a.is_none() || b.is_none() || a == b;
+    let column = match values.rank() {
+        Some(1) => true,
+        Some(2) => may_be(values.dim(1), Some(1)),
+        _ => false,
+    };
+    column && rows.rank() > Some(0) && may_be(values.dim(0), rows.dim(0))
+}
+
+/// A size in words.
+fn size(shape: &PartialShape, axis: usize) -> String {
+    match shape.rank() {
+        Some(0) => "1".to_owned(),
+        _ => shape.dim(axis).map_or("?".to_owned(), |size| size.to_string()),
+    }
+}
+
+/// The product of values of one shape: nothing broadcasts.
+fn times<'t>(a: Var<'t>, b: Var<'t>) -> Var<'t> {
+    Var::apply(stretching(Binary::Mul, 0), &[a, b])
+}
+
+impl<'t> Var<'t> {
+    /// A column as a vector. A csr one is dense then.
+    fn without_column(self) -> Var<'t> {
+        let csr = self.stype().is_ok_and(|stype| stype == Stype::Csr);
+        let column = if csr { self.cast_storage(Stype::Default) } else { self };
+        column.squeeze(&[-1])
+    }
 }
 
 /// Class weights, one for each class.
-fn class_weights<'t>(weights: Var<'t>, z: Var<'t>, classes: usize) -> Var<'t> {
-    let (Ok(given), Ok(logits)) = (weights.ty(), z.ty()) else { return first_poisoned(weights, z) };
+fn class_weights<'t>(weights: Var<'t>, z: Var<'t>, weigh: Weigh) -> Var<'t> {
+    let types = weights.inferred_type().and_then(|given| Ok((given, z.inferred_type()?)));
+    let (given, logits) = match types {
+        Ok(types) => types,
+        Err(error) => return weights.poisoned(error),
+    };
     let refused =
         |kind, message| weights.poisoned(Error::new(kind, message).operands([&logits, &given]));
+    let classes = match (weigh, logits.shape.rank()) {
+        (Weigh::Two, _) => "2".to_owned(),
+        (_, rank) => size(&logits.shape, rank.unwrap_or(1).saturating_sub(1)),
+    };
+    let fits = agree(&given.shape, &[classes.parse().ok()].into());
     match () {
-        _ if given.shape[..] != [classes] => {
+        _ if !fits => {
             let got = &given.shape;
             let message =
                 format!("class weights have shape ({classes},), one for each class; got {got}");
             refused(ErrorKind::Shape, message)
         }
-        _ if given.dtype != logits.dtype => {
-            let (wanted, got) = (logits.dtype, given.dtype);
+        _ if logits.dtypes.and(given.dtypes).is_empty() => {
+            let (wanted, got) = (logits.dtypes, given.dtypes);
             let message = format!("class weights are {wanted}, as predictions are; got {got}");
             refused(ErrorKind::DType, message)
         }
-        _ => weights,
+        _ => Var::apply(CheckWeights(weigh), &[weights, z]),
     }
 }
 
 /// The weights of two classes, 0-d each.
 fn pair<'t>(weights: Var<'t>, z: Var<'t>) -> [Var<'t>; 2] {
-    let weights = class_weights(weights, z, 2);
+    let weights = class_weights(weights, z, Weigh::Two);
     let id = |id: i64| weights.tape().constant(Tensor::scalar(id));
     let ids = [id(0), id(1)];
     [weights.take(ids[0]), weights.take(ids[1])]

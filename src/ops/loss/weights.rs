@@ -1,8 +1,10 @@
 //! What becomes of the losses of the rows: weights, and a reduction.
 
+use super::check_weights::{CheckWeights, Weigh};
+use super::{agree, one_each, ranked, size, times};
 use crate::error::{Error, ErrorKind};
 use crate::tape::Var;
-use crate::tensor::{Shape, Tensor};
+use crate::tensor::Tensor;
 
 /// How the losses of the rows become one: a reduction, and weights of samples and of classes, which
 /// are `Var`s on a tape and plain `Tensor`s beside it.
@@ -133,7 +135,7 @@ impl<'t> Loss<Var<'t>> {
         let (mut losses, mut of_sample) = (losses, None);
         if let Some(w) = self.sample_weights {
             let w = for_each_loss(w, losses);
-            (losses, of_sample) = (losses * w, Some(w));
+            (losses, of_sample) = (times(losses, w), Some(w));
         }
         match (self.reduction, of_class, of_sample) {
             (Reduction::PerRow, ..) => losses,
@@ -149,35 +151,34 @@ impl<'t> Loss<Var<'t>> {
 
 /// A weight per row, or per loss, in the shape of the losses.
 fn for_each_loss<'t>(weights: Var<'t>, losses: Var<'t>) -> Var<'t> {
-    let (Ok(given), Ok(each)) = (weights.ty(), losses.ty()) else { return weights };
+    let [given, each] = match ranked([weights, losses]) {
+        Ok(types) => types,
+        Err(poisoned) => return poisoned,
+    };
     let refused =
         |kind, message| weights.poisoned(Error::new(kind, message).operands([&each, &given]));
+    if given.dtypes.and(each.dtypes).is_empty() {
+        let (wanted, got) = (each.dtypes, given.dtypes);
+        let message = format!("sample weights are {wanted}, as losses are; got {got}");
+        return refused(ErrorKind::DType, message);
+    }
     let (own, all) = (&given.shape, &each.shape);
-    match () {
-        _ if given.dtype != each.dtype => {
-            let (wanted, got) = (each.dtype, given.dtype);
-            let message = format!("sample weights are {wanted}, as losses are; got {got}");
-            refused(ErrorKind::DType, message)
-        }
-        _ if own == all => weights,
-        _ if is_column(own, all) => weights.reshape_like(losses),
-        _ if own.len() == 1 && own.first() == all.first() => {
-            let mut sizes = vec![1; all.len()];
+    match (own.rank(), all.rank()) {
+        (n, m) if n == m && agree(own, all) => weights,
+        (Some(2), Some(1)) if one_each(own, all) => weights.without_column(),
+        (Some(1), Some(axes @ 2..)) if one_each(own, all) => {
+            let mut sizes = vec![1; axes];
             sizes[0] = -1;
-            weights.reshape(&sizes).broadcast_like(losses)
+            let rows = Var::apply(CheckWeights(Weigh::Rows), &[weights, losses]);
+            rows.reshape(&sizes).broadcast_like(losses)
         }
-        _ => {
-            let rows = all.first().copied().unwrap_or(1);
+        (_, axes) => {
             let each =
-                if all.len() > 1 { format!(", or {all}, one for each") } else { String::new() };
+                if axes > Some(1) { format!(", or {all}, one for each") } else { String::new() };
+            let rows = size(all, 0);
             let message =
                 format!("sample weights have shape ({rows},), one per row{each}; got {own}");
             refused(ErrorKind::Shape, message)
         }
     }
-}
-
-/// Whether one is (n,) and the other (n, 1).
-pub(super) fn is_column(a: &Shape, b: &Shape) -> bool {
-    matches!((&a[..], &b[..]), ([n], [m, 1]) | ([m, 1], [n]) if n == m)
 }

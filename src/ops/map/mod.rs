@@ -4,6 +4,7 @@
 //! orders ([`derivative`]), the storage types that it keeps ([`proof`]) and its kernels ([`kernel`])
 //! follow from the expression; there is nothing else to write.
 
+mod broadcasting;
 mod derivative;
 pub(crate) mod expr;
 mod kernel;
@@ -18,13 +19,12 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
+pub(crate) use self::broadcasting::{stretched, stretched_of};
 use self::expr::Expr;
 use self::program::{Program, Rows, Rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{PartialShape, Var};
-use crate::tensor::shape::broadcast;
-use crate::tensor::{Shape, Stype};
 
 /// An element-wise operator: an expression, the scalars in it, and which operands broadcast.
 #[derive(Clone, Debug)]
@@ -59,27 +59,6 @@ impl Map {
     pub(crate) fn named(name: &str, expr: Expr) -> Map {
         Map::new(Program::intern(name.to_owned(), expr, None), &[], 0)
     }
-}
-
-/// A bit for each operand that broadcasts. Where a shape is unknown, dense operands may, sparse ones
-/// may not.
-pub(crate) fn stretched(shapes: &[Option<&[usize]>], is_dense: impl Fn(usize) -> bool) -> u32 {
-    if shapes.iter().all(|own| own.is_some() && *own == shapes[0]) {
-        return 0;
-    }
-    let result = shapes.iter().try_fold(Shape::default(), |all, own| broadcast(&all, (*own)?));
-    let stretches = |i: &usize| match &result {
-        Some(result) => shapes[*i].is_none_or(|own| own != &result[..]),
-        None => is_dense(*i),
-    };
-    (0..shapes.len()).filter(stretches).map(|i| 1 << i).sum()
-}
-
-/// [`stretched`] for variables.
-pub(crate) fn stretched_of(operands: &[Var<'_>]) -> u32 {
-    let shapes: SmallVec<[Option<Shape>; 4]> = operands.iter().map(|x| x.shape().ok()).collect();
-    let shapes: SmallVec<[Option<&[usize]>; 4]> = shapes.iter().map(|s| s.as_deref()).collect();
-    stretched(&shapes, |i| operands[i].stype().is_ok_and(|s| s == Stype::Default))
 }
 
 /// An operator of two operands without scalars, built once for each way of broadcasting.
@@ -201,24 +180,7 @@ impl Op for Map {
             ins.iter_mut().try_for_each(|shape| shape.unify(out))?;
             return ins.iter_mut().try_for_each(|shape| shape.unify(out));
         }
-        let mut result = Shape::default();
-        for shape in ins.iter() {
-            let Some(shape) = shape.known() else { return Ok(()) };
-            result = broadcast(&result, &shape).ok_or_else(|| {
-                let message = format!("shapes {result} and {shape} do not broadcast");
-                Error::new(ErrorKind::Shape, message)
-            })?;
-        }
-        for (i, shape) in ins.iter().enumerate().filter(|(i, _)| !self.stretches(*i)) {
-            if shape.known().is_some_and(|own| own != result) {
-                let message = format!(
-                    "operand {i} was recorded with the result's shape; now {shape} stretches to \
-                     {result}"
-                );
-                return Err(Error::new(ErrorKind::Shape, message));
-            }
-        }
-        out.set(&result)
+        self.refine_broadcast(ins, out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

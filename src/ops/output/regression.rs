@@ -13,7 +13,7 @@ use crate::kernels::threads::for_each_part;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Gradient, Grads, Op, Read, Sample};
 use crate::tape::structural::Accumulate;
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, Scratch, Var, unify_products};
 use crate::tensor::{Real, Stype, Tensor, View};
 
 /// `regression_output`: a prediction, whose gradient is that of its loss against a label, times
@@ -136,6 +136,21 @@ fn side(x: Var<'_>) -> Var<'_> {
     x.greater_scalar(0.0) * 2.0 - x.ones_like()
 }
 
+/// A label has as many elements as the data. Where nothing else is known of it, it has the data's
+/// shape, but that one column of data has labels with one axis, as in MXNet.
+fn refine_label(data: &mut PartialShape, label: &mut PartialShape) -> Result<()> {
+    match (data.rank(), label.rank()) {
+        (Some(n), Some(m)) => unify_products((data, 0..n), (label, 0..m)),
+        (Some(2), None) if data.dim(1).is_none() => Ok(()),
+        (Some(2), None) if data.dim(1) == Some(1) => {
+            *label = [data.dim(0)].into();
+            Ok(())
+        }
+        (Some(_), None) => label.unify(data),
+        _ => Ok(()),
+    }
+}
+
 fn check_label(ins: &[View]) -> Result<()> {
     let csr = ins.iter().any(|x| x.stype() == Stype::Csr);
     if csr && ins[0].shape() != ins[1].shape() {
@@ -187,6 +202,11 @@ impl Op for RegressionOutput {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[0].unify(out)?;
         match (ins[0].known(), ins[1].known()) {
+            (None, _) | (_, None) => {
+                let [data, label] = ins else { unreachable!("data and a label") };
+                refine_label(data, label)?;
+                data.unify(out)
+            }
             (Some(data), Some(label)) if data.size() != label.size() => {
                 let message = format!(
                     "{} labels of shape {label} for {} outputs of shape {data}",

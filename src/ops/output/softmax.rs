@@ -131,11 +131,11 @@ impl SoftmaxOutput {
     #[track_caller]
     fn arranged<'t>(&self, x: Var<'t>) -> (Var<'t>, isize) {
         // Only of the rank, which does not change from run to run.
-        let rank = x.shape().map_or(0, |shape| shape.len());
+        let rank = x.rank();
         match self.layout {
-            SoftmaxLayout::Flat if rank != 2 => (x.reshape(&[0, -1]), -1),
+            SoftmaxLayout::Flat if rank != Some(2) => (x.reshape(&[0, -1]), -1),
             SoftmaxLayout::Flat | SoftmaxLayout::LastAxis => (x, -1),
-            SoftmaxLayout::SecondAxis if rank != 3 => (x.reshape(&[0, 0, -1]), 1),
+            SoftmaxLayout::SecondAxis if rank != Some(3) => (x.reshape(&[0, 0, -1]), 1),
             SoftmaxLayout::SecondAxis => (x, 1),
         }
     }
@@ -155,6 +155,20 @@ impl SoftmaxOutput {
         let weights = SoftmaxResidual::weights(self, z.ones_like(), label);
         let log_sum = z - z.log_softmax_axis(axis);
         (weights * log_sum).mean_axes(&[axis], false).sum() + (targets * z).sum()
+    }
+
+    /// Class ids have the shape of the data without the classes, where nothing else is known of them.
+    fn default_label(&self, ins: &mut [PartialShape]) -> Result<()> {
+        let [data, label] = ins else { unreachable!("data and a label") };
+        let Some(rank) = data.rank() else { return Ok(()) };
+        let classes = match self.layout {
+            SoftmaxLayout::Flat => 1..rank,
+            SoftmaxLayout::LastAxis => rank - 1..rank,
+            SoftmaxLayout::SecondAxis => 1..2,
+        };
+        let others = (0..rank).filter(|axis| !classes.contains(axis));
+        *label = others.map(|axis| data.dim(axis)).collect();
+        Ok(())
     }
 
     /// One label for each row of classes, or one for each element.
@@ -250,8 +264,12 @@ impl Op for SoftmaxOutput {
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[0].unify(out)?;
         match ins[0].known() {
-            Some(data) => self.check_shapes(ins, self.along(&data)?),
-            None => Ok(()),
+            Some(data) => self.check_shapes(ins, self.along(&data)?)?,
+            None => {}
+        }
+        match ins[1].rank() {
+            None => self.default_label(ins),
+            Some(_) => Ok(()),
         }
     }
 

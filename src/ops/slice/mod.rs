@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::steps::Steps;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var, evaluate};
+use crate::tape::{Out, PartialShape, Scratch, Var, evaluate, unify_ranks};
 use crate::tensor::{Element, Tensor, View};
 
 /// `slice`, `slice_axis` and the parts of `split`: ranges of axes.
@@ -167,34 +167,82 @@ impl From<Vec<SliceRange>> for SliceAxes {
 impl SliceAxes {
     /// The indices of each axis of a shape.
     fn steps(&self, shape: &[usize]) -> Result<SmallVec<[Steps; 4]>> {
-        let mut steps: SmallVec<[Steps; 4]> =
-            shape.iter().map(|&size| Steps::run(0, size)).collect();
+        self.check_rank(shape.len())?;
+        let along = |(axis, &size)| self.along(axis, shape.len(), size);
+        shape.iter().enumerate().map(along).collect()
+    }
+
+    fn check_rank(&self, axes: usize) -> Result<()> {
         match self {
-            SliceAxes::Ranges(ranges) if ranges.len() > shape.len() => {
-                let (ranges, axes) = (ranges.len(), shape.len());
-                let message = format!("{ranges} ranges for {axes} axes");
-                return Err(Error::new(ErrorKind::Shape, message));
+            SliceAxes::Ranges(ranges) if ranges.len() > axes => {
+                let message = format!("{} ranges for {axes} axes", ranges.len());
+                Err(Error::new(ErrorKind::Shape, message))
             }
-            SliceAxes::Ranges(ranges) => {
-                for (axis, range) in ranges.iter().enumerate() {
-                    steps[axis] = range.steps(axis, shape[axis])?;
-                }
-            }
-            SliceAxes::Axis { axis, range } => {
-                let axis = axis_of(*axis, shape.len())?;
-                steps[axis] = range.steps(axis, shape[axis])?;
-            }
-            SliceAxes::Part { axis, part, parts } => {
-                let axis = axis_of(*axis, shape.len())?;
-                let size = shape[axis];
-                if *part >= *parts || !size.is_multiple_of(*parts) {
-                    let message = format!("axis {axis} of size {size} in {parts} equal parts");
-                    return Err(Error::new(ErrorKind::Shape, message));
-                }
-                steps[axis] = Steps::run(part * (size / parts), size / parts);
+            SliceAxes::Ranges(_) => Ok(()),
+            SliceAxes::Axis { axis, .. } | SliceAxes::Part { axis, .. } => {
+                axis_of(*axis, axes).map(|_| ())
             }
         }
-        Ok(steps)
+    }
+
+    /// The range of an axis of `axes`, if it is one of those that are cut by ranges.
+    fn range(&self, at: usize, axes: usize) -> Option<&SliceRange> {
+        match self {
+            SliceAxes::Ranges(ranges) => ranges.get(at),
+            SliceAxes::Axis { axis, range } if axis_of(*axis, axes).is_ok_and(|a| a == at) => {
+                Some(range)
+            }
+            _ => None,
+        }
+    }
+
+    /// Which of how many equal parts is taken of an axis of `axes`.
+    fn part(&self, at: usize, axes: usize) -> Option<(usize, usize)> {
+        match self {
+            SliceAxes::Part { axis, part, parts }
+                if axis_of(*axis, axes).is_ok_and(|a| a == at) =>
+            {
+                Some((*part, *parts))
+            }
+            _ => None,
+        }
+    }
+
+    /// The indices of an axis of this size, of `axes`.
+    fn along(&self, axis: usize, axes: usize, size: usize) -> Result<Steps> {
+        if let Some(range) = self.range(axis, axes) {
+            return range.steps(axis, size);
+        }
+        let (part, parts) = self.part(axis, axes).unwrap_or((0, 1));
+        if part >= parts || !size.is_multiple_of(parts) {
+            let message = format!("axis {axis} of size {size} in {parts} equal parts");
+            return Err(Error::new(ErrorKind::Shape, message));
+        }
+        Ok(Steps::run(part * (size / parts), size / parts))
+    }
+
+    /// The size of an axis of which the part has this size, where it follows.
+    fn whole(&self, axis: usize, axes: usize, size: usize) -> Option<usize> {
+        match self.range(axis, axes) {
+            Some(range) => range.keeps_all().then_some(size),
+            None => size.checked_mul(self.part(axis, axes).map_or(1, |(_, parts)| parts)),
+        }
+    }
+
+    /// Refines the shapes of a whole and of the part.
+    fn refine(&self, whole: &mut PartialShape, part: &mut PartialShape) -> Result<()> {
+        let Some(rank) = unify_ranks(whole, part)? else { return Ok(()) };
+        self.check_rank(rank)?;
+        for axis in 0..rank {
+            let found = part.dim(axis).and_then(|size| self.whole(axis, rank, size));
+            if let (None, Some(size)) = (whole.dim(axis), found) {
+                whole.set_dim(axis, size)?;
+            }
+        }
+        let size = |axis| whole.dim(axis).map(|size| Ok(self.along(axis, rank, size)?.len));
+        let mut sizes =
+            (0..rank).map(|axis| size(axis).transpose()).collect::<Result<PartialShape>>()?;
+        part.unify(&mut sizes)
     }
 }
 
@@ -228,10 +276,7 @@ impl Op for SliceAxes {
     }
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
-        match ins[0].known() {
-            Some(shape) => out.set(&sizes(&self.steps(&shape)?)),
-            None => Ok(()),
-        }
+        SliceAxes::refine(self, &mut ins[0], out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
@@ -302,10 +347,8 @@ impl Op for SliceGrad {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[1].unify(out)?;
-        match out.known() {
-            Some(shape) => ins[0].set(&sizes(&self.0.steps(&shape)?)),
-            None => Ok(()),
-        }
+        SliceAxes::refine(&self.0, out, &mut ins[0])?;
+        ins[1].unify(out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

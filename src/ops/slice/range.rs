@@ -41,6 +41,11 @@ impl SliceRange {
         SliceRange { step, ..self }
     }
 
+    /// Whether it is all of an axis of any size, forwards or backwards.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.begin.is_none() && self.end.is_none() && self.step.unsigned_abs() == 1
+    }
+
     /// The indices of an axis of this size. As in Python and MXNet, an end beyond the axis is the
     /// end of the axis; a begin beyond it is an error.
     pub(super) fn steps(&self, axis: usize, size: usize) -> Result<Steps> {

@@ -147,10 +147,8 @@ impl Op for SumLike {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[1].unify(out)?;
-        match (ins[0].known(), ins[1].known()) {
-            (Some(large), Some(small)) => self.0.strides(&small, &large).map(|_| ()),
-            _ => Ok(()),
-        }
+        self.0.relate(out, &mut ins[0])?;
+        ins[1].unify(out)
     }
 
     fn variant(&self) -> Option<&'static str> {
@@ -233,10 +231,8 @@ impl Op for BroadcastLike {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[1].unify(out)?;
-        match (ins[0].known(), ins[1].known()) {
-            (Some(small), Some(large)) => self.0.strides(&small, &large).map(|_| ()),
-            _ => Ok(()),
-        }
+        self.0.relate(&mut ins[0], out)?;
+        ins[1].unify(out)
     }
 
     fn cases(&self) -> &'static [Case<Self>] {

@@ -185,8 +185,10 @@ impl Op for Cast {
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
-        let own = x[0].dtype().unwrap_or(self.dtype);
-        grads.give(0, || dy.cast(own));
+        grads.give(0, || match x[0].dtype() {
+            Ok(own) => dy.cast(own),
+            Err(error) => dy.poisoned(error),
+        });
     }
 
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {

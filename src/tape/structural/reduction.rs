@@ -8,7 +8,7 @@ use super::folding::Folding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::broadcast::{aligned, contiguous};
 use crate::kernels::reduce::Add;
-use crate::tape::{Out, PartialShape, Scratch};
+use crate::tape::{Out, PartialShape, Scratch, ranks_apart, unify_axes, unify_ranks};
 use crate::tensor::{Real, Shape, View, size_of};
 
 /// Which axes a reduction runs over, and how.
@@ -95,9 +95,35 @@ impl Reduction {
         })
     }
 
-    /// Refines the result's shape.
-    pub(crate) fn refine(&self, x: &PartialShape, out: &mut PartialShape) -> Result<()> {
-        x.known().map_or(Ok(()), |shape| out.set(&self.result(&shape)?))
+    /// Refines the shapes of an operand and of the result.
+    pub(crate) fn refine(&self, x: &mut PartialShape, out: &mut PartialShape) -> Result<()> {
+        if let Some(shape) = x.dims() {
+            return out.set(&self.result(shape)?);
+        }
+        match (&self.axes, self.keepdims) {
+            (_, true) => _ = unify_ranks(x, out)?,
+            (Axes::All, false) => out.set_rank(0)?,
+            (Axes::List(axes), false) => _ = ranks_apart(out, x, axes.len())?,
+            (Axes::Except(axes), false) => out.set_rank(axes.len())?,
+            (Axes::Broadcast, false) => {}
+        }
+        let Some(rank) = x.rank() else { return Ok(()) };
+        let reduced = self.reduced(rank)?;
+        if self.keepdims {
+            (0..rank).filter(|&axis| reduced[axis]).try_for_each(|axis| out.set_dim(axis, 1))?;
+        }
+        let kept = (0..rank).filter(|&axis| !reduced[axis]);
+        let place = |(n, axis)| (axis, if self.keepdims { axis } else { n });
+        unify_axes(x, out, kept.enumerate().map(place))
+    }
+
+    /// Refines the shapes of a value and of a larger one that it is repeated to along these axes.
+    pub(super) fn relate(&self, small: &mut PartialShape, large: &mut PartialShape) -> Result<()> {
+        match (small.dims(), large.dims()) {
+            (Some(small), Some(large)) => self.strides(small, large).map(|_| ()),
+            _ if self.axes == Axes::Broadcast => repeats(small, large),
+            _ => self.refine(large, small),
+        }
     }
 
     /// Strides in the smaller shape for each axis of the larger: 0 where it is reduced.
@@ -127,6 +153,23 @@ impl Reduction {
         let count = size_of(large) as f64 / size_of(small) as f64;
         self.mean.then(|| T::from_f64(count))
     }
+}
+
+/// What numpy's rules say of a shape that broadcasts to a larger one: sizes other than 1 are its own.
+fn repeats(small: &mut PartialShape, large: &mut PartialShape) -> Result<()> {
+    let (Some(n), Some(m)) = (small.rank(), large.rank()) else { return Ok(()) };
+    let Some(beyond) = m.checked_sub(n) else {
+        let message = format!("shape {small} does not broadcast to {large}");
+        return Err(Error::new(ErrorKind::Shape, message));
+    };
+    for axis in 0..n {
+        match (small.dim(axis), large.dim(axis + beyond)) {
+            (Some(1), _) | (None, None | Some(2..) | Some(0)) => {}
+            (Some(size), _) => large.set_dim(axis + beyond, size)?,
+            (None, Some(1)) => small.set_dim(axis, 1)?,
+        }
+    }
+    Ok(())
 }
 
 /// Sums `x` down to the result's shape; a mean divides by the number of elements, absent ones
