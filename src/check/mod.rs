@@ -8,6 +8,7 @@ mod batches;
 mod check_op;
 mod differences;
 mod forward;
+mod frozen;
 mod gradcheck;
 mod heads;
 #[cfg(feature = "proptest")]
