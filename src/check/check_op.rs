@@ -2,7 +2,7 @@
 
 use super::subject::{AnySample, Row, Stated, samples};
 use super::trial::{Checked, Trial};
-use super::{backward, batches, forward, frozen, refusals, symbolic, unread};
+use super::{backward, batches, forward, frozen, refusals, repeated, symbolic, unread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Op;
 use crate::tensor::DType;
@@ -18,6 +18,7 @@ use crate::tensor::DType;
 /// - Frozen and bound, it gives the bits of the tape, results and gradients, run after run in the same
 ///   memory, with other values in between and at a second batch size.
 /// - What [`Op::reads`] says is not read has no influence.
+/// - Memory of earlier results, and of operands where [`Op::in_place`] allows it, gives the same bits.
 /// - Gradients of order 1 and 2 agree with finite differences (of the stated function, where
 ///   [`Gradient`](crate::Gradient) states one), and those of `f32` with those of `f64`.
 /// - A cotangent in another storage type than the result's gives the same gradients.
@@ -140,6 +141,7 @@ fn run(trial: &Trial, checked: &mut Checked) -> Result<bool> {
     checked.runs += 1;
     unread::check(trial, &y)?;
     frozen::check(trial, &y)?;
+    repeated::check(trial, &y)?;
     batches::check(trial, &y, checked)?;
     backward::check(trial, &y, checked)?;
     if trial.dtype != DType::F32 {

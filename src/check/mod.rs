@@ -15,6 +15,7 @@ mod heads;
 mod patterns;
 mod places;
 mod refusals;
+mod repeated;
 mod report;
 mod subject;
 mod symbolic;
@@ -27,6 +28,7 @@ pub use check_op::check_op;
 pub use gradcheck::{GradCheck, gradcheck};
 #[cfg(feature = "proptest")]
 pub use patterns::check_patterns;
+pub use repeated::{Repeated, repeated};
 pub use report::{Entry, Report};
 pub use tables::{write_denser, write_table};
 pub use trial::Checked;

@@ -1,18 +1,19 @@
 //! One thread's memory for a graph, and how the graph runs in it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::bind::{Argument, fitting};
 use super::program::{Program, Step};
 use super::{Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
-use crate::tape::infer::Few;
 use crate::tape::{
-    Fallback, Gradients, Made, Mode, Params, PartialShape, PartialType, Read, Value, Workspace,
-    explain, lock_parameters,
+    Fallback, Gradients, InPlace, Made, Mode, Params, PartialShape, PartialType, PerOperand, Read,
+    Reuse, Value, Workspace, lock_parameters,
 };
 use crate::tensor::{Stype, Tensor, View};
 
@@ -37,10 +38,16 @@ use crate::tensor::{Stype, Tensor, View};
 pub struct Executor {
     graph: Graph,
     program: Arc<Program>,
+    /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
+    programs: Vec<Arc<Program>>,
     /// By node.
     values: Vec<Value>,
-    /// Results that are other values themselves: their memory is not theirs.
+    /// Results that are other values themselves, and by node whether it is one: their memory is not
+    /// theirs.
     aliased: Vec<u32>,
+    is_alias: Vec<bool>,
+    /// The variables that are bound to parameters.
+    parameters: Vec<u32>,
     /// Memory of dead results, by place.
     memory: Vec<Option<Tensor>>,
     /// By node: variables without a value.
@@ -54,6 +61,9 @@ pub struct Executor {
     params: Params,
     gradients: Gradients,
 }
+
+/// For so many different shapes an executor keeps programs.
+const PROGRAMS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Done {
@@ -81,6 +91,8 @@ impl Executor {
         let mut executor = Executor {
             values: vec![Value::Symbol; nodes],
             aliased: Vec::new(),
+            is_alias: vec![false; nodes],
+            parameters: Vec::new(),
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
@@ -91,6 +103,7 @@ impl Executor {
             params: Params::default(),
             gradients: Gradients::default(),
             graph,
+            programs: vec![Arc::clone(&program)],
             program,
         };
         for id in 0..nodes {
@@ -121,7 +134,8 @@ impl Executor {
     #[track_caller]
     pub fn forward(&mut self, is_train: bool) -> Result<()> {
         self.begin(is_train);
-        self.run(0..self.program.forward)?;
+        self.check_bound(0..self.program.forward)?;
+        self.run_steps(0..self.program.forward)?;
         self.done = Done::Forward;
         Ok(())
     }
@@ -150,8 +164,10 @@ impl Executor {
                 "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
             );
         }
-        if self.done == Done::Nothing {
-            return fault("there is no forward pass to go back through");
+        if self.done != Done::Forward {
+            return fault(
+                "there is no forward pass to go back through: each serves one backward pass",
+            );
         }
         for (output, head) in heads {
             let position = self.graph.find_output(output)?;
@@ -162,8 +178,11 @@ impl Executor {
             };
             self.assign(id as usize, Argument::Tensor((*head).clone()))?;
         }
+        let steps = self.program.forward..self.program.steps.len();
+        self.check_bound(steps.clone())?;
+        self.done = Done::Nothing;
         self.carry_gradients();
-        self.run(self.program.forward..self.program.steps.len())?;
+        self.run_steps(steps)?;
         self.done = Done::Backward;
         Ok(())
     }
@@ -308,14 +327,79 @@ impl Executor {
             let ty = PartialType::from(&self.program.types[id]);
             known.push((id, PartialType { shape: shape.into(), ..ty }));
         }
-        let fixed = |id: usize| matches!(self.values[id], Value::Parameter(..));
-        for (id, _) in self.program.body.variables().filter(|(id, _)| fixed(*id)) {
+        self.reshape_to(known)
+    }
+
+    fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
+        for &id in &self.parameters {
+            let id = id as usize;
             if known.iter().all(|(own, _)| *own != id) {
                 known.push((id, (&self.program.types[id]).into()));
             }
         }
-        let program = self.graph.program(&known)?;
+        let fits = |program: &Arc<Program>| {
+            known
+                .iter()
+                .all(|(id, ty)| ty.shape.known().as_ref() == Some(&program.types[*id].shape))
+        };
+        let program = match self.programs.iter().rposition(fits) {
+            Some(at) => self.programs.remove(at),
+            None => Arc::new(self.graph.program(&known)?),
+        };
+        self.programs.push(Arc::clone(&program));
+        if self.programs.len() > PROGRAMS {
+            self.programs.remove(0);
+        }
         self.adopt(program)
+    }
+
+    /// Binds variables to values of any shapes that go together, as another batch: where they differ from
+    /// those before, [`Executor::reshape`] comes first.
+    ///
+    /// ```
+    /// use sparsetape::{Graph, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp()])?;
+    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
+    /// for n in [2, 5, 2] {
+    ///     executor.feed(&[("x", &Tensor::full([n], 0.0f32)?)])?;
+    ///     executor.forward(false)?;
+    ///     assert_eq!(executor.output(0)?.shape()[..], [n]);
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executor::set`] and [`Executor::reshape`].
+    #[track_caller]
+    pub fn feed(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
+        let mut ids: SmallVec<[usize; 4]> = SmallVec::new();
+        for (name, _) in values {
+            ids.push(self.program.body.find_variable(name)?);
+        }
+        let types = &self.program.types;
+        if ids.iter().zip(values).any(|(&id, (_, value))| types[id].shape != *value.shape()) {
+            let known = ids.iter().zip(values).map(|(&id, (_, value))| {
+                let ty = PartialType::from(&types[id]);
+                (id, PartialType { shape: value.shape().into(), ..ty })
+            });
+            let known = known.collect();
+            self.reshape_to(known)?;
+        }
+        for (id, (_, value)) in ids.into_iter().zip(values) {
+            self.assign(id, Argument::Tensor((*value).clone()))?;
+        }
+        Ok(())
+    }
+
+    /// [`Executor::feed`] and [`Executor::forward`] as in prediction.
+    ///
+    /// # Errors
+    /// As both.
+    #[track_caller]
+    pub fn run(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
+        self.feed(values)?;
+        self.forward(false)
     }
 
     /// The numbers that random operators of the next training run are keyed by, beside their place; each
@@ -346,8 +430,8 @@ impl Executor {
 
     fn fill_accumulators(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
-        let held = program.body.gradients.iter().filter_map(|slope| slope.before);
-        held.map(|id| self.bind_zeros(id as usize)).collect()
+        let mut held = program.body.gradients.iter().filter_map(|slope| slope.before);
+        held.try_for_each(|id| self.bind_zeros(id as usize))
     }
 
     fn bind_zeros(&mut self, id: usize) -> Result<()> {
@@ -379,6 +463,7 @@ impl Executor {
             }
             Argument::Parameter(parameter) if parameter.stype() == ty.stype => {
                 self.params.push(&parameter)?;
+                self.parameters.push(id as u32);
                 let updates = parameter.updates();
                 Value::Parameter(parameter, updates)
             }
@@ -389,8 +474,8 @@ impl Executor {
     }
 
     /// Takes over a program for other shapes: the same nodes.
-    fn adopt(&mut self, program: Program) -> Result<()> {
-        let program = Arc::new(program);
+    fn adopt(&mut self, program: Arc<Program>) -> Result<()> {
+        self.forget_aliases();
         for (id, node) in program.body.nodes.iter().enumerate() {
             let fits = match &self.values[id] {
                 Value::Tensor(tensor) => tensor.ty() == program.types[id],
@@ -406,8 +491,7 @@ impl Executor {
                 _ => {}
             }
         }
-        self.aliased.clear();
-        self.memory = vec![None; program.places];
+        self.memory.resize(program.places, None);
         self.program = program;
         self.done = Done::Nothing;
         self.fill_accumulators()?;
@@ -417,11 +501,9 @@ impl Executor {
     /// Before a run: parameters as they are now, nothing left that shares memory to be written.
     fn begin(&mut self, is_train: bool) {
         self.done = Done::Nothing;
-        for id in self.aliased.drain(..) {
-            self.values[id as usize] = Value::Symbol;
-        }
-        for value in &mut self.values {
-            if let Value::Parameter(parameter, updates) = value {
+        self.forget_aliases();
+        for &id in &self.parameters {
+            if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
                 *updates = parameter.updates();
             }
         }
@@ -431,6 +513,13 @@ impl Executor {
         };
         self.step += is_train as u64;
         self.workspace.scratch.set_mode(mode);
+    }
+
+    fn forget_aliases(&mut self) {
+        for id in self.aliased.drain(..) {
+            self.values[id as usize] = Value::Symbol;
+            self.is_alias[id as usize] = false;
+        }
     }
 
     /// What accumulates becomes what the next gradients are added to.
@@ -445,16 +534,19 @@ impl Executor {
         }
     }
 
-    fn run(&mut self, steps: std::ops::Range<usize>) -> Result<()> {
+    fn run_steps(&mut self, steps: Range<usize>) -> Result<()> {
         let program = Arc::clone(&self.program);
         for step in &program.steps[steps] {
-            self.run_step(&program, step)?;
+            self.run_step(&program, step).map_err(|error| program.blame(step, error))?;
             for &dead in &step.dead {
                 let value = std::mem::replace(&mut self.values[dead as usize], Value::Symbol);
                 if let Value::Tensor(memory) = value
-                    && !self.aliased.contains(&dead)
+                    && !self.is_alias[dead as usize]
                 {
-                    self.memory[program.place_of[dead as usize] as usize] = Some(memory);
+                    let place = program.place_of[dead as usize] as usize;
+                    if let Some(earlier) = self.memory[place].replace(memory) {
+                        self.workspace.recycle(earlier);
+                    }
                 }
             }
         }
@@ -462,50 +554,70 @@ impl Executor {
     }
 
     fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
-        let node = step.node as usize;
-        let blame = |error: Error| {
-            let ins: Few<PartialType> =
-                step.ins.iter().map(|&i| (&program.types[i as usize]).into()).collect();
-            explain(error, &*step.op, &ins, program.body.nodes[node].line.clone())
-        };
-        let memory = match std::mem::replace(&mut self.values[node], Value::Symbol) {
-            Value::Tensor(earlier) => Some(earlier),
-            _ => self.memory[program.place_of[node] as usize].take(),
-        };
-        if let Some(memory) = memory {
-            self.workspace.pool.recycle(memory.into_parts().2);
-        }
-        self.check_bound(program, step)?;
+        let reuse = self.memory_for(program, step);
         let made = {
-            let operands: Few<&Value> =
+            let operands: PerOperand<&Value> =
                 step.ins.iter().map(|&i| &self.values[i as usize]).collect();
-            let guards = lock_parameters(&*step.op, &operands).map_err(blame)?;
-            let views: Few<View<'_>> = operands
-                .iter()
-                .zip(&step.ins)
-                .map(|(value, &i)| value.view(&program.types[i as usize].shape, &guards))
-                .collect();
-            let line = &program.body.nodes[node].line;
-            self.workspace.run(&*step.op, &step.plan, &views, line).map_err(blame)?
+            let guards = lock_parameters(&*step.op, &operands)?;
+            let types = step.ins.iter().map(|&i| &program.types[i as usize]);
+            let mut views: PerOperand<View<'_>> = PerOperand::new();
+            for (i, (value, ty)) in operands.iter().zip(types).enumerate() {
+                views.push(match &reuse {
+                    Reuse::InPlace(own) if own.operand() == i => {
+                        View::without_values(&ty.shape, ty.dtype)
+                    }
+                    _ => value.view(&ty.shape, &guards),
+                });
+            }
+            let line = &program.body.nodes[step.node as usize].line;
+            self.workspace.run(&*step.op, &step.plan, &views, line, reuse)?
         };
-        self.values[node] = match made {
+        self.values[step.node as usize] = match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(step.plan.shape.clone(), layout, values))
             }
             Made::Alias(i) => {
                 self.aliased.push(step.node);
+                self.is_alias[step.node as usize] = true;
                 self.values[step.ins[i] as usize].alias(&step.plan.shape)
             }
         };
         Ok(())
     }
 
+    /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.
+    fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
+        let take = |value: &mut Value| std::mem::replace(value, Value::Symbol);
+        let earlier = take(&mut self.values[step.node as usize]);
+        if let Some(i) = step.in_place
+            && let Value::Tensor(operand) = take(&mut self.values[step.ins[i] as usize])
+        {
+            match InPlace::of(i, operand) {
+                Ok(own) => return Reuse::InPlace(own),
+                Err(shared) => self.values[step.ins[i] as usize] = Value::Tensor(shared),
+            }
+        }
+        let place = program.place_of[step.node as usize] as usize;
+        match earlier {
+            Value::Tensor(earlier) => Reuse::Tensor(earlier),
+            _ => self.memory[place].take().map_or(Reuse::None, Reuse::Tensor),
+        }
+    }
+
     /// A variable without a value has a shape: more must not be read of it.
-    fn check_bound(&self, program: &Program, step: &Step) -> Result<()> {
+    fn check_bound(&self, steps: Range<usize>) -> Result<()> {
+        if !self.unbound.contains(&true) {
+            return Ok(());
+        }
+        self.program.steps[steps].iter().try_for_each(|step| self.check_step(step))
+    }
+
+    fn check_step(&self, step: &Step) -> Result<()> {
         let open = |(i, id): (usize, &u32)| {
             (self.unbound[*id as usize] && step.op.reads(i) != Read::Shape).then_some(*id as usize)
         };
         let Some(id) = step.ins.iter().enumerate().find_map(open) else { return Ok(()) };
+        let program = &self.program;
         let node = &program.body.nodes[id];
         let output = program.body.heads.iter().find(|(_, head)| *head as usize == id);
         let message = match output {

@@ -71,7 +71,8 @@ impl Graph {
     /// ```
     /// use sparsetape::{Graph, Stype, Tape, variable};
     /// let tape = Tape::symbolic();
-    /// let (a, b) = (tape.symbol(variable("a")), tape.symbol(variable("b")));
+    /// let a = tape.symbol(variable("a").shape([4, 2]));
+    /// let b = tape.symbol(variable("b").shape([4, 2]));
     /// let graph = Graph::new(&[(a + b).named("sum")])?;
     /// let both = [("a", Stype::RowSparse), ("b", Stype::RowSparse)];
     /// assert_eq!(graph.infer_stype(&both)?.get("sum_output"), Some(&Stype::RowSparse));

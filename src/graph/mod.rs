@@ -12,6 +12,7 @@ mod freeze;
 mod gradient;
 mod infer;
 mod memory;
+mod params;
 mod program;
 mod record;
 

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 use super::Body;
 use super::memory::{Places, is_result, lifetimes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialType, Plan, plan};
-use crate::tensor::Type;
+use crate::tape::{OpRef, PartialType, PerOperand, Plan, explain, plan};
+use crate::tensor::{Stype, Type};
 
 /// Operators in order, all types known.
 pub(super) struct Program {
@@ -30,6 +30,8 @@ pub(super) struct Step {
     pub node: u32,
     pub ins: SmallVec<[u32; 4]>,
     pub plan: Plan,
+    /// The operand that dies here and whose memory is the result's, if its kernels can do that.
+    pub in_place: Option<usize>,
     /// The results that nobody needs after this step; what may be another's memory comes first.
     pub dead: SmallVec<[u32; 2]>,
 }
@@ -45,6 +47,13 @@ impl Program {
         steps.extend(self::steps(&body, &types, backward)?);
         let (place_of, places) = place(&body, &types, &mut steps);
         Ok(Program { body, types, steps, forward, place_of, places })
+    }
+
+    /// An error of a step, with operator, operand types and the user's line.
+    pub fn blame(&self, step: &Step, error: Error) -> Error {
+        let ins: PerOperand<PartialType> =
+            step.ins.iter().map(|&i| (&self.types[i as usize]).into()).collect();
+        explain(error, &*step.op, &ins, self.body.nodes[step.node as usize].line.clone())
     }
 }
 
@@ -62,7 +71,7 @@ fn steps(body: &Body, types: &[Type], which: impl Iterator<Item = bool>) -> Resu
             return Err(body.blame(id, error));
         }
         let (op, ins) = (op.clone(), node.ins.clone());
-        steps.push(Step { op, node: id as u32, ins, plan, dead: SmallVec::new() });
+        steps.push(Step { op, node: id as u32, ins, plan, in_place: None, dead: SmallVec::new() });
     }
     Ok(steps)
 }
@@ -79,11 +88,29 @@ fn place(body: &Body, types: &[Type], steps: &mut [Step]) -> (Vec<u32>, usize) {
     let mut places = Places::default();
     let mut place_of = vec![u32::MAX; body.nodes.len()];
     for (step, dead) in steps.iter_mut().zip(ending) {
-        place_of[step.node as usize] = places.take(&types[step.node as usize]);
-        dead.iter().for_each(|&id| places.give(place_of[id as usize]));
+        let node = step.node as usize;
+        step.in_place = in_place(step, &dead, types);
+        let given = step.in_place.map(|i| step.ins[i]);
+        place_of[node] = match given {
+            Some(operand) => place_of[operand as usize],
+            None => places.take(&types[node]),
+        };
+        let free = dead.iter().filter(|&&id| Some(id) != given);
+        free.for_each(|&id| places.give(place_of[id as usize]));
         step.dead = dead;
     }
     (place_of, places.len())
+}
+
+/// The operand in whose memory the result can be.
+fn in_place(step: &Step, dead: &[u32], types: &[Type]) -> Option<usize> {
+    let ty = &types[step.node as usize];
+    (0..step.ins.len()).find(|&i| {
+        let operand = step.ins[i];
+        let once = step.ins.iter().filter(|&&id| id == operand).count() == 1;
+        let dense = ty.stype == Stype::Default && types[operand as usize] == *ty;
+        once && dense && dead.contains(&operand) && step.op.in_place(i)
+    })
 }
 
 impl Body {

@@ -1,6 +1,7 @@
 //! Positions of the largest or smallest elements.
 
 use super::Number;
+use super::memory::Temp;
 use super::threads::for_each_part;
 
 /// Whether `x` comes before `y`: it is larger (smaller, for `MIN`), or NaN where `y` is not.
@@ -21,14 +22,14 @@ pub(crate) fn arg_axis<T: Number, const MIN: bool>(
     out: &mut [i64],
 ) {
     for_each_part(out, inner, n * inner, |first, out| {
-        let mut best = Vec::with_capacity(inner);
+        let mut best = Temp::with_capacity(inner);
         for (i, out) in out.chunks_exact_mut(inner).enumerate() {
             let block = &values[(first + i) * n * inner..][..n * inner];
             best.clear();
             best.extend_from_slice(&block[..inner]);
             out.fill(0);
             for (j, row) in block.chunks_exact(inner).enumerate() {
-                for ((at, best), &x) in out.iter_mut().zip(&mut best).zip(row) {
+                for ((at, best), &x) in out.iter_mut().zip(best.iter_mut()).zip(row) {
                     if beats::<T, MIN>(x, *best) {
                         (*at, *best) = (j as i64, x);
                     }
@@ -94,7 +95,7 @@ pub(crate) fn arg_lanes<T: Number, const MIN: bool>(
     n: usize,
     out: &mut [i64],
 ) {
-    let mut lanes = vec![Lane::<T, MIN>::EMPTY; out.len()];
+    let mut lanes = Temp::filled(Lane::<T, MIN>::EMPTY, out.len());
     entries.for_each(|(lane, at, x)| lanes[lane].add(at as i64, x));
-    out.iter_mut().zip(lanes).for_each(|(out, lane)| *out = lane.first(n));
+    out.iter_mut().zip(lanes.iter()).for_each(|(out, lane)| *out = lane.first(n));
 }

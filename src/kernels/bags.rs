@@ -1,6 +1,7 @@
 //! Bags of ids as rows of a CSR matrix.
 
-use super::spgemm::{Csr, concat};
+use super::memory::{Csr, Temp};
+use super::spgemm::concat;
 use super::threads::{for_each_part, map_parts};
 use super::{CsrRef, Real};
 
@@ -18,36 +19,35 @@ pub(crate) struct BagsRef<'a> {
 pub(crate) fn bags_csr<T: Real>(bags: BagsRef, weights: Option<&[T]>, mean: bool) -> Csr<T> {
     let rows = bags.bounds.len() - 1;
     let cost = 16 * (bags.ids.len() / rows.max(1) + 1);
-    concat(
-        rows,
-        map_parts(rows, cost, |part| {
-            let room = bags.bounds[part.end] - bags.bounds[part.start];
-            let mut lengths = Vec::with_capacity(part.len());
-            let (mut columns, mut values) = (Vec::with_capacity(room), Vec::with_capacity(room));
-            let mut keys = Vec::new();
-            for bag in part {
-                let start = columns.len();
-                bags.sorted(bag, &mut keys);
-                for &key in &keys {
-                    let (column, n) = ((key >> 32) as u32, bags.bounds[bag] + key as u32 as usize);
-                    let weight = weights.map_or(T::one(), |weights| weights[n]);
-                    if columns[start..].last() == Some(&column) {
-                        let last = values.len() - 1;
-                        values[last] = values[last] + weight;
-                    } else {
-                        columns.push(column);
-                        values.push(weight);
-                    }
+    let parts = map_parts(rows, cost, |part| {
+        let room = bags.bounds[part.end] - bags.bounds[part.start];
+        let mut own = Csr::with_capacity(part.len(), room);
+        let Csr { indptr: ends, indices: columns, values } = &mut own;
+        let length = |bag: usize| bags.bounds[bag + 1] - bags.bounds[bag];
+        let mut keys = Temp::with_capacity(part.clone().map(length).max().unwrap_or(0));
+        for bag in part {
+            let start = columns.len();
+            bags.sorted(bag, &mut keys);
+            for &key in keys.iter() {
+                let (column, n) = ((key >> 32) as u32, bags.bounds[bag] + key as u32 as usize);
+                let weight = weights.map_or(T::one(), |weights| weights[n]);
+                if columns[start..].last() == Some(&column) {
+                    let last = values.len() - 1;
+                    values[last] = values[last] + weight;
+                } else {
+                    columns.push(column);
+                    values.push(weight);
                 }
-                if mean {
-                    let count = T::from(keys.len()).unwrap_or(T::one());
-                    values[start..].iter_mut().for_each(|x: &mut T| *x = *x / count);
-                }
-                lengths.push(columns.len() - start);
             }
-            (lengths, columns, values)
-        }),
-    )
+            if mean {
+                let count = T::from(keys.len()).unwrap_or(T::one());
+                values[start..].iter_mut().for_each(|x: &mut T| *x = *x / count);
+            }
+            ends.push(columns.len());
+        }
+        own
+    });
+    concat(rows, parts)
 }
 
 /// The entry of `csr` at the bag and id of each position of the list; 0 where there is none, and

@@ -1,10 +1,9 @@
 //! Values one after the other along an axis.
 
+use super::memory::Csr;
 use super::merge::positions;
 use super::threads::for_each_part;
 use super::{CsrRef, Number};
-
-type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
 
 /// Dense parts side by side: each is its elements and how many of them follow each other in the
 /// result.
@@ -26,39 +25,37 @@ pub(crate) fn concat_dense<T: Number>(parts: &[(&[T], usize)], out: &mut [T]) {
 
 /// Rows below each other.
 pub(crate) fn concat_rows<T: Number>(parts: &[CsrRef<T>]) -> Csr<T> {
-    let rows = parts.iter().map(|part| part.rows()).sum::<usize>();
-    let (mut indptr, mut indices, mut values) = room(parts, rows);
+    let mut out = room(parts, parts.iter().map(|part| part.rows()).sum());
     for part in parts {
-        let start = indices.len();
-        indptr.extend(part.indptr[1..].iter().map(|end| start + end - part.indptr[0]));
-        indices.extend_from_slice(part.indices);
-        values.extend_from_slice(part.values);
+        let start = out.indices.len();
+        out.indptr.extend(part.indptr[1..].iter().map(|end| start + end - part.indptr[0]));
+        out.indices.extend_from_slice(part.indices);
+        out.values.extend_from_slice(part.values);
     }
-    (indptr, indices, values)
+    out
 }
 
 /// Columns beside each other.
 pub(crate) fn concat_columns<T: Number>(parts: &[CsrRef<T>]) -> Csr<T> {
     let rows = parts.first().map_or(0, |part| part.rows());
-    let (mut indptr, mut indices, mut values) = room(parts, rows);
+    let mut out = room(parts, rows);
     for row in 0..rows {
         let mut first = 0;
         for part in parts {
             let (ids, xs) = part.row(row);
-            indices.extend(ids.iter().map(|&id| (first + id as usize) as u32));
-            values.extend_from_slice(xs);
+            out.indices.extend(ids.iter().map(|&id| (first + id as usize) as u32));
+            out.values.extend_from_slice(xs);
             first += part.cols;
         }
-        indptr.push(indices.len());
+        out.indptr.push(out.indices.len());
     }
-    (indptr, indices, values)
+    out
 }
 
 fn room<T: Number>(parts: &[CsrRef<T>], rows: usize) -> Csr<T> {
-    let stored = parts.iter().map(|part| part.indices.len()).sum();
-    let mut indptr = Vec::with_capacity(rows + 1);
-    indptr.push(0);
-    (indptr, Vec::with_capacity(stored), Vec::with_capacity(stored))
+    let mut out = Csr::with_capacity(rows, parts.iter().map(|part| part.indices.len()).sum());
+    out.indptr.push(0);
+    out
 }
 
 /// Copies stored rows into those of a union of rows: a row is `outer` runs of `own` elements, which
@@ -73,8 +70,9 @@ pub(crate) fn place_rows<T: Number>(
         return;
     }
     let runs = values.chunks_exact(own);
-    let places = positions(rows, union).into_iter();
-    let starts = places.flat_map(|place| (0..outer).map(move |n| place as usize * outer + n));
+    let places = positions(rows, union);
+    let starts =
+        places.iter().flat_map(|&place| (0..outer).map(move |n| place as usize * outer + n));
     for (run, start) in runs.zip(starts) {
         out[start * width + first..][..own].copy_from_slice(run);
     }

@@ -2,37 +2,25 @@
 
 use std::ops::Range;
 
+use super::memory::{Csr, Temp};
+use super::spgemm::concat;
 use super::threads::{for_each_part, map_parts};
 use super::vectorized::{Task, vectorized};
-use super::{CsrRef, Number, gather};
+use super::{CsrRef, Number};
 
 /// Elements that are passed over at once when all are zero.
 const CHUNK: usize = 16;
 
-/// Row pointers, column ids and values of the non-zeros of a row-major matrix.
-pub(crate) fn dense_to_csr<T: Number>(
-    rows: usize,
-    cols: usize,
-    dense: &[T],
-) -> (Vec<usize>, Vec<u32>, Vec<T>) {
+/// The non-zeros of a row-major matrix.
+pub(crate) fn dense_to_csr<T: Number>(rows: usize, cols: usize, dense: &[T]) -> Csr<T> {
     let parts = map_parts(rows, cols / 4 + 1, |rows| {
         let dense = &dense[rows.start * cols..rows.end * cols];
         vectorized(NonZeros { rows: rows.len(), cols, dense })
     });
-    let stored = parts.iter().map(|part| part.1.len()).sum();
-    let mut indptr = Vec::with_capacity(rows + 1);
-    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
-    indptr.push(0);
-    for (ends, columns, xs) in parts {
-        let start = indices.len();
-        indptr.extend(ends.iter().map(|end| start + end));
-        indices.extend_from_slice(&columns);
-        values.extend_from_slice(&xs);
-    }
-    (indptr, indices, values)
+    concat(rows, parts)
 }
 
-/// The ends of rows, the columns and values of the non-zeros.
+/// The non-zeros of rows.
 struct NonZeros<'a, T> {
     rows: usize,
     cols: usize,
@@ -40,23 +28,23 @@ struct NonZeros<'a, T> {
 }
 
 impl<T: Number> Task for NonZeros<'_, T> {
-    type Output = (Vec<usize>, Vec<u32>, Vec<T>);
+    type Output = Csr<T>;
 
     #[inline(always)]
     fn run(self) -> Self::Output {
         let NonZeros { rows, cols, dense } = self;
-        let (mut ends, mut columns, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let mut part = Csr::growing();
         for i in 0..rows {
             let (chunks, rest) = dense[i * cols..(i + 1) * cols].as_chunks::<CHUNK>();
             for (n, chunk) in chunks.iter().enumerate() {
                 if holds_nonzero(chunk) {
-                    push_nonzeros(chunk, n * CHUNK, &mut columns, &mut values);
+                    push_nonzeros(chunk, n * CHUNK, &mut part);
                 }
             }
-            push_nonzeros(rest, cols - rest.len(), &mut columns, &mut values);
-            ends.push(values.len());
+            push_nonzeros(rest, cols - rest.len(), &mut part);
+            part.indptr.push(part.values.len());
         }
-        (ends, columns, values)
+        part
     }
 }
 
@@ -66,7 +54,7 @@ fn holds_nonzero<T: Number>(x: &[T; CHUNK]) -> bool {
 }
 
 #[inline(always)]
-fn push_nonzeros<T: Number>(x: &[T], first: usize, columns: &mut Vec<u32>, values: &mut Vec<T>) {
+fn push_nonzeros<T: Number>(x: &[T], first: usize, part: &mut Csr<T>) {
     debug_assert!(x.len() <= CHUNK);
     let mut mask = 0u32;
     for (j, &x) in x.iter().enumerate() {
@@ -74,8 +62,8 @@ fn push_nonzeros<T: Number>(x: &[T], first: usize, columns: &mut Vec<u32>, value
     }
     while mask != 0 {
         let j = mask.trailing_zeros() as usize;
-        columns.push((first + j) as u32);
-        values.push(x[j]);
+        part.indices.push((first + j) as u32);
+        part.values.push(x[j]);
         mask &= mask - 1;
     }
 }
@@ -94,9 +82,17 @@ pub(crate) fn csr_to_dense<T: Number>(csr: CsrRef<T>, zeroed: &mut [T]) {
 }
 
 /// Ids of the rows of length `k` that hold a non-zero.
-pub(crate) fn nonzero_rows<T: Number>(rows: usize, k: usize, dense: &[T]) -> Vec<u32> {
-    let parts = map_parts(rows, k / 16 + 1, |rows| vectorized(NonZeroRows { rows, k, dense }));
-    parts.concat()
+pub(crate) fn nonzero_rows<T: Number>(rows: usize, k: usize, dense: &[T]) -> Temp<u32> {
+    let mut parts = map_parts(rows, k / 16 + 1, |rows| vectorized(NonZeroRows { rows, k, dense }));
+    if let [_] = parts[..] {
+        return parts.swap_remove(0);
+    }
+    let mut all = Temp::with_capacity(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        all.extend_from_slice(&part);
+        part.free();
+    }
+    all
 }
 
 struct NonZeroRows<'a, T> {
@@ -106,11 +102,11 @@ struct NonZeroRows<'a, T> {
 }
 
 impl<T: Number> Task for NonZeroRows<'_, T> {
-    type Output = Vec<u32>;
+    type Output = Temp<u32>;
 
     #[inline(always)]
-    fn run(self) -> Vec<u32> {
-        let mut ids = Vec::new();
+    fn run(self) -> Temp<u32> {
+        let mut ids = Temp::growing();
         for i in self.rows {
             let (chunks, rest) = self.dense[i * self.k..(i + 1) * self.k].as_chunks::<CHUNK>();
             if chunks.iter().any(holds_nonzero) || rest.iter().any(|&x| x != T::default()) {
@@ -122,15 +118,9 @@ impl<T: Number> Task for NonZeroRows<'_, T> {
 }
 
 /// Ids of the rows that store an entry.
-pub(crate) fn nonempty_rows(indptr: &[usize]) -> Vec<u32> {
-    (0..indptr.len() - 1).filter(|&i| indptr[i] < indptr[i + 1]).map(|i| i as u32).collect()
-}
-
-/// Copies the rows `ids` (of length `k`) of a row-major matrix.
-pub(crate) fn gather_rows<T: Number>(dense: &[T], k: usize, ids: &[u32]) -> Vec<T> {
-    let mut out = vec![T::default(); ids.len() * k];
-    gather::gather_rows(dense, k, ids, &mut out);
-    out
+pub(crate) fn nonempty_rows(indptr: &[usize]) -> Temp<u32> {
+    let occupied = (0..indptr.len() - 1).filter(|&i| indptr[i] < indptr[i + 1]);
+    Temp::collect(occupied.map(|i| i as u32))
 }
 
 /// Writes rows of length `k` to their places in zeroed row-major memory.

@@ -1,6 +1,7 @@
 //! Dense matrix times CSR matrix, by blocks of rows: a block, turned so that its rows lie side by
 //! side, makes the product one of CSR with dense rows.
 
+use super::memory::Temp;
 use super::threads::for_each_part;
 use super::{CsrRef, Number, Real, spmm, transposed};
 
@@ -34,8 +35,8 @@ impl<'a, T: Number> Strided<'a, T> {
     }
 
     /// Rows `first..first + n`, side by side: element `(i, j)` is at `j * n + i`.
-    fn turned(&self, first: usize, n: usize) -> Vec<T> {
-        let mut turned = Vec::with_capacity(self.cols * n);
+    fn turned(&self, first: usize, n: usize) -> Temp<T> {
+        let mut turned = Temp::with_capacity(self.cols * n);
         for j in 0..self.cols {
             let at = first * self.row_stride + j * self.col_stride;
             turned.extend((0..n).map(|i| self.values[at + i * self.row_stride]));
@@ -72,11 +73,10 @@ where
     F: Fn(&[T], usize, &mut [T]) + Sync,
 {
     for_each_part(out, BLOCK * out_cols, cost * BLOCK / 8, |first, out| {
-        let mut turned_out = Vec::new();
+        let mut turned_out = Temp::unspecified(out.len().min(BLOCK * out_cols));
         for (n, out) in out.chunks_mut(BLOCK * out_cols).enumerate() {
             let rows = out.len() / out_cols;
             let block = a.turned((first + n) * BLOCK, rows);
-            turned_out.resize(out.len(), T::zero());
             f(&block, rows, &mut turned_out[..out.len()]);
             turn_back(&turned_out[..out.len()], rows, out);
         }

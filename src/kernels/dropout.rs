@@ -1,23 +1,13 @@
-//! Random masks by counter: whether an element is kept follows from a key and its position alone, so
-//! from no order of evaluation.
+//! Random masks: whether an element is kept follows from a key and its position alone.
 
 use super::Real;
+use super::counter::Counter;
 use super::threads::for_each_part;
-
-/// The golden ratio, as SplitMix64 steps by it.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The finalizer of SplitMix64.
-fn mix(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
 
 /// Drops elements with a probability, and scales the others.
 #[derive(Clone, Copy)]
 pub(crate) struct Dropout<T> {
-    key: u64,
+    counter: Counter,
     /// Elements are dropped whose 64 random bits are less.
     below: u64,
     scale: T,
@@ -26,14 +16,12 @@ pub(crate) struct Dropout<T> {
 impl<T: Real> Dropout<T> {
     /// With probability `p` in [0, 1); the key is made of numbers of any size.
     pub fn new(p: f64, scale: T, keys: [u64; 3]) -> Self {
-        let key = keys.iter().fold(0, |key: u64, &part| mix(key.wrapping_add(STEP) ^ part));
-        Dropout { key, below: (p * 2f64.powi(64)) as u64, scale }
+        Dropout { counter: Counter::new(&keys), below: (p * 2f64.powi(64)) as u64, scale }
     }
 
     #[inline]
     fn element(&self, x: T, position: u64) -> T {
-        let bits = mix(self.key.wrapping_add(position.wrapping_add(1).wrapping_mul(STEP)));
-        if bits < self.below { T::zero() } else { x * self.scale }
+        if self.counter.bits(position) < self.below { T::zero() } else { x * self.scale }
     }
 
     /// Elements at consecutive positions from 0.

@@ -2,6 +2,7 @@
 
 use num_traits::AsPrimitive;
 
+use super::memory::Csr;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
 use super::vectorized::{Task, each_width, is_far, load, load_mut, prefetch, vectorized};
@@ -78,20 +79,18 @@ impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOL
     }
 }
 
-/// Row pointers, columns and values of the rows `ids` of a csr matrix.
-pub(crate) fn gather_csr<T: Number>(csr: CsrRef<T>, ids: &[u32]) -> (Vec<usize>, Vec<u32>, Vec<T>) {
-    let mut indptr = Vec::with_capacity(ids.len() + 1);
-    indptr.push(0);
-    indptr.extend(ids.iter().map(|&id| csr.range(id as usize).len()));
-    super::prefix_sum(&mut indptr);
-    let stored = indptr[ids.len()];
-    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
+/// The rows `ids` of a csr matrix.
+pub(crate) fn gather_csr<T: Number>(csr: CsrRef<T>, ids: &[u32]) -> Csr<T> {
+    let stored = ids.iter().map(|&id| csr.range(id as usize).len()).sum();
+    let mut out = Csr::with_capacity(ids.len(), stored);
+    out.indptr.push(0);
     for &id in ids {
         let (columns, row) = csr.row(id as usize);
-        indices.extend_from_slice(columns);
-        values.extend_from_slice(row);
+        out.indices.extend_from_slice(columns);
+        out.values.extend_from_slice(row);
+        out.indptr.push(out.indices.len());
     }
-    (indptr, indices, values)
+    out
 }
 
 /// Look-ups that are summed in the element type.

@@ -1,6 +1,9 @@
 //! Set operations on sorted, unique row ids.
 
+use smallvec::SmallVec;
+
 use super::Number;
+use super::memory::Temp;
 use super::ranks::Ranks;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
@@ -16,10 +19,10 @@ const WORDS_PER_ID: usize = 8;
 const BLOCK_BYTES: usize = 1 << 15;
 
 /// The ids that are in any list.
-pub(crate) fn union_rows(lists: &[&[u32]]) -> Vec<u32> {
-    let Some((first, rest)) = lists.split_first() else { return Vec::new() };
+pub(crate) fn union_rows(lists: &[&[u32]]) -> Temp<u32> {
+    let Some((first, rest)) = lists.split_first() else { return Temp::with_capacity(0) };
     if rest.iter().all(|list| list == first) {
-        return first.to_vec();
+        return Temp::copied(first);
     }
     let len = lists.iter().map(|list| list.len()).sum();
     match ranks_end(len, lists.iter().copied()) {
@@ -41,20 +44,23 @@ struct Union<'a> {
 }
 
 impl Task for Union<'_> {
-    type Output = Vec<u32>;
+    type Output = Temp<u32>;
 
     #[inline(always)]
-    fn run(self) -> Vec<u32> {
+    fn run(self) -> Temp<u32> {
         let mut ranks = Ranks::new(self.end);
+        let mut union = Temp::with_capacity(self.len + Ranks::SPARE);
         self.lists.iter().for_each(|list| ranks.insert(list));
-        ranks.list(self.len)
+        ranks.list(self.len, &mut union);
+        union
     }
 }
 
-fn union_by_halves(lists: &[&[u32]]) -> Vec<u32> {
+fn union_by_halves(lists: &[&[u32]]) -> Temp<u32> {
     match lists {
-        [] => Vec::new(),
-        [one] => one.to_vec(),
+        [] => Temp::with_capacity(0),
+        [one] => Temp::copied(one),
+        [x, y] => union_two(x, y),
         _ => {
             let (left, right) = lists.split_at(lists.len() / 2);
             union_two(&union_by_halves(left), &union_by_halves(right))
@@ -63,13 +69,21 @@ fn union_by_halves(lists: &[&[u32]]) -> Vec<u32> {
 }
 
 /// The ids that are in every list.
-pub(crate) fn intersect_rows(lists: &[&[u32]]) -> Vec<u32> {
-    let Some((first, rest)) = lists.split_first() else { return Vec::new() };
-    rest.iter().fold(first.to_vec(), |common, list| intersect_two(&common, list))
+pub(crate) fn intersect_rows(lists: &[&[u32]]) -> Temp<u32> {
+    let shortest = lists.iter().min_by_key(|list| list.len());
+    let mut common = Temp::copied(shortest.unwrap_or(&&[][..]));
+    for list in lists {
+        if common[..] != **list {
+            let at = positions(&common, list);
+            let mut at = at.iter();
+            common.retain(|_| at.next() != Some(&ABSENT));
+        }
+    }
+    common
 }
 
-fn union_two(x: &[u32], y: &[u32]) -> Vec<u32> {
-    let mut union = vec![0; x.len() + y.len()];
+fn union_two(x: &[u32], y: &[u32]) -> Temp<u32> {
+    let mut union = Temp::unspecified(x.len() + y.len());
     let len = union_into(x, y, &mut union);
     union.truncate(len);
     union
@@ -93,18 +107,9 @@ pub(super) fn union_into(x: &[u32], y: &[u32], union: &mut [u32]) -> usize {
     len
 }
 
-fn intersect_two(x: &[u32], y: &[u32]) -> Vec<u32> {
-    if x == y {
-        return x.to_vec();
-    }
-    let (few, many) = if x.len() <= y.len() { (x, y) } else { (y, x) };
-    let at = positions(few, many);
-    few.iter().zip(at).filter(|&(_, at)| at != ABSENT).map(|(&id, _)| id).collect()
-}
-
 /// For each id of sorted `of`, its position in sorted `in_sorted`, `u32::MAX` where absent.
-pub(crate) fn positions(of: &[u32], in_sorted: &[u32]) -> Vec<u32> {
-    let mut at = vec![ABSENT; of.len()];
+pub(crate) fn positions(of: &[u32], in_sorted: &[u32]) -> Temp<u32> {
+    let mut at = Temp::filled(ABSENT, of.len());
     if of.len().saturating_mul(GALLOP_RATIO) < in_sorted.len() {
         gallop(of, in_sorted, &mut at);
     } else if let Some(end) = ranks_end(of.len() + in_sorted.len(), [of, in_sorted].into_iter()) {
@@ -170,11 +175,11 @@ pub(crate) fn add_rows<T: Number>(
     union: &[u32],
     out: &mut [T],
 ) {
-    let places: Vec<_> = parts.iter().map(|(rows, _)| positions(rows, union)).collect();
+    let places: SmallVec<[_; 8]> = parts.iter().map(|(rows, _)| positions(rows, union)).collect();
     let block = (BLOCK_BYTES / size_of::<T>() / k.max(1)).max(1);
     for_each_part(out, block * k, parts.len() * BLOCK_BYTES / 16, |first, out| {
         let start = (first * block) as u32;
-        let mut next: Vec<_> = places.iter().map(|at| lower_bound(at, start)).collect();
+        let mut next: SmallVec<[_; 8]> = places.iter().map(|at| lower_bound(at, start)).collect();
         for (n, out) in out.chunks_mut(block * k).enumerate() {
             out.fill(T::default());
             let start = (first + n) * block;

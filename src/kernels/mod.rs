@@ -6,6 +6,7 @@ pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod concat;
 pub(crate) mod convert;
+pub(crate) mod counter;
 pub(crate) mod dense_csr;
 mod drive;
 pub(crate) mod dropout;
@@ -25,6 +26,7 @@ mod lanes;
 #[cfg(target_arch = "x86_64")]
 mod lanes_x86;
 mod math;
+pub(crate) mod memory;
 pub(crate) mod merge;
 pub(crate) mod patterns;
 mod ranks;
@@ -49,7 +51,8 @@ use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 
 use num_traits::AsPrimitive;
 
-pub use real::Real;
+use self::memory::Temp;
+pub use self::real::Real;
 
 /// What kernels need of an element type.
 pub trait Number:
@@ -90,9 +93,9 @@ fn summed<T: Number>(out: &mut [T], terms: usize, short: usize, sum: impl SumInt
     if terms <= short || size_of::<T::Wide>() == size_of::<T>() {
         return sum.sum_into(out);
     }
-    let mut wide = vec![T::Wide::default(); out.len()];
-    sum.sum_into(&mut wide);
-    out.iter_mut().zip(wide).for_each(|(to, sum)| *to = sum.as_());
+    let mut wide = Temp::unspecified(out.len());
+    sum.sum_into::<T::Wide>(&mut wide);
+    out.iter_mut().zip(wide.iter()).for_each(|(to, sum)| *to = sum.as_());
 }
 
 /// Sums of products or elements of type `T`, kept in a type of the caller's choice.

@@ -1,10 +1,13 @@
 //! Set operations on CSR patterns: `(row pointers, columns)`, where pointers need not start at 0.
 
+use smallvec::SmallVec;
+
+use super::memory::Temp;
 use super::merge::union_into;
 use super::threads::map_parts;
 
 /// Row pointers from 0 on, and columns.
-type Pattern = (Vec<usize>, Vec<u32>);
+type Pattern = (Temp<usize>, Temp<u32>);
 
 fn range((indptr, _): (&[usize], &[u32]), row: usize) -> std::ops::Range<usize> {
     indptr[row] - indptr[0]..indptr[row + 1] - indptr[0]
@@ -43,9 +46,11 @@ fn intersection_into(x: &[u32], y: &[u32], common: &mut [u32]) -> usize {
 
 /// Combines patterns two by two, from the left.
 fn fold(parts: &[(&[usize], &[u32])], into_row: IntoRow) -> Pattern {
-    let Some((&first, rest)) = parts.split_first() else { return (vec![0], Vec::new()) };
+    let Some((&first, rest)) = parts.split_first() else {
+        return (Temp::filled(0, 1), Temp::with_capacity(0));
+    };
     let base = first.0[0];
-    let mut all = (first.0.iter().map(|&p| p - base).collect::<Vec<_>>(), first.1.to_vec());
+    let mut all = (Temp::collect(first.0.iter().map(|&p| p - base)), Temp::copied(first.1));
     for &other in rest {
         if !same((&all.0, &all.1), other) {
             all = combine((&all.0, &all.1), other, into_row);
@@ -64,9 +69,10 @@ fn same(x: (&[usize], &[u32]), y: (&[usize], &[u32])) -> bool {
 fn combine(x: (&[usize], &[u32]), y: (&[usize], &[u32]), into_row: IntoRow) -> Pattern {
     let rows = x.0.len() - 1;
     let cost = 3 * (x.1.len() + y.1.len()) / rows.max(1) + 4;
-    let parts = map_parts(rows, cost, |rows| {
+    let parts = map_parts(rows, cost, |rows| -> Pattern {
         let room = (x.0[rows.end] - x.0[rows.start]) + (y.0[rows.end] - y.0[rows.start]);
-        let (mut ends, mut columns) = (Vec::with_capacity(rows.len()), vec![0; room]);
+        let (mut ends, mut columns) =
+            (Temp::with_capacity(rows.len() + 1), Temp::unspecified(room));
         let mut len = 0;
         for i in rows {
             len += into_row(row(x, i), row(y, i), &mut columns[len..]);
@@ -78,14 +84,21 @@ fn combine(x: (&[usize], &[u32]), y: (&[usize], &[u32]), into_row: IntoRow) -> P
     join(rows, parts)
 }
 
-fn join(rows: usize, parts: Vec<Pattern>) -> Pattern {
-    let mut indptr = Vec::with_capacity(rows + 1);
-    let mut indices = Vec::with_capacity(parts.iter().map(|part| part.1.len()).sum());
+/// Joins parts whose row pointers are the ends of rows.
+fn join(rows: usize, mut parts: SmallVec<[Pattern; 1]>) -> Pattern {
+    if let [(ends, _)] = &mut parts[..] {
+        ends.insert(0, 0);
+        return parts.swap_remove(0);
+    }
+    let stored = parts.iter().map(|part| part.1.len()).sum();
+    let (mut indptr, mut indices) = (Temp::with_capacity(rows + 1), Temp::with_capacity(stored));
     indptr.push(0);
     for (ends, columns) in parts {
         let start = indices.len();
         indptr.extend(ends.iter().map(|end| start + end));
         indices.extend_from_slice(&columns);
+        ends.free();
+        columns.free();
     }
     (indptr, indices)
 }
@@ -97,11 +110,11 @@ pub(crate) fn entry_positions(
     indices: &[u32],
     onto_indptr: &[usize],
     onto_indices: &[u32],
-) -> Vec<usize> {
+) -> Temp<usize> {
     if same((indptr, indices), (onto_indptr, onto_indices)) {
-        return (0..indices.len()).collect();
+        return Temp::collect(0..indices.len());
     }
-    let mut at = vec![usize::MAX; onto_indices.len()];
+    let mut at = Temp::filled(usize::MAX, onto_indices.len());
     for i in 0..onto_indptr.len() - 1 {
         let onto = range((onto_indptr, onto_indices), i);
         let from = range((indptr, indices), i);

@@ -1,13 +1,17 @@
 //! A set of ids that knows each member's rank.
 
+use super::memory::Temp;
 use super::spmm::ABSENT;
 #[cfg(target_arch = "x86_64")]
 use super::vectorized::{Level, level};
 
 /// Low half of a word: which of 32 ids are members. High half: how many members come before them.
-pub(super) struct Ranks(Vec<u64>);
+pub(super) struct Ranks(Temp<u64>);
 
 impl Ranks {
+    /// What [`Ranks::list`] needs room for besides the members: its last vector is stored whole.
+    pub const SPARE: usize = 16;
+
     /// Words of a set of ids below `end`.
     pub fn words(end: usize) -> usize {
         end.div_ceil(32)
@@ -15,7 +19,7 @@ impl Ranks {
 
     /// An empty set of ids below `end`.
     pub fn new(end: usize) -> Self {
-        Ranks(vec![0; Ranks::words(end)])
+        Ranks(Temp::filled(0, Ranks::words(end)))
     }
 
     /// Adds `ids`, which must be below the end. Neighbours often share a word and would wait for
@@ -55,29 +59,25 @@ impl Ranks {
         ranks
     }
 
-    /// The members, ascending, at most `most` of them; makes their ranks known.
+    /// Appends the members, ascending, at most `most` of them; makes their ranks known.
     #[inline(always)]
-    pub fn list(&mut self, most: usize) -> Vec<u32> {
-        // Room for the last vector that is stored whole.
-        let mut members = Vec::with_capacity(most.min(32 * self.0.len()) + 16);
+    pub fn list(&mut self, most: usize, to: &mut Vec<u32>) {
+        to.reserve(most.min(32 * self.0.len()) + Ranks::SPARE);
         #[cfg(target_arch = "x86_64")]
         if level() == Level::Avx512 {
             // SAFETY: the processor has these features, and there is room for all members and 16
             // more.
-            unsafe { avx512::list(&mut self.0, &mut members) };
-            members.shrink_to_fit();
-            return members;
+            return unsafe { avx512::list(&mut self.0, to) };
         }
+        let start = to.len();
         for (n, word) in self.0.iter_mut().enumerate() {
             let mut bits = *word as u32;
-            *word |= (members.len() as u64) << 32;
+            *word |= ((to.len() - start) as u64) << 32;
             while bits != 0 {
-                members.push(32 * n as u32 + bits.trailing_zeros());
+                to.push(32 * n as u32 + bits.trailing_zeros());
                 bits &= bits - 1;
             }
         }
-        members.shrink_to_fit();
-        members
     }
 
     /// Adds `id` and says whether it is new.
@@ -126,17 +126,20 @@ fn rank(word: u64, id: u32) -> u32 {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    /// Fills the high halves of words that have members and lists the members.
+    use crate::kernels::memory::Temp;
+
+    /// Fills the high halves of words that have members and appends the members.
     ///
     /// # Safety
-    /// `members` is empty, with room for all members and 16 more.
+    /// `members` has room for all members and 16 more.
     #[target_feature(enable = "avx512f,avx512vl,popcnt")]
     pub unsafe fn list(words: &mut [u64], members: &mut Vec<u32>) {
         let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        let mut len = 0;
-        for n in occupied(words) {
+        let start = members.len();
+        let mut len = start;
+        for &n in occupied(words).iter() {
             let bits = words[n as usize] as u32;
-            words[n as usize] |= (len as u64) << 32;
+            words[n as usize] |= ((len - start) as u64) << 32;
             let first = _mm512_add_epi32(_mm512_set1_epi32((32 * n) as i32), lanes);
             let second = _mm512_add_epi32(first, _mm512_set1_epi32(16));
             let (low, high) = (bits as u16, (bits >> 16) as u16);
@@ -154,8 +157,8 @@ mod avx512 {
 
     /// Positions of the words that are not 0.
     #[target_feature(enable = "avx512f,avx512vl,popcnt")]
-    fn occupied(words: &[u64]) -> Vec<u32> {
-        let mut found: Vec<u32> = Vec::with_capacity(words.len() + 8);
+    fn occupied(words: &[u64]) -> Temp<u32> {
+        let mut found: Temp<u32> = Temp::with_capacity(words.len() + 8);
         let (eights, rest) = words.as_chunks::<8>();
         let mut ids = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
         let mut len = 0;

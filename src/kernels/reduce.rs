@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use num_traits::NumCast;
 
-use super::threads::{for_each_part, map_parts};
+use super::memory::Temp;
+use super::threads::for_each_part;
 use super::vectorized::{Task, each_width, load, vectorized};
 use super::{Number, Real};
 
@@ -84,12 +85,13 @@ pub(crate) fn fold<F: Fold<T>, T: Number>(x: &[T]) -> T {
     if x.len() <= CHUNK {
         return vectorized(All::<F, T>(x, PhantomData));
     }
-    let chunks = x.chunks(CHUNK).collect::<Vec<_>>();
-    let parts = map_parts(chunks.len(), CHUNK / 8, |range| {
-        let part = |chunk: &&[T]| vectorized(All::<F, T>(chunk, PhantomData));
-        chunks[range].iter().map(part).collect::<Vec<_>>()
+    let mut parts = Temp::unspecified(x.len().div_ceil(CHUNK));
+    for_each_part(&mut parts, 1, CHUNK / 8, |first, parts| {
+        for (part, chunk) in parts.iter_mut().zip(x[first * CHUNK..].chunks(CHUNK)) {
+            *part = vectorized(All::<F, T>(chunk, PhantomData));
+        }
     });
-    vectorized(All::<F, T>(&parts.concat(), PhantomData))
+    vectorized(All::<F, T>(&parts, PhantomData))
 }
 
 struct All<'a, F, T>(&'a [T], PhantomData<F>);
@@ -194,7 +196,7 @@ fn fold_rows<F: Fold<T>, T: Number>(x: &[T], inner: usize, out: &mut [T]) {
     if rows <= LEAF_ROWS {
         return leaf_rows::<F, T>(x, inner, out);
     }
-    let mut parts = vec![T::default(); rows.div_ceil(LEAF_ROWS) * inner];
+    let mut parts = Temp::unspecified(rows.div_ceil(LEAF_ROWS) * inner);
     for_each_part(&mut parts, inner, LEAF_ROWS * inner / 8 + 4, |first, parts| {
         for (n, part) in parts.chunks_exact_mut(inner).enumerate() {
             let start = (first + n) * LEAF_ROWS;

@@ -2,6 +2,7 @@
 
 use super::Real;
 use super::elementwise::{Unary, unary};
+use super::memory::Temp;
 use super::reduce::{Add, Fold, Max, fold_axis};
 use super::threads::for_each_part;
 
@@ -14,8 +15,8 @@ pub(crate) fn log_softmax_rows<T: Real>(x: &[T], classes: usize, out: &mut [T]) 
     assert_eq!(x.len(), out.len());
     let block = (BLOCK / classes.max(1)).max(1);
     for_each_part(out, block * classes, 4 * block * (classes + 4), |first, out| {
-        let mut exps = vec![T::zero(); block * classes];
-        let (mut sums, mut logs) = (vec![T::zero(); block], vec![T::zero(); block]);
+        let mut exps = Temp::unspecified(block * classes);
+        let (mut sums, mut logs) = (Temp::unspecified(block), Temp::unspecified(block));
         for (n, out) in out.chunks_mut(block * classes).enumerate() {
             let x = &x[(first + n) * block * classes..][..out.len()];
             let (exps, rows) = (&mut exps[..out.len()], out.len() / classes);
@@ -23,7 +24,7 @@ pub(crate) fn log_softmax_rows<T: Real>(x: &[T], classes: usize, out: &mut [T]) 
             unary(Unary::Exp, out, exps);
             fold_axis::<Add, T>(exps, (rows, classes, 1), &mut sums[..rows]);
             unary(Unary::Ln, &sums[..rows], &mut logs[..rows]);
-            for (out, &log) in out.chunks_exact_mut(classes).zip(&logs) {
+            for (out, &log) in out.chunks_exact_mut(classes).zip(logs.iter()) {
                 out.iter_mut().for_each(|out| *out = *out - log);
             }
         }
@@ -48,10 +49,10 @@ pub(crate) fn log_softmax_axis<T: Real>(
     if inner == 1 || out.is_empty() {
         return log_softmax_rows(x, axis, out);
     }
-    let (mut small, mut logs) = (vec![T::zero(); outer * inner], vec![T::zero(); outer * inner]);
+    let [mut small, mut logs] = [(); 2].map(|()| Temp::unspecified(outer * inner));
     fold_axis::<Max, T>(x, (outer, axis, inner), &mut small);
     subtract(x, &small, axis, inner, out);
-    let mut exps = vec![T::zero(); out.len()];
+    let mut exps = Temp::unspecified(out.len());
     for_each_part(&mut exps, 1, 1, |first, exps| {
         unary(Unary::Exp, &out[first..][..exps.len()], exps);
     });

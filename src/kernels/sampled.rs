@@ -1,9 +1,8 @@
 //! Products of two matrices, computed at the entries of a pattern only.
 
-use std::borrow::Cow;
-
 use super::columns::compact;
 use super::dense_csr::Strided;
+use super::memory::Temp;
 use super::merge::positions;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
@@ -45,9 +44,9 @@ pub(crate) fn sampled_dot<T: Real>(
     out: &mut [T],
 ) {
     assert_eq!(out.len(), indices.len());
-    let rows: Vec<u32> = (0..indptr.len() - 1).map(|row| row as u32).collect();
-    let (a_at, b_at) = (row_positions(a, &rows), entry_positions(b, indices));
-    let pairs = Pairs { indptr, a_at: &a_at, b_at: &b_at };
+    let a_at = row_positions(a, indptr.len() - 1);
+    let own = entry_positions(b, indices);
+    let pairs = Pairs { indptr, a_at: &a_at, b_at: own.as_deref().map_or(indices, |at| at) };
     match (contiguous(a), contiguous(b)) {
         (Some(a), Some(b)) if a.k == b.k => dense(pairs, a, b, out),
         _ => general(pairs, a, b, out),
@@ -73,19 +72,22 @@ impl Pairs<'_> {
     }
 }
 
-fn row_positions<'a, T>(a: RowsRef<T>, rows: &'a [u32]) -> Cow<'a, [u32]> {
+fn row_positions<T>(a: RowsRef<T>, rows: usize) -> Temp<u32> {
+    let all = Temp::collect((0..rows).map(|row| row as u32));
     match a {
-        RowsRef::Rows { ids, .. } => positions(rows, ids).into(),
-        RowsRef::Dense(_) | RowsRef::Csr(_) => rows.into(),
+        RowsRef::Rows { ids, .. } => positions(&all, ids),
+        RowsRef::Dense(_) | RowsRef::Csr(_) => all,
     }
 }
 
-fn entry_positions<'a, T>(b: RowsRef<T>, indices: &'a [u32]) -> Cow<'a, [u32]> {
-    let RowsRef::Rows { ids, .. } = b else { return indices.into() };
+/// Where rows are not found by their ids.
+fn entry_positions<T>(b: RowsRef<T>, indices: &[u32]) -> Option<Temp<u32>> {
+    let RowsRef::Rows { ids, .. } = b else { return None };
     let cols = indices.iter().max().map_or(0, |&max| max as usize + 1);
-    let (distinct, slots) = compact(indices, cols);
+    let (distinct, mut slots) = compact(indices, cols);
     let at = positions(&distinct, ids);
-    slots.iter().map(|&slot| at[slot as usize]).collect()
+    slots.iter_mut().for_each(|slot| *slot = at[*slot as usize]);
+    Some(slots)
 }
 
 /// Dense rows of length `k`, `stride` elements apart.

@@ -3,6 +3,9 @@
 use std::mem::take;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
+use super::memory::{Csr, Temp};
 use super::ranks::Ranks;
 use super::threads::map_parts;
 use super::{CsrRef, Number, Real, prefix_sum};
@@ -10,9 +13,6 @@ use super::{CsrRef, Number, Real, prefix_sum};
 /// Products in a part of the rows, per column of the result, from which on a row is summed in a
 /// dense accumulator; below, products are sorted.
 const COLUMNS_PER_PRODUCT: usize = 32;
-
-/// Row pointers, columns and values.
-pub(super) type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
 
 /// `a · b`. An entry is stored wherever a product exists, even if the sum is 0.
 pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
@@ -30,40 +30,36 @@ pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
     concat(a.rows(), parts)
 }
 
-/// Joins parts whose first element holds row lengths.
-pub(super) fn concat<T: Copy>(rows: usize, mut parts: Vec<Csr<T>>) -> Csr<T> {
-    if let [_] = parts[..]
-        && let Some((mut lengths, indices, values)) = parts.pop()
-    {
-        lengths.insert(0, 0);
-        prefix_sum(&mut lengths);
-        return (lengths, indices, values);
+/// Joins parts whose row pointers are the ends of rows.
+pub(super) fn concat<T: Number>(rows: usize, mut parts: SmallVec<[Csr<T>; 1]>) -> Csr<T> {
+    if let [only] = &mut parts[..] {
+        only.indptr.insert(0, 0);
+        return parts.swap_remove(0);
     }
-    let stored = parts.iter().map(|part| part.1.len()).sum();
-    let mut indptr = Vec::with_capacity(rows + 1);
-    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
-    indptr.push(0);
+    let mut all = Csr::with_capacity(rows, parts.iter().map(|part| part.indices.len()).sum());
+    all.indptr.push(0);
     for part in parts {
-        indptr.extend(part.0);
-        indices.extend(part.1);
-        values.extend(part.2);
+        let start = all.indices.len();
+        all.indptr.extend(part.indptr.iter().map(|end| start + end));
+        all.indices.extend_from_slice(&part.indices);
+        all.values.extend_from_slice(&part.values);
+        part.free();
     }
-    prefix_sum(&mut indptr);
-    (indptr, indices, values)
+    all
 }
 
 /// Sums of one row over all columns; everything is 0 between rows.
-struct Accumulator<T> {
-    sums: Vec<T>,
+struct Accumulator<T: Number> {
+    sums: Temp<T>,
     seen: Ranks,
     /// The first `len` are the columns seen, in the order in which they came.
-    columns: Vec<u32>,
+    columns: Temp<u32>,
     len: usize,
 }
 
 impl<T: Real> Accumulator<T> {
     fn new(cols: usize) -> Self {
-        let (sums, columns) = (vec![T::zero(); cols], vec![0; cols + 1]);
+        let (sums, columns) = (Temp::filled(T::zero(), cols), Temp::unspecified(cols + 1));
         Accumulator { sums, seen: Ranks::new(cols), columns, len: 0 }
     }
 
@@ -80,7 +76,7 @@ impl<T: Real> Accumulator<T> {
     fn drain(&mut self, indices: &mut Vec<u32>, values: &mut Vec<T>) {
         let start = indices.len();
         if self.len > Ranks::words(self.sums.len()) / 8 {
-            indices.append(&mut self.seen.list(self.len));
+            self.seen.list(self.len, indices);
         } else {
             self.columns[..self.len].sort_unstable();
             indices.extend_from_slice(&self.columns[..self.len]);
@@ -95,38 +91,37 @@ impl<T: Real> Accumulator<T> {
 fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
     let mut sums = Accumulator::new(b.cols);
     // No more entries than places, however many products meet in one.
-    let most = most.min(rows.len().saturating_mul(b.cols));
-    let mut lengths = Vec::with_capacity(rows.len());
-    let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
+    let most = most.min(rows.len().saturating_mul(b.cols)) + Ranks::SPARE;
+    let mut part = Csr::with_capacity(rows.len(), most);
     for i in rows {
         each_product(a, b, i, |column, x| sums.add(column, x));
-        lengths.push(sums.len);
-        sums.drain(&mut indices, &mut values);
+        sums.drain(&mut part.indices, &mut part.values);
+        part.indptr.push(part.indices.len());
     }
-    indices.shrink_to_fit();
-    values.shrink_to_fit();
-    (lengths, indices, values)
+    part
 }
 
-/// Sums in the same order as [`dense_rows`]: the sort is stable.
+/// Sums in the same order as [`dense_rows`]: products of one column stay in order. There are fewer
+/// than columns, so `u32` counts them.
 fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
-    let mut lengths = Vec::with_capacity(rows.len());
-    let (mut indices, mut values) = (Vec::with_capacity(most), Vec::with_capacity(most));
-    let mut products = Vec::new();
+    let mut part = Csr::with_capacity(rows.len(), most);
+    let (mut order, mut products) = (Temp::with_capacity(most), Temp::with_capacity(most));
     for i in rows {
+        order.clear();
         products.clear();
-        each_product(a, b, i, |column, x| products.push((column, x)));
-        products.sort_by_key(|&(column, _)| column);
-        let start = indices.len();
-        for same in products.chunk_by(|x, y| x.0 == y.0) {
-            indices.push(same[0].0);
-            values.push(same.iter().fold(T::zero(), |sum, &(_, x)| sum + x));
+        each_product(a, b, i, |column, x| {
+            order.push((column, products.len() as u32));
+            products.push(x);
+        });
+        order.sort_unstable();
+        for same in order.chunk_by(|x, y| x.0 == y.0) {
+            let sum = same.iter().fold(T::zero(), |sum, &(_, n)| sum + products[n as usize]);
+            part.indices.push(same[0].0);
+            part.values.push(sum);
         }
-        lengths.push(indices.len() - start);
+        part.indptr.push(part.indices.len());
     }
-    indices.shrink_to_fit();
-    values.shrink_to_fit();
-    (lengths, indices, values)
+    part
 }
 
 fn each_product<T: Real>(a: CsrRef<T>, b: CsrRef<T>, i: usize, mut f: impl FnMut(u32, T)) {
@@ -141,11 +136,11 @@ fn each_product<T: Real>(a: CsrRef<T>, b: CsrRef<T>, i: usize, mut f: impl FnMut
 
 /// The transpose of `a`.
 pub(crate) fn transpose<T: Number>(a: CsrRef<T>) -> Csr<T> {
-    let mut indptr = vec![0; a.cols + 2];
+    let stored = a.indices.len();
+    let mut indptr = Temp::filled(0, a.cols + 2);
+    let (mut indices, mut values) = (Temp::unspecified(stored), Temp::unspecified(stored));
     a.indices.iter().for_each(|&column| indptr[column as usize + 2] += 1);
     prefix_sum(&mut indptr);
-    let mut indices = vec![0; a.indices.len()];
-    let mut values = vec![T::default(); a.indices.len()];
     for i in 0..a.rows() {
         let (columns, xs) = a.row(i);
         for (&column, &x) in columns.iter().zip(xs) {
@@ -157,5 +152,5 @@ pub(crate) fn transpose<T: Number>(a: CsrRef<T>) -> Csr<T> {
         }
     }
     indptr.pop();
-    (indptr, indices, values)
+    Csr { indptr, indices, values }
 }

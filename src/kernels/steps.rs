@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::memory::Csr;
 use super::{CsrRef, Number};
 
 /// `len` indices of an axis: `start`, `start + step`, and so on.
@@ -58,61 +59,58 @@ impl Steps {
     }
 }
 
-type Csr<T> = (Vec<usize>, Vec<u32>, Vec<T>);
-
 /// The given rows and columns of `a`.
 pub(crate) fn cut_csr<T: Number>(a: CsrRef<T>, rows: Steps, columns: Steps) -> Csr<T> {
-    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-    indptr.reserve_exact(rows.len);
+    let most = (0..rows.len).map(|i| a.range(rows.at(i)).len()).sum();
+    let mut out = Csr::with_capacity(rows.len, most);
+    out.indptr.push(0);
     for i in 0..rows.len {
         let (ids, xs) = a.row(rows.at(i));
         columns.each_of(ids, |position, column| {
-            indices.push(column);
-            values.push(xs[position]);
+            out.indices.push(column);
+            out.values.push(xs[position]);
         });
-        indptr.push(indices.len());
+        out.indptr.push(out.indices.len());
     }
-    (indptr, indices, values)
+    out
 }
 
-/// A matrix whose given rows and columns are those of `a`, in as many rows as the zeroed `indptr`
-/// has room for; the others store nothing.
+/// A matrix of as many rows whose given rows and columns are those of `a`; the others store nothing.
 pub(crate) fn place_csr<T: Number>(
     a: CsrRef<T>,
     rows: Steps,
     columns: Steps,
-    mut indptr: Vec<usize>,
+    all_rows: usize,
 ) -> Csr<T> {
-    let stored = a.indices.len();
-    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
-    for row in 0..indptr.len() - 1 {
+    let mut out = Csr::with_capacity(all_rows, a.indices.len());
+    out.indptr.push(0);
+    for row in 0..all_rows {
         let own = rows.find(row).map_or(0..0, |i| a.range(i));
         let place = |entry: usize| columns.at(a.indices[entry] as usize) as u32;
         let (start, end) = (own.start, own.end);
         if columns.step > 0 {
-            indices.extend(own.clone().map(place));
-            values.extend_from_slice(&a.values[own]);
+            out.indices.extend(own.clone().map(place));
+            out.values.extend_from_slice(&a.values[own]);
         } else {
-            indices.extend((start..end).rev().map(place));
-            values.extend(a.values[own].iter().rev());
+            out.indices.extend((start..end).rev().map(place));
+            out.values.extend(a.values[own].iter().rev());
         }
-        indptr[row + 1] = indices.len();
+        out.indptr.push(out.indices.len());
     }
-    (indptr, indices, values)
+    out
 }
 
 /// The rows of `a` that sorted `kept` names; the others store nothing.
-pub(crate) fn retain_csr<T: Number>(a: CsrRef<T>, kept: &[u32], mut indptr: Vec<usize>) -> Csr<T> {
-    for &row in kept {
-        indptr[row as usize + 1] = a.range(row as usize).len();
-    }
-    super::prefix_sum(&mut indptr);
-    let stored = indptr[indptr.len() - 1];
-    let (mut indices, mut values) = (Vec::with_capacity(stored), Vec::with_capacity(stored));
+pub(crate) fn retain_csr<T: Number>(a: CsrRef<T>, kept: &[u32]) -> Csr<T> {
+    let stored = kept.iter().map(|&row| a.range(row as usize).len()).sum();
+    let mut out = Csr::with_capacity(a.rows(), stored);
+    out.indptr.resize(a.rows() + 1, 0);
     for &row in kept {
         let (ids, xs) = a.row(row as usize);
-        indices.extend_from_slice(ids);
-        values.extend_from_slice(xs);
+        out.indptr[row as usize + 1] = ids.len();
+        out.indices.extend_from_slice(ids);
+        out.values.extend_from_slice(xs);
     }
-    (indptr, indices, values)
+    super::prefix_sum(&mut out.indptr);
+    out
 }

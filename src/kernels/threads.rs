@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use smallvec::{SmallVec, smallvec};
 
 /// Work in a part, about nanoseconds on one thread. Handing a part to another thread costs
 /// some 10 µs when the caller is not one of the pool's threads.
@@ -32,16 +33,16 @@ where
 }
 
 /// `f(range)` for consecutive ranges of `rows` rows, in order.
-pub(super) fn map_parts<R: Send, F>(rows: usize, cost_per_row: usize, f: F) -> Vec<R>
+pub(super) fn map_parts<R: Send, F>(rows: usize, cost_per_row: usize, f: F) -> SmallVec<[R; 1]>
 where
     F: Fn(Range<usize>) -> R + Sync,
 {
     let step = rows_per_part(rows, cost_per_row);
     if step >= rows {
-        return vec![f(0..rows)];
+        return smallvec![f(0..rows)];
     }
     let parts = (0..rows.div_ceil(step)).into_par_iter();
-    parts.map(|part| f(part * step..((part + 1) * step).min(rows))).collect()
+    parts.map(|part| f(part * step..((part + 1) * step).min(rows))).collect::<Vec<R>>().into()
 }
 
 /// Calls `f(slots, rows)` for parts of `out`, which holds a row of `k` elements for each slot, such

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::iter::once;
 
 use super::Number;
+use super::memory::Temp;
 use super::threads::for_each_part;
 
 /// Larger elements first, NaN before all; equal ones by column.
@@ -43,7 +44,7 @@ fn first<T: Number>(
 /// For each row of `cols` elements, the columns of the `k` largest.
 pub(crate) fn top_k<T: Number>(values: &[T], cols: usize, k: usize, out: &mut [i64]) {
     for_each_part(out, k, 4 * cols, |start, out| {
-        let mut kept = Vec::new();
+        let mut kept = Temp::with_capacity(4 * k);
         for (i, out) in out.chunks_exact_mut(k).enumerate() {
             let row = &values[(start + i) * cols..][..cols];
             first(row.iter().copied().zip(0..), &mut kept, out);
@@ -60,7 +61,7 @@ pub(crate) fn top_k_sparse<'a, T: Number>(
     out: &mut [i64],
 ) {
     for_each_part(out, k, cost, |start, out| {
-        let mut kept = Vec::new();
+        let mut kept = Temp::with_capacity(4 * k);
         for (i, out) in out.chunks_exact_mut(k).enumerate() {
             let (columns, values) = row(start + i);
             let stored = values.iter().zip(columns).map(|(&x, &c)| (x, i64::from(c)));

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::CsrRef;
 use crate::kernels::convert::nonempty_rows;
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::union_rows;
 use crate::kernels::patterns::union_patterns;
 use crate::kernels::sums::{Part, add_csr, add_parts};
 use crate::tape::op::{ByDtype, Case, Grads, Ins, Kernel, Op, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Tape, Var, evaluate};
-use crate::tensor::{CsrView, Real, Stype, Tensor, View, row_len};
+use crate::tape::{Out, PartialShape, PerOperand, Scratch, Tape, Var, evaluate};
+use crate::tensor::{Buffer, CsrView, Real, Stype, Tensor, View, row_len};
 
 /// `add_n`: the sum of any number of operands of one shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,7 +68,7 @@ fn part<'a, T: Real>(x: &View<'a>) -> Result<Part<'a, T>> {
 }
 
 fn dense<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let parts: Vec<Part<T>> = ins.iter().map(part).collect::<Result<_>>()?;
+    let parts: PerOperand<Part<T>> = ins.iter().map(part).collect::<Result<_>>()?;
     // Without sparse operands, one run of elements.
     let is_dense = ins.iter().all(|x| x.stype() == Stype::Default);
     let k = if is_dense { 1 } else { row_len(out.shape()) };
@@ -78,32 +79,32 @@ fn dense<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Res
 fn rows<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let held = |x: &View| match x {
         View::Csr(v) => Ok(nonempty_rows(v.pattern.indptr())),
-        x => Ok(x.row_sparse()?.rows.to_vec()),
+        x => Ok(Temp::copied(x.row_sparse()?.rows)),
     };
-    let lists: Vec<Vec<u32>> = ins.iter().map(held).collect::<Result<_>>()?;
-    let lists: Vec<&[u32]> = lists.iter().map(|list| &list[..]).collect();
-    let ids = union_rows(&lists);
-    let parts: Vec<Part<T>> = ins.iter().map(part).collect::<Result<_>>()?;
+    let lists: PerOperand<Temp<u32>> = ins.iter().map(held).collect::<Result<_>>()?;
+    let lists: PerOperand<&[u32]> = lists.iter().map(|list| &list[..]).collect();
+    let ids: Buffer<u32> = union_rows(&lists).into();
+    let parts: PerOperand<Part<T>> = ins.iter().map(part).collect::<Result<_>>()?;
     let k = row_len(out.shape());
     add_parts(&parts, Some(&ids), k, out.rows(ids.clone())?);
     Ok(())
 }
 
 fn csr<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let views: Vec<_> = ins.iter().map(View::csr).collect::<Result<_>>()?;
+    let views: PerOperand<_> = ins.iter().map(View::csr).collect::<Result<_>>()?;
     let first = views[0].pattern;
     if views.iter().all(|v| v.pattern.same_entries(first)) {
         let values = views.iter().map(|v| Ok(Part::Dense(v.values.typed::<T>()?)));
-        let parts: Vec<Part<T>> = values.collect::<Result<_>>()?;
+        let parts: PerOperand<Part<T>> = values.collect::<Result<_>>()?;
         add_parts(&parts, None, 1, out.csr_on(first)?);
         return Ok(());
     }
-    let patterns: Vec<_> = views.iter().map(|v| v.pattern.parts()).collect();
+    let patterns: PerOperand<_> = views.iter().map(|v| v.pattern.parts()).collect();
     let (indptr, indices) = union_patterns(&patterns);
-    let parts: Vec<CsrRef<T>> = views.iter().map(|v| csr_ref(v)).collect::<Result<_>>()?;
-    let mut sum = vec![T::zero(); indices.len()];
-    add_csr(&parts, (&indptr, &indices), &mut sum);
-    out.set_csr::<T>((indptr, indices, sum));
+    let parts: PerOperand<CsrRef<T>> = views.iter().map(|v| csr_ref(v)).collect::<Result<_>>()?;
+    let mut values = Temp::unspecified(indices.len());
+    add_csr(&parts, (&indptr, &indices), &mut values);
+    out.set_csr::<T>(Csr { indptr, indices, values });
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use super::ids;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::bags::{BagsRef, bags_csr, pick_bags};
+use crate::kernels::memory::Temp;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var, compose, unify_dims};
 use crate::tensor::cast::csr_ref;
@@ -126,7 +127,7 @@ impl Tensor {
 }
 
 /// Where each bag starts, and where the last one ends.
-fn bounds(offsets: &[i64], ids: usize) -> Result<Vec<usize>> {
+fn bounds(offsets: &[i64], ids: usize) -> Result<Temp<usize>> {
     let fault = |message| Err(Error::new(ErrorKind::Index, message));
     if ids as u64 > 1 << 32 {
         return fault(format!("{ids} ids, but bags hold at most 4294967296 (2^32)"));
@@ -146,7 +147,7 @@ fn bounds(offsets: &[i64], ids: usize) -> Result<Vec<usize>> {
     if offsets.is_empty() && ids > 0 {
         return fault(format!("there are {ids} ids, but no bag"));
     }
-    Ok(offsets.iter().map(|&start| start as usize).chain([ids]).collect())
+    Ok(Temp::collect(offsets.iter().map(|&start| start as usize).chain([ids])))
 }
 
 /// The ids within `bounds`, checked against the number of rows of the table.

@@ -193,6 +193,13 @@ macro_rules! ops {
             all
         }
 
+        /// All [repeated runs](crate::check::repeated) of every operator of this crate.
+        pub fn all_repeated() -> Vec<crate::check::Repeated> {
+            let mut all = Vec::new();
+            $(all.extend(crate::check::repeated::<$op>());)*
+            all
+        }
+
         /// The [sparse rows](crate::check::sparse_rows) of every operator of this crate.
         pub fn all_sparse_rows() -> Vec<(&'static str, Vec<Vec<crate::Stype>>)> {
             vec![$((<$op as crate::Op>::NAME, crate::check::sparse_rows::<$op>())),*]

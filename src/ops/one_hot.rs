@@ -7,6 +7,7 @@ use super::ids::with_ids;
 use super::pick::{check_id, unify_ids};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::{Csr, Temp};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var, ranks_apart, unify_axes};
@@ -78,9 +79,9 @@ fn dense<T: Real>(ids: &[i64], out: &mut Out) -> Result<()> {
 fn csr<T: Real>(ids: &[i64], out: &mut Out) -> Result<()> {
     let cols = out.shape()[1];
     let column = |(row, &id): (usize, &i64)| check_id(row, id, cols).map(|column| column as u32);
-    let columns = ids.iter().enumerate().map(column).collect::<Result<Vec<u32>>>()?;
-    let starts: Vec<usize> = (0..=ids.len()).collect();
-    out.csr(starts, columns)?.fill(T::one());
+    let indices = Temp::try_collect(ids.iter().enumerate().map(column))?;
+    let (indptr, values) = (Temp::collect(0..=ids.len()), Temp::filled(T::one(), ids.len()));
+    out.set_csr(Csr { indptr, indices, values });
     Ok(())
 }
 

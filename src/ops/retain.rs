@@ -15,8 +15,7 @@ use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::structural::rows_at;
 use crate::tape::{Out, PartialShape, Scratch, Var};
 use crate::tensor::cast::csr_ref;
-use crate::tensor::construct::pointers;
-use crate::tensor::{DType, Element, Tensor, View};
+use crate::tensor::{Buffer, DType, Element, Tensor, View};
 
 /// `retain`: the rows that ids name; the others are absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,14 +45,17 @@ fn retain<T: Element>(_: &Retain, ins: &[View], out: &mut Out, _: &mut Scratch) 
     match ins[0] {
         View::Csr(v) => {
             let values = v.values.typed::<T>()?;
-            out.set_csr(retain_csr(csr_ref(&v, values), &named, pointers(bound)?));
+            out.set_csr(retain_csr(csr_ref(&v, values), &named));
             Ok(())
         }
         View::RowSparse(v) => {
-            let kept = intersect_rows(&[&named, v.rows]);
+            let kept: Buffer<u32> = intersect_rows(&[&named, v.rows]).into();
             rows_at::<T>(ins[0], &kept, out.rows(kept.clone())?)
         }
-        View::Dense(_) => rows_at::<T>(ins[0], &named, out.rows(named.clone())?),
+        View::Dense(_) => {
+            let named: Buffer<u32> = named.into();
+            rows_at::<T>(ins[0], &named, out.rows(named.clone())?)
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The same elements in another shape.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 use serde::{Deserialize, Serialize};
@@ -9,13 +8,16 @@ use smallvec::SmallVec;
 
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::Temp;
 use crate::kernels::{convert, prefix_sum};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var, ranks_apart, unify_axes, unify_products};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::construct::pointers;
-use crate::tensor::{Element, Layout, Pattern, Shape, Stype, Tensor, View, row_len, size_of};
+use crate::tensor::{
+    Buffer, Element, Layout, Pattern, Shape, Stype, Tensor, View, row_len, size_of,
+};
 
 /// `reshape` and its kin: the elements of the first operand in another shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,13 +148,15 @@ fn reshape_rows<T: Element>(
         return Err(Error::new(ErrorKind::Shape, message));
     }
     let held = v.values.typed::<T>()?;
-    let mut rows: Vec<u32> = Vec::new();
+    let most = v.rows.len().saturating_mul(own / new.max(1) + 2);
+    let mut rows = Temp::with_capacity(most.min(held.len()));
     for &r in v.rows.iter().filter(|_| own > 0) {
         let first = r as usize * own;
         let touched = first / new..=(first + own - 1) / new;
         let again = rows.last().is_some_and(|&last| last as usize == *touched.start());
         rows.extend(touched.skip(usize::from(again)).map(|row| row as u32));
     }
+    let rows = Buffer::from(rows);
     let values = out.rows::<T>(rows.clone())?;
     values.fill(T::default());
     let mut at = 0;
@@ -183,7 +187,7 @@ fn reshape_csr(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Res
         return fault(format!("shape {} has more than 2^64 elements", Shape::from(v.shape)));
     }
     let mut indptr = pointers(rows)?;
-    let mut indices = Vec::with_capacity(pattern.nnz());
+    let mut indices = Temp::with_capacity(pattern.nnz());
     for row in 0..pattern.rows() {
         for &column in &pattern.indices()[pattern.row_range(row)] {
             let place = row * own + column as usize;
@@ -192,7 +196,7 @@ fn reshape_csr(_: &Reshape, ins: &[View], out: &mut Out, _: &mut Scratch) -> Res
         }
     }
     prefix_sum(&mut indptr);
-    let layout = Layout::Csr(Arc::new(Pattern::new(cols, indptr.into(), indices.into())));
+    let layout = Layout::Csr(Pattern::new(cols, indptr.into(), indices.into()).share());
     out.set(Tensor::from_parts(out.shape().clone(), layout, v.owner.clone()));
     Ok(())
 }

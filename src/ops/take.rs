@@ -8,8 +8,9 @@ use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
 use crate::kernels::gather::{gather_compact, gather_csr, gather_rows, scatter_add_compact};
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::positions;
-use crate::kernels::{CsrRef, spgemm};
+use crate::kernels::spgemm;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{OpRef, Out, PartialShape, Scratch, Var, compose, ranks_apart, unify_axes};
@@ -95,8 +96,8 @@ impl Tensor {
 }
 
 /// The ids as row numbers of a table.
-pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Vec<u32>> {
-    ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)).collect()
+pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Temp<u32>> {
+    Temp::try_collect(ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)))
 }
 
 fn take(_: &Take, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -109,9 +110,9 @@ fn take_rows<T: Element>(table: View, values: &[T], ids: &[u32], out: &mut Out) 
     match table {
         View::Dense(_) => gather_rows(values, k, ids, out.dense()),
         View::RowSparse(v) => {
-            let (distinct, slots) = compact(ids, v.shape[0]);
+            let (distinct, mut slots) = compact(ids, v.shape[0]);
             let at = positions(&distinct, v.rows);
-            let slots: Vec<u32> = slots.iter().map(|&slot| at[slot as usize]).collect();
+            slots.iter_mut().for_each(|slot| *slot = at[*slot as usize]);
             gather_compact(&slots, values, k, out.dense());
         }
         View::Csr(v) => {
@@ -136,7 +137,7 @@ fn rows_have_ids(stype: Stype, axes: usize) -> bool {
 }
 
 /// The ids of the rows of `dy` that are stored, and their values.
-fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Vec<u32>, &'a [T])> {
+fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Temp<u32>, &'a [T])> {
     let axes = ids.shape().len();
     if !rows_have_ids(dy.stype(), axes) {
         let message = format!("rows of a {} cotangent have no ids of {axes} axes", dy.stype());
@@ -146,8 +147,10 @@ fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Vec<u32
     let each = row_len(ids.shape());
     let ids = match dy {
         View::RowSparse(v) => {
+            let mut ids = Temp::with_capacity(v.rows.len() * each);
             let of_row = |&r: &u32| &named[r as usize * each..][..each];
-            v.rows.iter().flat_map(of_row).copied().collect()
+            v.rows.iter().for_each(|r| ids.extend_from_slice(of_row(r)));
+            ids
         }
         _ => named,
     };
@@ -197,11 +200,11 @@ fn add_entries<T: Real>(dy: &CsrView, values: &[T], slots: &[u32], sums: &mut [T
 /// Sᵀ · dy, where row `n` of S has a one at `ids[n]`.
 fn merge_rows<T: Real>(_: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let (ids, values) = stored::<T>(ins[0], ins[1], out.shape()[0])?;
-    let (starts, ones): (Vec<usize>, _) = ((0..=ids.len()).collect(), vec![T::one(); ids.len()]);
-    let selection = CsrRef { cols: out.shape()[0], indptr: &starts, indices: &ids, values: &ones };
-    let (indptr, indices, ones) = spgemm::transpose(selection);
-    let turned = CsrRef { cols: ids.len(), indptr: &indptr, indices: &indices, values: &ones };
-    out.set_csr(spgemm::csr_csr(turned, csr_ref(ins[0].csr()?, values)));
+    let rows = ids.len();
+    let (indptr, values_of) = (Temp::collect(0..=rows), Temp::filled(T::one(), rows));
+    let selection = Csr { indptr, indices: ids, values: values_of };
+    let turned = spgemm::transpose(selection.view(out.shape()[0]));
+    out.set_csr(spgemm::csr_csr(turned.view(rows), csr_ref(ins[0].csr()?, values)));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::shape::axis_of;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::spgemm;
 use crate::kernels::strided::{Strided, copy};
 use crate::tape::methods::methods;
@@ -133,10 +134,12 @@ fn rows_to_csr<T: Element>(
 ) -> Result<()> {
     let v = ins[0].row_sparse()?;
     let (stored, k) = (v.rows.len(), row_len(v.shape));
-    let mut values = vec![T::default(); stored * k];
+    let mut values = Temp::unspecified(stored * k);
     permute(v.values.typed::<T>()?, &[stored, k], &[1, 0], &[k, stored], &mut values);
-    let indptr = (0..=k).map(|row| row * stored).collect();
-    out.set_csr((indptr, v.rows.repeat(k), values));
+    let indptr = Temp::collect((0..=k).map(|row| row * stored));
+    let mut indices = Temp::with_capacity(stored * k);
+    (0..k).for_each(|_| indices.extend_from_slice(v.rows));
+    out.set_csr(Csr { indptr, indices, values });
     Ok(())
 }
 

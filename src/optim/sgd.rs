@@ -158,10 +158,11 @@ impl Sgd {
 
     #[track_caller]
     fn update<T: Real>(&mut self, parameter: &Parameter, gradient: &Tensor) -> Result<()> {
+        let (lr_mult, wd_mult) = parameter.multipliers();
         let step = SgdStep {
-            lr: T::from_f64(self.lr),
+            lr: T::from_f64(self.lr * lr_mult),
             momentum: T::from_f64(self.momentum),
-            decay: T::from_f64(self.weight_decay),
+            decay: T::from_f64(self.weight_decay * wd_mult),
             rescale: T::from_f64(self.rescale_grad),
             clip: self.clip_gradient.map_or(T::infinity(), T::from_f64),
         };

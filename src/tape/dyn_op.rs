@@ -43,6 +43,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn reads(&self, i: usize) -> Read;
     /// See [`Op::may_alias`].
     fn may_alias(&self, i: usize) -> bool;
+    /// See [`Op::in_place`].
+    fn in_place(&self, i: usize) -> bool;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
     /// Whether the backward rule takes no notice of the head cotangent: [`Gradient::Loss`].
@@ -108,6 +110,10 @@ impl<O: Op> DynOp for O {
 
     fn may_alias(&self, i: usize) -> bool {
         Op::may_alias(self, i)
+    }
+
+    fn in_place(&self, i: usize) -> bool {
+        Op::in_place(self, i)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -7,11 +7,12 @@ use std::panic::Location;
 use super::dyn_op::{DynOp, OpRef};
 use super::fallback::{self, Fallback};
 use super::infer::{self, Few, choose_row};
-use super::memory::{Made, Out, Pool, Scratch};
+use super::memory::{InPlace, Made, Out, Scratch, recycle};
 use super::partial::PartialType;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Line, Result};
+use crate::kernels::memory::Arena;
 use crate::tensor::construct::check_room;
 use crate::tensor::{DType, Shape, Stype, Tensor, View};
 
@@ -41,24 +42,41 @@ pub(crate) fn plan(op: &dyn DynOp, ins: &[PartialType]) -> Result<Plan> {
 /// Memory that runs need, kept from one to the next.
 #[derive(Default)]
 pub(crate) struct Workspace {
-    pub pool: Pool,
+    pub arena: Arena,
     pub scratch: Scratch,
 }
 
 impl Workspace {
-    /// Runs the planned row on operands that have its storage types.
+    /// Takes back the memory of a dead tensor, as far as nobody shares it.
+    pub fn recycle(&mut self, dead: Tensor) {
+        recycle(dead, &mut self.arena);
+    }
+
+    /// Runs the planned row on operands that have its storage types, in recycled memory; what
+    /// `reuse` holds is recycled first, or is the result's.
     pub fn run(
         &mut self,
         op: &dyn DynOp,
         plan: &Plan,
         ins: &[View<'_>],
         at: impl fmt::Display,
+        reuse: Reuse,
     ) -> Result<Made> {
         check_room(&plan.shape, plan.stype, plan.dtype)?;
-        let ty = (&plan.shape, plan.stype, plan.dtype);
-        let mut out = Out::new(ty, ins, &mut self.pool);
-        op.run(plan.row, plan.dtype, ins, &mut out, &mut self.scratch)?;
-        let made = out.finish()?;
+        let own = match reuse {
+            Reuse::InPlace(own) => Some(own),
+            Reuse::Tensor(dead) => {
+                recycle(dead, &mut self.arena);
+                None
+            }
+            Reuse::None => None,
+        };
+        let Workspace { arena, scratch } = self;
+        let made = arena.during(|| {
+            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own)?;
+            op.run(plan.row, plan.dtype, ins, &mut out, scratch)?;
+            out.finish()
+        })?;
         if let Made::Alias(i) = made
             && !op.may_alias(i)
         {
@@ -68,6 +86,16 @@ impl Workspace {
         trace::executed(op, ins, plan, at);
         Ok(made)
     }
+}
+
+/// Memory to be used for a result.
+pub(crate) enum Reuse {
+    /// What waits in the arena.
+    None,
+    /// A tensor that is dead, such as an earlier result, as far as nobody shares it.
+    Tensor(Tensor),
+    /// That of an operand that dies, and that [`Op::in_place`](super::Op::in_place) allows.
+    InPlace(InPlace),
 }
 
 /// Adds operator, operands and source line to an error from inside an operator.
@@ -143,7 +171,7 @@ fn evaluate_at(
     let views: Few<View<'_>> = owned.iter().map(Tensor::view).collect();
     // Taken, not borrowed: a kernel may wait for other threads' work, and run some meanwhile.
     let mut workspace = UNRECORDED.take();
-    let made = workspace.run(op, &plan, &views, at);
+    let made = workspace.run(op, &plan, &views, at, Reuse::None);
     UNRECORDED.set(workspace);
     Ok(match made? {
         Made::Value(layout, values) => Tensor::from_parts(plan.shape, layout, values),

@@ -1,56 +1,28 @@
-//! Recycled memory for results and temporaries.
+//! Where kernels put results and temporaries: in recycled memory.
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::{Arena, Csr, Temp};
 use crate::tensor::construct::dense_len_of;
+use crate::tensor::dtype::each_dtype;
 use crate::tensor::{
     Buffer, DType, Element, Layout, Pattern, Shape, Stype, Tensor, Values, View, row_len, size_of,
 };
 
-/// Values waiting to be used again: per element type, by ascending capacity.
-#[derive(Debug, Default)]
-pub(crate) struct Pool {
-    waiting: [Vec<Values>; 3],
-}
+/// Something of each operand of an operator that takes any number of them; of more it takes memory.
+pub(crate) type PerOperand<T> = SmallVec<[T; 8]>;
 
-/// At most this many buffers wait per element type; the smallest are freed first.
-const WAITING: usize = 64;
-
-fn class(dtype: DType) -> usize {
-    match dtype {
-        DType::F32 => 0,
-        DType::F64 => 1,
-        DType::I64 => 2,
-    }
-}
-
-impl Pool {
-    /// `len` elements with unspecified contents.
-    fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
-        let waiting = &mut self.waiting[class(T::DTYPE)];
-        let at = waiting.partition_point(|v| v.capacity() < len);
-        let fits = waiting.get(at).is_some_and(|v| v.capacity() / 4 <= len.max(64));
-        let recycled = (fits && len > 0).then(|| T::into_buffer(waiting.remove(at))).flatten();
-        let mut vec = recycled.and_then(|b| b.try_into_vec().ok()).unwrap_or_default();
-        vec.resize(len, T::default());
-        vec
-    }
-
-    /// Takes back the memory of values that nobody shares.
-    pub(crate) fn recycle(&mut self, values: Values) {
-        let waiting = &mut self.waiting[class(values.dtype())];
-        let unshared = match values {
-            Values::F32(b) => b.try_into_vec().map(|v| Values::F32(v.into())).ok(),
-            Values::F64(b) => b.try_into_vec().map(|v| Values::F64(v.into())).ok(),
-            Values::I64(b) => b.try_into_vec().map(|v| Values::I64(v.into())).ok(),
-        };
-        let Some(values) = unshared.filter(|v| v.capacity() > 0) else { return };
-        let at = waiting.partition_point(|v| v.capacity() < values.capacity());
-        waiting.insert(at, values);
-        if waiting.len() > WAITING {
-            waiting.remove(0);
-        }
+/// Takes back the memory of a tensor, as far as nobody shares it.
+pub(crate) fn recycle(tensor: Tensor, arena: &mut Arena) {
+    let (_, layout, values) = tensor.into_parts();
+    each_dtype!(Values::values, buffer => buffer.recycle(arena));
+    match layout {
+        Layout::Dense => {}
+        Layout::Csr(pattern) => Pattern::recycle(pattern, arena),
+        Layout::RowSparse(rows) => rows.recycle(arena),
     }
 }
 
@@ -73,7 +45,6 @@ pub enum Mode {
 /// mode.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    pool: Pool,
     pub(super) mode: Mode,
 }
 
@@ -87,28 +58,53 @@ impl Scratch {
         self.mode = mode;
     }
 
-    /// `len` elements with unspecified contents.
-    pub fn take<T: Element>(&mut self, len: usize) -> Vec<T> {
-        self.pool.take(len)
+    /// `len` elements of any plain type with unspecified contents.
+    pub fn take<T: Copy + Default + Send + 'static>(&mut self, len: usize) -> Vec<T> {
+        Temp::unspecified(len).into()
     }
 
     /// Takes back what [`Scratch::take`] gave.
-    pub fn give<T: Element>(&mut self, vec: Vec<T>) {
-        self.pool.recycle(T::erase(vec.into()));
+    pub fn give<T: Copy + Send + 'static>(&mut self, vec: Vec<T>) {
+        drop(Temp::from(vec));
     }
 }
 
 /// Where a kernel puts its result: recycled memory in the result's layout, or an operand itself.
 ///
-/// Methods that lend memory return it with *unspecified contents* unless they say otherwise.
+/// Methods that lend memory return it with *unspecified contents* unless they say otherwise. Ids and
+/// pointers in vectors from [`Scratch::take`] are recycled memory, too.
 #[derive(Debug)]
 pub struct Out<'a> {
     shape: &'a Shape,
     stype: Stype,
     dtype: DType,
     ins: &'a [View<'a>],
-    pool: &'a mut Pool,
+    own: Option<InPlace>,
     made: Option<Made>,
+}
+
+/// The memory of an operand that dies here, for the result.
+#[derive(Debug)]
+pub(crate) struct InPlace {
+    operand: usize,
+    values: Values,
+}
+
+impl InPlace {
+    /// That of `dead`, dense, of the result's shape and element type, and operand `operand` alone, where
+    /// its view is [`View::without_values`]; or the operand, if its memory is shared after all.
+    #[expect(clippy::result_large_err, reason = "moved to the caller, who puts it back")]
+    pub fn of(operand: usize, dead: Tensor) -> Result<Self, Tensor> {
+        let (shape, layout, mut values) = dead.into_parts();
+        match each_dtype!(Values::&mut values, buffer => buffer.unique().is_some()) {
+            true => Ok(InPlace { operand, values }),
+            false => Err(Tensor::from_parts(shape, layout, values)),
+        }
+    }
+
+    pub fn operand(&self) -> usize {
+        self.operand
+    }
 }
 
 /// What a kernel made.
@@ -122,9 +118,22 @@ impl<'a> Out<'a> {
     pub(crate) fn new(
         (shape, stype, dtype): (&'a Shape, Stype, DType),
         ins: &'a [View<'a>],
-        pool: &'a mut Pool,
-    ) -> Self {
-        Out { shape, stype, dtype, ins, pool, made: None }
+        own: Option<InPlace>,
+    ) -> Result<Self> {
+        if let Some(InPlace { operand, values }) = &own
+            && (Stype::Default, values.dtype(), values.len()) != (stype, dtype, shape.size())
+        {
+            let message = format!("the memory of operand {operand} is none for {shape} {stype}");
+            return Err(Error::new(ErrorKind::State, message));
+        }
+        Ok(Out { shape, stype, dtype, ins, own, made: None })
+    }
+
+    /// The operand whose values are in the memory that [`Out::dense`] lends, for the result to
+    /// replace them: an operand that dies here, and that [`Op::in_place`](crate::Op::in_place)
+    /// allows. Its view has a shape, but no values.
+    pub fn in_place(&self) -> Option<usize> {
+        self.own.as_ref().map(InPlace::operand)
     }
 
     /// The result's shape.
@@ -144,7 +153,10 @@ impl<'a> Out<'a> {
 
     /// Memory for a dense result.
     pub fn dense<T: Element>(&mut self) -> &mut [T] {
-        self.fill(Layout::Dense, self.shape.size())
+        match self.own.take() {
+            Some(InPlace { values, .. }) => self.store(Layout::Dense, values),
+            None => self.fill(Layout::Dense, self.shape.size()),
+        }
     }
 
     /// Zeroed memory for a dense result.
@@ -196,13 +208,13 @@ impl<'a> Out<'a> {
             ));
         };
         let pattern = Pattern::checked(rows, cols, indptr.into(), indices.into())?;
-        self.csr_on(&Arc::new(pattern))
+        self.csr_on(&pattern.share())
     }
 
     /// A finished CSR result from parts that are valid by construction.
-    pub(crate) fn set_csr<T: Element>(&mut self, (indptr, indices, values): CsrParts<T>) {
-        let pattern = Pattern::new(self.shape[1], indptr.into(), indices.into());
-        self.made = Some(Made::Value(Layout::Csr(Arc::new(pattern)), T::erase(values.into())));
+    pub(crate) fn set_csr<T: Element>(&mut self, csr: Csr<T>) {
+        let pattern = Pattern::new(self.shape[1], csr.indptr.into(), csr.indices.into());
+        self.store::<T>(Layout::Csr(pattern.share()), T::erase(csr.values.into()));
     }
 
     /// Memory for a row-sparse result with the given ascending, unique rows.
@@ -236,9 +248,11 @@ impl<'a> Out<'a> {
     }
 
     fn fill<T: Element>(&mut self, layout: Layout, len: usize) -> &mut [T] {
-        let values = T::erase(self.pool.take::<T>(len).into());
-        let made = self.made.insert(Made::Value(layout, values));
-        match made {
+        self.store(layout, T::erase(Temp::<T>::unspecified(len).into()))
+    }
+
+    fn store<T: Element>(&mut self, layout: Layout, values: Values) -> &mut [T] {
+        match self.made.insert(Made::Value(layout, values)) {
             Made::Value(_, values) => T::unique_slice(values),
             Made::Alias(_) => &mut [],
         }
@@ -286,6 +300,3 @@ impl<'a> Out<'a> {
         Ok(made)
     }
 }
-
-/// Row pointers, column ids and values of a CSR matrix.
-pub(crate) type CsrParts<T> = (Vec<usize>, Vec<u32>, Vec<T>);

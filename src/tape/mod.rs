@@ -6,6 +6,7 @@ mod execute;
 mod fallback;
 mod gradients;
 pub(crate) mod infer;
+mod init;
 mod inspect;
 mod memory;
 pub(crate) mod methods;
@@ -33,11 +34,12 @@ use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
 pub use execute::evaluate;
-pub(crate) use execute::{Plan, Workspace, compose, compose_all, explain, plan};
+pub(crate) use execute::{Plan, Reuse, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
 pub use gradients::Gradients;
+pub use init::Init;
 pub(crate) use inspect::{Leaf, Recorded};
-pub(crate) use memory::Made;
+pub(crate) use memory::{InPlace, Made, PerOperand};
 pub use memory::{Mode, Out, Scratch};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
@@ -50,9 +52,10 @@ pub use refine::PartialShape;
 pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
 pub(crate) use stored::Stored;
+pub(crate) use stored::copied as unshared_copy;
 use symbol::Names;
 pub use var::Var;
-pub use variable::{Init, Variable, variable};
+pub use variable::{Variable, variable};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Shape, Stype, Tensor};
@@ -487,16 +490,17 @@ impl Tape {
     /// Drops the values from `len` on; their memory is used again.
     fn truncate(&self, len: usize) {
         let mut recording = self.recording.borrow_mut();
-        let pool = &mut self.workspace.borrow_mut().pool;
+        let arena = &mut self.workspace.borrow_mut().arena;
         for node in recording.nodes.drain(len..).rev() {
-            if let Value::Tensor(tensor) = node.value {
-                pool.recycle(tensor.into_parts().2);
+            // What a leaf held came from elsewhere: to keep that, too, would be to hoard.
+            if let (Some(_), Value::Tensor(tensor)) = (node.op, node.value) {
+                memory::recycle(tensor, arena);
             }
         }
     }
 
     pub(crate) fn recycle(&self, tensor: Tensor) {
-        self.workspace.borrow_mut().pool.recycle(tensor.into_parts().2);
+        memory::recycle(tensor, &mut self.workspace.borrow_mut().arena);
     }
 }
 

@@ -71,6 +71,13 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         self.reads(i) == Read::View
     }
 
+    /// Whether the kernels can put a dense result into the memory of operand `i`, dense and of the
+    /// result's shape and element type, where that dies ([`Out::in_place`]).
+    fn in_place(&self, i: usize) -> bool {
+        let _ = i;
+        false
+    }
+
     /// The backward rule: answers, for each operand that is wanted, with its cotangent.
     ///
     /// Written with recorded operators only, so it can be differentiated again. It may branch on the

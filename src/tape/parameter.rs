@@ -47,6 +47,9 @@ struct Inner {
     updates: AtomicU64,
     grad_req: AtomicU8,
     grad_stype: AtomicU8,
+    /// Bits of the factors on learning rate and weight decay.
+    lr_mult: AtomicU64,
+    wd_mult: AtomicU64,
 }
 
 impl Parameter {
@@ -81,6 +84,8 @@ impl Parameter {
             updates: AtomicU64::new(0),
             grad_req: AtomicU8::new(0),
             grad_stype: AtomicU8::new(0),
+            lr_mult: AtomicU64::new(1f64.to_bits()),
+            wd_mult: AtomicU64::new(1f64.to_bits()),
         })))
     }
 
@@ -149,6 +154,28 @@ impl Parameter {
     pub fn set_grad_stype(&self, stype: Option<Stype>) {
         let code = stype.map_or(0, |s| s as u8 + 1);
         self.0.grad_stype.store(code, Ordering::Relaxed);
+    }
+
+    /// The factors that optimizers put on the learning rate and the weight decay for this parameter; 1
+    /// unless set. (MXNet: `lr_mult`, `wd_mult`.)
+    pub fn multipliers(&self) -> (f64, f64) {
+        let get = |bits: &AtomicU64| f64::from_bits(bits.load(Ordering::Relaxed));
+        (get(&self.0.lr_mult), get(&self.0.wd_mult))
+    }
+
+    /// Sets the factors on learning rate and weight decay; holds for all handles.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`] for one that is not finite.
+    #[track_caller]
+    pub fn set_multipliers(&self, lr_mult: f64, wd_mult: f64) -> Result<()> {
+        if !(lr_mult.is_finite() && wd_mult.is_finite()) {
+            let message = format!("the multipliers are {lr_mult} and {wd_mult}");
+            return Err(Error::new(ErrorKind::Value, message).operator("set_multipliers"));
+        }
+        self.0.lr_mult.store(lr_mult.to_bits(), Ordering::Relaxed);
+        self.0.wd_mult.store(wd_mult.to_bits(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// A copy of the current values.

@@ -6,7 +6,7 @@ use std::sync::RwLockReadGuard;
 use smallvec::SmallVec;
 
 use super::dyn_op::DynOp;
-use super::execute::{Plan, explain, plan};
+use super::execute::{Plan, Reuse, explain, plan};
 use super::fallback;
 use super::infer::{self, Few, choose_row};
 use super::memory::Made;
@@ -158,7 +158,7 @@ impl Tape {
                 node.value.view(shape, &guards)
             })
             .collect();
-        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at)?;
+        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at, Reuse::None)?;
         Ok(match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))

@@ -98,7 +98,7 @@ impl Stored {
         let StoredLayout::RowSparse(rows) = &self.layout else { return Cow::Borrowed(ids) };
         let slots = positions(ids, rows);
         if !slots.contains(&u32::MAX) {
-            return Cow::Owned(slots);
+            return Cow::Owned(slots.into());
         }
         let union = union_rows(&[rows, ids]);
         let (from, slots) = (positions(&union, rows), positions(ids, &union));
@@ -108,7 +108,7 @@ impl Stored {
         gather_compact(&from, old, k, &mut values);
         self.values = T::erase(values.into());
         self.layout = StoredLayout::RowSparse(union.into());
-        Cow::Owned(slots)
+        Cow::Owned(slots.into())
     }
 }
 
@@ -121,7 +121,8 @@ pub(super) fn unshared(values: Values) -> Values {
     }
 }
 
-fn copied(slice: Slice<'_>) -> Values {
+/// A copy that nobody shares.
+pub(crate) fn copied(slice: Slice<'_>) -> Values {
     match slice {
         Slice::F32(s) => Values::F32(s.to_vec().into()),
         Slice::F64(s) => Values::F64(s.to_vec().into()),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::init::Init;
 use super::partial::PartialType;
 use super::refine::PartialShape;
 use crate::tensor::{DType, Stype};
@@ -15,21 +16,6 @@ pub struct Variable {
     pub(crate) init: Option<Init>,
     pub(crate) lr_mult: f64,
     pub(crate) wd_mult: f64,
-}
-
-/// How the values of a variable start, where nothing else is said. (MXNet: `init`.)
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Init {
-    /// All the same.
-    Constant(f64),
-    /// Uniform in `[-scale, scale)`.
-    Uniform(f64),
-    /// Normal with mean 0 and this deviation.
-    Normal(f64),
-    /// Uniform in `[-s, s)` with `s = √(6 / (fan in + fan out))`, for matrices (Glorot and Bengio
-    /// 2010).
-    Xavier,
 }
 
 /// A named variable for [`Tape::symbol`](crate::Tape::symbol): dense, of unknown shape and element
@@ -69,7 +55,7 @@ impl Variable {
         self
     }
 
-    /// How its values start when nothing else is bound to it.
+    /// How its values start: it is a parameter of [`Graph::init_params`](crate::Graph::init_params).
     pub fn init(mut self, init: Init) -> Self {
         self.init = Some(init);
         self

@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
+use crate::kernels::memory::{Arena, Reusable, Temp, recycled};
+
 /// A cheap handle to a run of elements: an owner and a range of it.
 ///
 /// Cloning shares the owner. The owner is a `Vec`, or anything that lends a slice: a memory map, an
@@ -14,6 +16,7 @@ pub struct Buffer<T: 'static> {
 }
 
 enum Owner<T: 'static> {
+    None,
     Vec(Arc<Vec<T>>),
     Foreign(Arc<dyn AsRef<[T]> + Send + Sync>),
 }
@@ -22,6 +25,7 @@ enum Owner<T: 'static> {
 impl<T> Clone for Buffer<T> {
     fn clone(&self) -> Self {
         let owner = match &self.owner {
+            Owner::None => Owner::None,
             Owner::Vec(vec) => Owner::Vec(Arc::clone(vec)),
             Owner::Foreign(owner) => Owner::Foreign(Arc::clone(owner)),
         };
@@ -71,14 +75,6 @@ impl<T: 'static> Buffer<T> {
         std::ptr::eq(&**self, &**other)
     }
 
-    /// Elements that the owner could hold, if it is a `Vec`.
-    pub(crate) fn capacity(&self) -> usize {
-        match &self.owner {
-            Owner::Vec(vec) => vec.capacity(),
-            Owner::Foreign(_) => 0,
-        }
-    }
-
     /// The elements, to be written, if this is the only handle to a whole `Vec`.
     pub(crate) fn unique(&mut self) -> Option<&mut [T]> {
         match &mut self.owner {
@@ -93,6 +89,7 @@ impl<T: 'static> Buffer<T> {
     pub(crate) fn try_into_vec(self) -> Result<Vec<T>, Self> {
         let Buffer { owner, range } = self;
         match owner {
+            Owner::None => Ok(Vec::new()),
             Owner::Vec(vec) if range == (0..vec.len()) => {
                 Arc::try_unwrap(vec).map_err(|vec| Buffer { owner: Owner::Vec(vec), range })
             }
@@ -101,11 +98,31 @@ impl<T: 'static> Buffer<T> {
     }
 }
 
+impl<T: Send + Sync> Buffer<T> {
+    /// Gives the memory to an arena, if nobody shares it.
+    pub(crate) fn recycle(self, arena: &mut Arena) {
+        let Owner::Vec(mut handle) = self.owner else { return };
+        let Some(vec) = Arc::get_mut(&mut handle) else { return };
+        if vec.capacity() > 0 {
+            arena.give(std::mem::take(vec));
+        }
+        arena.give(handle);
+    }
+}
+
+/// An empty handle waits for another `Vec`.
+impl<T: Send + Sync + 'static> Reusable for Arc<Vec<T>> {
+    fn room(&self) -> usize {
+        0
+    }
+}
+
 impl<T> Deref for Buffer<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
         let all = match &self.owner {
+            Owner::None => &[],
             Owner::Vec(vec) => vec.as_slice(),
             Owner::Foreign(owner) => (**owner).as_ref(),
         };
@@ -113,16 +130,27 @@ impl<T> Deref for Buffer<T> {
     }
 }
 
-impl<T> From<Vec<T>> for Buffer<T> {
+impl<T: Send + Sync> From<Vec<T>> for Buffer<T> {
     fn from(vec: Vec<T>) -> Self {
         let range = 0..vec.len();
-        Buffer { owner: Owner::Vec(Arc::new(vec)), range }
+        let mut handle: Arc<Vec<T>> = recycled(0).unwrap_or_default();
+        match Arc::get_mut(&mut handle) {
+            Some(emptied) => *emptied = vec,
+            None => unreachable!("nobody shares what is recycled"),
+        }
+        Buffer { owner: Owner::Vec(handle), range }
+    }
+}
+
+impl<T: Send + Sync> From<Temp<T>> for Buffer<T> {
+    fn from(temp: Temp<T>) -> Self {
+        Vec::from(temp).into()
     }
 }
 
 impl<T> Default for Buffer<T> {
     fn default() -> Self {
-        Vec::new().into()
+        Buffer { owner: Owner::None, range: 0..0 }
     }
 }
 

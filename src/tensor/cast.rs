@@ -1,8 +1,5 @@
 //! Conversion between storage types and element types.
 
-use std::sync::Arc;
-
-use super::buffer::Buffer;
 use super::construct::{check_room, check_row_sparse_shape, csr_shape, dense_len, pointers};
 use super::dtype::{DType, Element, each_dtype};
 use super::pattern::Pattern;
@@ -11,12 +8,14 @@ use super::stype::Stype;
 use super::view::{CsrView, RowSparseView, View};
 use super::{Layout, Tensor};
 use crate::error::Result;
+use crate::kernels::gather::gather_rows;
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::{CsrRef, convert, prefix_sum};
 
 /// Values of any type `as` another, with a single rounding.
 macro_rules! converted {
     ($values:expr, $to:ty) => {
-        each_dtype!(Slice::$values, v => v.iter().map(|&x| x as $to).collect::<Vec<$to>>())
+        each_dtype!(Slice::$values, v => Temp::<$to>::collect(v.iter().map(|&x| x as $to)))
     };
 }
 
@@ -87,31 +86,39 @@ fn cast_typed<T: Element>(view: View<'_>, values: &[T], stype: Stype) -> Result<
     let shape = Shape::from(view.shape());
     check_room(&shape, stype, T::DTYPE)?;
     match (view, stype) {
-        (View::Dense(_), Stype::Default) => Tensor::dense(shape, values.to_vec()),
+        (View::Dense(_), Stype::Default) => {
+            Ok(with_values(shape, Layout::Dense, Temp::copied(values)))
+        }
         (View::Dense(_), Stype::Csr) => dense_to_csr(&shape, values),
         (View::Dense(_), Stype::RowSparse) => dense_to_row_sparse(shape, values),
         (View::Csr(v), Stype::Default) => {
-            let mut dense = vec![T::default(); shape.size()];
+            let mut dense = Temp::filled(T::default(), shape.size());
             convert::csr_to_dense(csr_ref(&v, values), &mut dense);
-            Tensor::dense(view.shape(), dense)
+            Ok(with_values(shape, Layout::Dense, dense))
         }
         (View::RowSparse(v), Stype::Default) => {
-            let mut dense = vec![T::default(); shape.size()];
+            let mut dense = Temp::filled(T::default(), shape.size());
             convert::scatter_rows(v.rows, values, row_len(v.shape), &mut dense);
-            Tensor::dense(view.shape(), dense)
+            Ok(with_values(shape, Layout::Dense, dense))
         }
         (View::Csr(v), Stype::RowSparse) => csr_to_row_sparse(shape, &v, values),
         (View::RowSparse(v), Stype::Csr) => row_sparse_to_csr(&shape, &v, values),
         (View::Csr(v), Stype::Csr) => {
-            Ok(with_values(shape, Layout::Csr(v.pattern.clone()), values.to_vec()))
+            Ok(with_values(shape, Layout::Csr(v.pattern.clone()), Temp::copied(values)))
         }
         (View::RowSparse(v), Stype::RowSparse) => {
-            Ok(with_values(shape, Layout::RowSparse(v.rows.clone()), values.to_vec()))
+            Ok(with_values(shape, Layout::RowSparse(v.rows.clone()), Temp::copied(values)))
         }
     }
 }
 
-fn with_values<T: Element>(shape: Shape, layout: Layout, values: Vec<T>) -> Tensor {
+/// A csr tensor of parts that are valid by construction.
+pub(crate) fn from_csr<T: Element>(shape: Shape, csr: Csr<T>) -> Tensor {
+    let pattern = Pattern::new(shape[1], csr.indptr.into(), csr.indices.into());
+    with_values(shape, Layout::Csr(pattern.share()), csr.values)
+}
+
+fn with_values<T: Element>(shape: Shape, layout: Layout, values: Temp<T>) -> Tensor {
     Tensor::from_parts(shape, layout, T::erase(values.into()))
 }
 
@@ -124,9 +131,7 @@ pub(crate) fn csr_ref<'a, T>(view: &CsrView<'a>, values: &'a [T]) -> CsrRef<'a, 
 #[track_caller]
 fn dense_to_csr<T: Element>(shape: &Shape, values: &[T]) -> Result<Tensor> {
     let [rows, cols] = csr_shape(shape)?;
-    let (indptr, indices, kept) = convert::dense_to_csr(rows, cols, values);
-    let pattern = Pattern::new(cols, indptr.into(), indices.into());
-    Ok(with_values(shape.clone(), Layout::Csr(Arc::new(pattern)), kept))
+    Ok(from_csr(shape.clone(), convert::dense_to_csr(rows, cols, values)))
 }
 
 #[track_caller]
@@ -135,7 +140,8 @@ fn dense_to_row_sparse<T: Element>(shape: Shape, values: &[T]) -> Result<Tensor>
     let k = row_len(&shape);
     // Rows without elements need no looking at, however many there are.
     let rows = convert::nonzero_rows(if k == 0 { 0 } else { shape[0] }, k, values);
-    let kept = convert::gather_rows(values, k, &rows);
+    let mut kept = Temp::unspecified(rows.len() * k);
+    gather_rows(values, k, &rows, &mut kept);
     Ok(with_values(shape, Layout::RowSparse(rows.into()), kept))
 }
 
@@ -143,7 +149,7 @@ fn dense_to_row_sparse<T: Element>(shape: Shape, values: &[T]) -> Result<Tensor>
 fn csr_to_row_sparse<T: Element>(shape: Shape, v: &CsrView, values: &[T]) -> Result<Tensor> {
     let rows = convert::nonempty_rows(v.pattern.indptr());
     let cols = v.pattern.cols();
-    let mut kept = vec![T::default(); dense_len::<T>(&[rows.len(), cols].into())?];
+    let mut kept = Temp::filled(T::default(), dense_len::<T>(&[rows.len(), cols].into())?);
     for (n, &row) in rows.iter().enumerate() {
         let range = v.pattern.row_range(row as usize);
         for (&j, &x) in v.pattern.indices()[range.clone()].iter().zip(&values[range]) {
@@ -159,7 +165,7 @@ fn row_sparse_to_csr<T: Element>(shape: &Shape, v: &RowSparseView, values: &[T])
     let mut indptr = pointers(rows)?;
     v.rows.iter().for_each(|&r| indptr[r as usize + 1] = cols);
     prefix_sum(&mut indptr);
-    let indices: Vec<u32> = v.rows.iter().flat_map(|_| (0..cols).map(|j| j as u32)).collect();
-    let pattern = Pattern::new(cols, Buffer::from(indptr), indices.into());
-    Ok(with_values(shape.clone(), Layout::Csr(Arc::new(pattern)), values.to_vec()))
+    let mut indices = Temp::with_capacity(values.len());
+    v.rows.iter().for_each(|_| indices.extend((0..cols).map(|j| j as u32)));
+    Ok(from_csr(shape.clone(), Csr { indptr, indices, values: Temp::copied(values) }))
 }

@@ -11,6 +11,7 @@ use super::stype::Stype;
 use super::{Layout, Tensor};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels;
+use crate::kernels::memory::Temp;
 
 impl Tensor {
     /// A 0-d dense tensor.
@@ -248,9 +249,9 @@ fn empty_pattern(shape: &Shape) -> Result<Pattern> {
 
 /// Zeroed row pointers, if there is memory for them: the number of rows is only a claim.
 #[track_caller]
-pub(crate) fn pointers(rows: usize) -> Result<Vec<usize>> {
+pub(crate) fn pointers(rows: usize) -> Result<Temp<usize>> {
     check_pointers(rows)?;
-    Ok(vec![0; rows + 1])
+    Ok(Temp::filled(0, rows + 1))
 }
 
 /// Whether there is memory for the row pointers of so many rows.

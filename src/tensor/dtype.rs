@@ -185,11 +185,6 @@ impl Values {
         self.len() == 0
     }
 
-    /// Elements that the memory behind them could hold.
-    pub(crate) fn capacity(&self) -> usize {
-        each_dtype!(Values::self, b => b.capacity())
-    }
-
     /// The elements, borrowed.
     pub fn as_slice(&self) -> Slice<'_> {
         match self {

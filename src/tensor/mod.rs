@@ -203,7 +203,7 @@ impl Tensor {
                 let first = pattern.indptr()[start] - pattern.indptr()[0];
                 let window = pattern.window(start..end);
                 let values = self.values.slice(first..first + window.nnz());
-                Tensor::from_parts(shape, Layout::Csr(Arc::new(window)), values)
+                Tensor::from_parts(shape, Layout::Csr(window.share()), values)
             }
             Layout::RowSparse(rows) => {
                 let lo = rows.partition_point(|&r| (r as usize) < start);

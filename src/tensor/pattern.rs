@@ -1,16 +1,17 @@
 //! The sparsity pattern of a CSR matrix, shared by all values that live on it.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels;
+use crate::kernels::columns::compact;
+use crate::kernels::memory::{Arena, Reusable, recycled};
 
 /// Row pointers and sorted, unique column ids of a CSR matrix.
 ///
 /// A pattern may be a window of rows of a larger one: then `indptr` need not start at 0, and entry
 /// `k` of the window is at `indptr[i] - indptr[0] <= k < indptr[i + 1] - indptr[0]` for its row `i`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pattern {
     cols: usize,
     indptr: Buffer<usize>,
@@ -24,7 +25,7 @@ pub struct Columns {
     /// The columns that occur, ascending.
     pub distinct: Buffer<u32>,
     /// For each stored entry, the position of its column in `distinct`.
-    pub slots: Vec<u32>,
+    pub slots: Buffer<u32>,
 }
 
 impl Pattern {
@@ -84,6 +85,29 @@ impl Pattern {
         Pattern { cols, indptr, indices, columns: OnceLock::new() }
     }
 
+    /// This pattern, to be shared, in recycled memory.
+    pub(crate) fn share(self) -> Arc<Self> {
+        let mut shared: Arc<Pattern> = recycled(0).unwrap_or_default();
+        match Arc::get_mut(&mut shared) {
+            Some(emptied) => *emptied = self,
+            None => unreachable!("nobody shares what is recycled"),
+        }
+        shared
+    }
+
+    /// Gives a pattern's memory to an arena, if nobody shares it.
+    pub(crate) fn recycle(mut shared: Arc<Self>, arena: &mut Arena) {
+        let Some(own) = Arc::get_mut(&mut shared) else { return };
+        let Pattern { indptr, indices, mut columns, .. } = std::mem::take(own);
+        indptr.recycle(arena);
+        indices.recycle(arena);
+        if let Some(Columns { distinct, slots }) = columns.take() {
+            distinct.recycle(arena);
+            slots.recycle(arena);
+        }
+        arena.give(shared);
+    }
+
     /// Rows `range`, sharing this pattern's memory.
     pub(crate) fn window(&self, range: std::ops::Range<usize>) -> Self {
         let base = self.indptr[0];
@@ -139,8 +163,8 @@ impl Pattern {
     /// The distinct columns and each entry's slot among them; computed once and kept.
     pub fn columns(&self) -> &Columns {
         self.columns.get_or_init(|| {
-            let (distinct, slots) = kernels::columns::compact(&self.indices, self.cols);
-            Columns { distinct: distinct.into(), slots }
+            let (distinct, slots) = compact(&self.indices, self.cols);
+            Columns { distinct: distinct.into(), slots: slots.into() }
         })
     }
 
@@ -160,6 +184,13 @@ impl Pattern {
     /// Bytes held, without the column cache.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&self.indptr[..]) + size_of_val(&self.indices[..])
+    }
+}
+
+/// An emptied pattern waits for another.
+impl Reusable for Arc<Pattern> {
+    fn room(&self) -> usize {
+        0
     }
 }
 

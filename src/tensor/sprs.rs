@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sprs::{CsMatI, CsMatViewI, SpIndex};
 
 use super::buffer::Buffer;
+use super::cast::from_csr;
 use super::dtype::Element;
 use super::pattern::{Pattern, check_extent};
 use super::{Layout, Tensor};
@@ -135,9 +136,7 @@ fn convert<I: SpIndex, U>(
 fn transpose<T: Element>(pattern: &Pattern, values: &[T]) -> Tensor {
     let (rows, cols) = (pattern.rows(), pattern.cols());
     let (indptr, indices) = pattern.parts();
-    let (indptr, indices, moved) = spgemm::transpose(CsrRef { cols, indptr, indices, values });
-    let pattern = Pattern::new(rows, indptr.into(), indices.into());
-    Tensor::from_parts([cols, rows].into(), Layout::Csr(Arc::new(pattern)), T::erase(moved.into()))
+    from_csr([cols, rows].into(), spgemm::transpose(CsrRef { cols, indptr, indices, values }))
 }
 
 impl Tensor {

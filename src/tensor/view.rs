@@ -100,6 +100,16 @@ impl<'a> RowSparseView<'a> {
 }
 
 impl<'a> View<'a> {
+    /// The view of a dense operand whose values have become the result's memory: none are left.
+    pub(crate) fn without_values(shape: &'a [usize], dtype: DType) -> Self {
+        let values = match dtype {
+            DType::F32 => Slice::F32(&[]),
+            DType::F64 => Slice::F64(&[]),
+            DType::I64 => Slice::I64(&[]),
+        };
+        View::Dense(DenseView { shape, values })
+    }
+
     /// Sizes per axis.
     pub fn shape(&self) -> &'a [usize] {
         match self {
@@ -144,6 +154,14 @@ impl<'a> View<'a> {
     /// Storage type, shape and element type together.
     pub fn ty(&self) -> Type {
         Type { stype: self.stype(), shape: Shape::from(self.shape()), dtype: self.dtype() }
+    }
+
+    /// The ids of the stored rows of a row-sparse operand.
+    pub(crate) fn rows(&self) -> Option<&'a [u32]> {
+        match self {
+            View::RowSparse(v) => Some(v.rows),
+            View::Dense(_) | View::Csr(_) => None,
+        }
     }
 
     /// The dense operand.

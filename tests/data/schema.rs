@@ -47,3 +47,16 @@ fn a_wider_file() {
     assert_eq!((data.dropped.entries, data.dropped.columns), (4, 3));
     assert_eq!(data.schema, schema);
 }
+
+#[test]
+fn unknown_ids_in_a_bucket() {
+    let schema = Schema::new(IdBase::One, 3).unwrap();
+    let reader = |bucket| Libsvm::new().schema(schema).wider(Wider::Bucket(bucket));
+    let rows = "1 2:1 3:1 4:1\n0 9:1 9000:2 1:5\n0 1:5\n1 2:3 7:4\n";
+    let data = reader(1).read_from(rows.as_bytes()).unwrap();
+    assert_eq!(data.features.indptr().unwrap(), [0, 2, 4, 5, 6]);
+    assert_eq!(data.features.indices().unwrap(), [1, 2, 0, 1, 0, 1]);
+    assert_eq!(data.features.values::<f32>().unwrap(), [2.0, 1.0, 5.0, 3.0, 5.0, 7.0]);
+    assert_eq!((data.dropped.entries, data.dropped.columns), (4, 4));
+    assert!(reader(3).read_from(rows.as_bytes()).is_err());
+}

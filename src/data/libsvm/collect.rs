@@ -167,9 +167,13 @@ impl<T: Decimal> Collected<T> {
     pub fn features(mut self, schema: Schema, wider: Wider) -> Result<(Tensor, Dropped)> {
         let first_id = schema.base().first_id();
         let end = schema.features() as u64 + u64::from(first_id);
+        let bucket = match wider {
+            Wider::Bucket(column) => Some(in_file(column, schema)?),
+            Wider::Drop | Wider::Refuse => None,
+        };
         let mut dropped = Dropped::default();
-        if wider == Wider::Drop && self.ids.max.is_some_and(|max| u64::from(max) >= end) {
-            dropped = self.drop_from(end);
+        if wider != Wider::Refuse && self.ids.max.is_some_and(|max| u64::from(max) >= end) {
+            dropped = self.drop_from(end, bucket);
         }
         let rows = self.rows();
         if rows as u64 > 1 << 32 {
@@ -186,20 +190,34 @@ impl<T: Decimal> Collected<T> {
         Ok((Tensor::from_parts(shape, layout, T::erase(self.values.into())), dropped))
     }
 
-    /// Leaves out entries whose id in the file is `end` or more.
-    fn drop_from(&mut self, end: u64) -> Dropped {
+    /// Leaves out entries whose id in the file is `end` or more; their sum becomes the row's entry `bucket`.
+    fn drop_from(&mut self, end: u64, bucket: Option<u32>) -> Dropped {
         let (mut kept, mut first, mut dropped) = (0, 0, Vec::new());
         for row_end in &mut self.indptr[1..] {
             let row = first..*row_end;
             first = row.end;
+            let (start, mut sum) = (kept, None);
             for k in row {
                 let id = self.entry_ids[k];
                 if u64::from(id) >= end {
                     dropped.push(id);
+                    sum = Some(sum.unwrap_or(T::zero()) + self.values[k]);
                     continue;
                 }
                 (self.entry_ids[kept], self.values[kept]) = (id, self.values[k]);
                 kept += 1;
+            }
+            if let (Some(id), Some(sum)) = (bucket, sum) {
+                let at = start + self.entry_ids[start..kept].partition_point(|&own| own < id);
+                if at < kept && self.entry_ids[at] == id {
+                    self.values[at] = self.values[at] + sum;
+                } else {
+                    // An entry was left out, so there is room for one.
+                    self.entry_ids.copy_within(at..kept, at + 1);
+                    self.values.copy_within(at..kept, at + 1);
+                    (self.entry_ids[at], self.values[at]) = (id, sum);
+                    kept += 1;
+                }
             }
             *row_end = kept;
         }
@@ -226,6 +244,15 @@ impl<T: Decimal> Collected<T> {
         let has_qids = self.has_qids == Some(true);
         has_qids.then(|| Tensor::dense([self.rows()], qids)).transpose()
     }
+}
+
+/// The id in the file of a column that there is.
+fn in_file(column: u32, schema: Schema) -> Result<u32> {
+    let id = column.checked_add(schema.base().first_id());
+    id.filter(|_| (column as usize) < schema.features()).ok_or_else(|| {
+        let message = format!("bucket {column} of {} columns", schema.features());
+        Error::new(ErrorKind::Index, message).operator("libsvm").nowhere()
+    })
 }
 
 /// Makes a vector longer. A first allocation is of zero pages, which cost nothing until written.

@@ -40,6 +40,9 @@ pub enum Wider {
     Refuse,
     /// The entry is left out and counted in [`Dataset::dropped`].
     Drop,
+    /// The entry is counted there too, and its value added in this column (from 0): that of all features
+    /// that training did not know.
+    Bucket(u32),
 }
 
 /// What labels become.
@@ -190,6 +193,16 @@ impl Libsvm {
     }
 
     /// What to do with ids outside of the stated number of features; refused by default.
+    ///
+    /// ```
+    /// use sparsetape::data::{Libsvm, Wider};
+    /// let reader = Libsvm::new().features(4).wider(Wider::Bucket(3));
+    /// let data = reader.read_from("1 1:1 9:0.5 800:2\n".as_bytes())?;
+    /// assert_eq!(data.features.indices(), Some(&[0, 3][..]));
+    /// assert_eq!(data.features.values::<f32>()?, [1.0, 2.5]);
+    /// assert_eq!(data.dropped.entries, 2);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
     pub fn wider(mut self, wider: Wider) -> Self {
         self.wider = wider;
         self

@@ -13,13 +13,15 @@ use super::shape::axis_of;
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::concat::{concat_columns, concat_dense, concat_rows, place_rows};
+use crate::kernels::memory::Temp;
 use crate::kernels::merge::union_rows;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{
-    Out, PartialShape, Scratch, Tape, Var, compose_all, evaluate, unify_axes, unify_ranks,
+    Out, PartialShape, PerOperand, Scratch, Tape, Var, compose_all, evaluate, unify_axes,
+    unify_ranks,
 };
 use crate::tensor::cast::csr_ref;
-use crate::tensor::{Element, Shape, Tensor, View, size_of};
+use crate::tensor::{Buffer, Element, Shape, Tensor, View, size_of};
 
 /// `concat`: any number of operands, one after the other along an axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,7 +147,7 @@ fn refine(axis: isize, parts: &mut [PartialShape], whole: &mut PartialShape) -> 
 
 fn dense<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let axis = axis_of(op.axis, out.shape().len())?;
-    let parts: Vec<(&[T], usize)> = ins
+    let parts: PerOperand<(&[T], usize)> = ins
         .iter()
         .map(|x| Ok((x.typed::<T>()?, size_of(&x.shape()[axis..]))))
         .collect::<Result<_>>()?;
@@ -154,7 +156,7 @@ fn dense<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) 
 }
 
 fn csr<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let mut parts = Vec::with_capacity(ins.len());
+    let mut parts = PerOperand::new();
     for x in ins {
         let v = x.csr()?;
         parts.push(csr_ref(v, v.values.typed::<T>()?));
@@ -176,7 +178,8 @@ fn row_sparse<T: Element>(op: &Concat, ins: &[View], out: &mut Out, _: &mut Scra
 
 /// Rows below each other.
 fn below<T: Element>(ins: &[View], out: &mut Out) -> Result<()> {
-    let (mut rows, mut first) = (Vec::new(), 0);
+    let stored = ins.iter().filter_map(View::rows).map(<[u32]>::len).sum();
+    let (mut rows, mut first) = (Temp::with_capacity(stored), 0);
     for x in ins {
         let own = x.row_sparse()?;
         rows.extend(own.rows.iter().map(|&row| (first + row as usize) as u32));
@@ -193,11 +196,11 @@ fn below<T: Element>(ins: &[View], out: &mut Out) -> Result<()> {
 
 /// Parts of rows beside each other, in the rows that any operand stores.
 fn beside<T: Element>(ins: &[View], axis: usize, out: &mut Out) -> Result<()> {
-    let (shape, mut lists) = (out.shape(), Vec::with_capacity(ins.len()));
+    let (shape, mut lists) = (out.shape(), PerOperand::new());
     for x in ins {
         lists.push(&x.row_sparse()?.rows[..]);
     }
-    let union = union_rows(&lists);
+    let union: Buffer<u32> = union_rows(&lists).into();
     let values = out.rows::<T>(union.clone())?;
     values.fill(T::default());
     let (outer, width) = (size_of(&shape[1..axis]), size_of(&shape[axis..]));

@@ -11,7 +11,7 @@ use crate::kernels::steps::Steps;
 use crate::ops::shape::axis_of;
 use crate::ops::slice::{cut, place};
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
-use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tape::{Out, PartialShape, PerOperand, Scratch, Var};
 use crate::tensor::{Element, Shape, Tensor, View};
 
 /// `concat_part`: the part of the first operand where one of the others, which are not read, would be
@@ -44,7 +44,7 @@ impl ConcatPart {
     }
 
     fn of_operands(&self, ins: &[View]) -> Result<SmallVec<[Steps; 4]>> {
-        let shapes: SmallVec<[&[usize]; 4]> = ins[1..].iter().map(|x| x.shape()).collect();
+        let shapes: PerOperand<&[usize]> = ins[1..].iter().map(|x| x.shape()).collect();
         self.steps(&shapes)
     }
 

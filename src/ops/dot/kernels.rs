@@ -1,10 +1,13 @@
 //! The kernels of [`Dot`], one for each kind of row.
 
+use smallvec::SmallVec;
+
 use super::Dot;
 use crate::error::Result;
 use crate::kernels::dense_csr::{Strided, dense_csr, dense_csr_t};
-use crate::kernels::gather::{gather_compact, gather_rows};
+use crate::kernels::gather::{gather_compact, gather_csr, gather_rows};
 use crate::kernels::gemm::gemm;
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::spmm::ABSENT;
 use crate::kernels::{CsrRef, spgemm, spmm, transposed};
@@ -81,15 +84,14 @@ pub(in crate::ops) fn csr_dense<T: Real>(
 pub(in crate::ops) fn row_slots<'a>(
     x: &CsrView<'a>,
     rows: &[u32],
-    own: &'a mut Vec<u32>,
+    own: &'a mut Option<Temp<u32>>,
 ) -> &'a [u32] {
     let columns = x.pattern.columns();
     if columns.distinct[..] == *rows {
         return &columns.slots;
     }
     let at = positions(&columns.distinct, rows);
-    own.extend(columns.slots.iter().map(|&slot| at[slot as usize]));
-    own
+    own.insert(Temp::collect(columns.slots.iter().map(|&slot| at[slot as usize])))
 }
 
 /// csr · row-sparse: only rows at the csr's columns are read.
@@ -100,7 +102,7 @@ pub(in crate::ops) fn csr_rows<T: Real>(
     _: &mut Scratch,
 ) -> Result<()> {
     let (a, b) = (ins[0].csr()?, ins[1].row_sparse()?);
-    let mut own = Vec::new();
+    let mut own = None;
     let slots = row_slots(a, b.rows, &mut own);
     let a = csr_ref(a, a.values.typed::<T>()?);
     spmm::csr_compact(a, slots, b.values.typed()?, out.shape()[1], out.dense());
@@ -120,15 +122,9 @@ pub(in crate::ops) fn csr_csr<T: Real>(
     let (a, b) = (csr_ref(a, a.values.typed::<T>()?), csr_ref(b, b.values.typed::<T>()?));
     out.set_csr(match (op.transpose_a, op.transpose_b) {
         (false, _) => spgemm::csr_csr(a, b),
-        (true, false) => {
-            let (indptr, indices, values) = spgemm::transpose(a);
-            spgemm::csr_csr(owned(&indptr, &indices, &values, a.rows()), b)
-        }
+        (true, false) => spgemm::csr_csr(spgemm::transpose(a).view(a.rows()), b),
         // aᵀ·bᵀ = (b·a)ᵀ
-        (true, true) => {
-            let (indptr, indices, values) = spgemm::csr_csr(b, a);
-            spgemm::transpose(owned(&indptr, &indices, &values, a.cols))
-        }
+        (true, true) => spgemm::transpose(spgemm::csr_csr(b, a).view(a.cols)),
     });
     Ok(())
 }
@@ -137,35 +133,23 @@ pub(in crate::ops) fn csr_csr<T: Real>(
 fn csr_csr_t<T: Real>(ins: &[View], out: &mut Out) -> Result<()> {
     let (a, b) = (ins[0].csr()?, ins[1].csr()?);
     let (entries, columns) = (csr_ref(a, a.values.typed::<T>()?), b.pattern.columns());
-    let mut own = Vec::new();
+    let mut own = None;
     let slots = row_slots(a, &columns.distinct, &mut own);
-    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
+    let mut left = Csr::with_capacity(entries.rows(), entries.values.len());
+    left.indptr.push(0);
     for i in 0..entries.rows() {
         let held = entries.range(i).filter(|&e| slots[e] != ABSENT);
         for e in held {
-            indices.push(slots[e]);
-            values.push(entries.values[e]);
+            left.indices.push(slots[e]);
+            left.values.push(entries.values[e]);
         }
-        indptr.push(indices.len());
+        left.indptr.push(left.indices.len());
     }
     let compact = columns.distinct.len();
     let b = CsrRef { cols: compact, indices: &columns.slots, ..csr_ref(b, b.values.typed::<T>()?) };
-    let (rows, ids, turned) = spgemm::transpose(b);
-    let product = spgemm::csr_csr(
-        owned(&indptr, &indices, &values, compact),
-        owned(&rows, &ids, &turned, b.rows()),
-    );
-    out.set_csr(product);
+    let turned = spgemm::transpose(b);
+    out.set_csr(spgemm::csr_csr(left.view(compact), turned.view(b.rows())));
     Ok(())
-}
-
-pub(in crate::ops) fn owned<'a, T>(
-    indptr: &'a [usize],
-    indices: &'a [u32],
-    values: &'a [T],
-    cols: usize,
-) -> CsrRef<'a, T> {
-    CsrRef { cols, indptr, indices, values }
 }
 
 /// csrᵀ · dense, merged into the columns that occur.
@@ -248,16 +232,9 @@ pub(in crate::ops) fn rows_t_csr<T: Real>(
     _: &mut Scratch,
 ) -> Result<()> {
     let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
-    let (held, entries) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
-    let (mut indptr, mut indices, mut values) = (vec![0], Vec::new(), Vec::new());
-    for &row in a.rows.iter() {
-        let range = b.pattern.row_range(row as usize);
-        indices.extend_from_slice(&b.pattern.indices()[range.clone()]);
-        values.extend_from_slice(&entries[range]);
-        indptr.push(indices.len());
-    }
-    let stored = matrix(held, [a.rows.len(), a.shape[1]], true);
-    dense_csr(stored, owned(&indptr, &indices, &values, b.pattern.cols()), out.dense());
+    let entries = gather_csr(csr_ref(b, b.values.typed::<T>()?), a.rows);
+    let stored = matrix(a.values.typed::<T>()?, [a.rows.len(), a.shape[1]], true);
+    dense_csr(stored, entries.view(b.pattern.cols()), out.dense());
     Ok(())
 }
 
@@ -270,7 +247,7 @@ pub(in crate::ops) fn rows_t_csr_t<T: Real>(
 ) -> Result<()> {
     let (a, b) = (ins[0].row_sparse()?, ins[1].csr()?);
     let (rows, cols) = (out.shape()[0], out.shape()[1]);
-    let mut own = Vec::new();
+    let mut own = None;
     let slots = row_slots(b, a.rows, &mut own);
     let mut turned = scratch.take::<T>(rows * cols);
     let b = csr_ref(b, b.values.typed::<T>()?);
@@ -368,8 +345,7 @@ pub(in crate::ops) fn rows_t_rows<T: Real>(
     out: &mut Out,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let stored: Vec<&[u32]> =
-        ins.iter().filter_map(|v| v.row_sparse().ok()).map(|v| &v.rows[..]).collect();
+    let stored: SmallVec<[&[u32]; 2]> = ins.iter().filter_map(View::rows).collect();
     let common = intersect_rows(&stored);
     let mut gather = |v: &View| -> Result<Vec<T>> {
         let k = v.shape()[1];

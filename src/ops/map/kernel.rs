@@ -15,6 +15,7 @@ use super::proof::Support;
 use crate::error::Result;
 use crate::kernels::broadcast::{Broadcast, aligned};
 use crate::kernels::elementwise::{Arg, binary, select, unary};
+use crate::kernels::memory::Temp;
 use crate::kernels::merge::{intersect_rows, positions, union_rows};
 use crate::kernels::patterns::{entry_positions, intersect_patterns, union_patterns};
 use crate::kernels::threads::for_each_part;
@@ -32,7 +33,12 @@ pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratc
     let shape = out.shape();
     match out.stype() {
         Stype::Default => {
-            let columns = ins.iter().map(|v| on_dense::<T>(v, shape)).collect::<Result<_>>()?;
+            let own = out.in_place();
+            let column = |(i, v)| match Some(i) == own {
+                true => Ok(Column::Own),
+                false => on_dense::<T>(v, shape),
+            };
+            let columns = ins.iter().enumerate().map(column).collect::<Result<_>>()?;
             evaluate(op, &columns, Places::Dense, out.dense());
         }
         Stype::Csr => {
@@ -67,6 +73,8 @@ enum Places<'a> {
 enum Column<'a, T> {
     /// As it is stored.
     Same(&'a [T]),
+    /// In the memory of the result, which replaces it.
+    Own,
     /// One number.
     Splat(T),
     /// A dense operand, by position in the dense result.
@@ -74,9 +82,9 @@ enum Column<'a, T> {
     /// A dense operand at csr entries, by strides of row and column.
     Entries(&'a [T], usize, usize),
     /// A csr operand by entry, `usize::MAX` where it has none.
-    Positions(&'a [T], Vec<usize>),
+    Positions(&'a [T], Temp<usize>),
     /// A row-sparse operand by row of the result, `u32::MAX` where it has none.
-    Slots(&'a [T], Vec<u32>),
+    Slots(&'a [T], Temp<u32>),
     /// A csr operand in a dense result.
     Scatter(CsrView<'a>, &'a [T]),
     /// A row-sparse operand in a dense result.
@@ -160,7 +168,7 @@ fn support_pattern(op: &Map, ins: &[View]) -> Result<Arc<Pattern>> {
         Support::All(_) => intersect_patterns(&parts),
         _ => union_patterns(&parts),
     };
-    Ok(Arc::new(Pattern::new(first.cols(), indptr.into(), indices.into())))
+    Ok(Pattern::new(first.cols(), indptr.into(), indices.into()).share())
 }
 
 fn support_rows(op: &Map, ins: &[View]) -> Result<Buffer<u32>> {
@@ -185,7 +193,7 @@ fn cost(program: &Program) -> usize {
 
 fn evaluate<T: Real>(op: &Map, columns: &Operands<Column<T>>, places: Places, out: &mut [T]) {
     let program = op.program;
-    let scalars: SmallVec<[T; 2]> = op.scalars.iter().map(|&x| Element::from_f64(x)).collect();
+    let scalars: SmallVec<[T; 4]> = op.scalars.iter().map(|&x| Element::from_f64(x)).collect();
     // Parts of a few blocks: a row of the partition is 8 positions.
     let rows = out.len() / 8 * 8;
     let (bulk, rest) = out.split_at_mut(rows);
@@ -208,7 +216,7 @@ fn evaluate_part<T: Real>(
     let size = part.len().min(BLOCK);
     let gathered = |c: &&Column<T>| !matches!(c, Column::Same(_) | Column::Splat(_));
     let blocks = columns.iter().filter(gathered).count();
-    let mut memory = vec![T::zero(); size * (program.registers + blocks)];
+    let mut memory = Temp::unspecified(size * (program.registers + blocks));
     let (gather, registers) = memory.split_at_mut(size * blocks);
     for (n, block) in part.chunks_mut(BLOCK).enumerate() {
         let range = start + n * BLOCK..start + n * BLOCK + block.len();
@@ -220,7 +228,7 @@ fn evaluate_part<T: Real>(
                 Column::Splat(x) => Arg::Splat(*x),
                 column => {
                     let to = free.next().map_or(&mut [][..], |b| &mut b[..range.len()]);
-                    column.gather(places, range.clone(), to);
+                    column.gather(places, range.clone(), block, to);
                     Arg::Slice(to)
                 }
             })
@@ -287,9 +295,11 @@ fn execute<T: Real>(
 }
 
 impl<T: Real> Column<'_, T> {
-    /// Writes what the operand has at `range` of the result's positions.
-    fn gather(&self, places: Places, range: Range<usize>, to: &mut [T]) {
+    /// Writes what the operand has at `range` of the result's positions; `own` is the result's memory
+    /// there.
+    fn gather(&self, places: Places, range: Range<usize>, own: &[T], to: &mut [T]) {
         match self {
+            Column::Own => to.copy_from_slice(own),
             Column::Same(values) => to.copy_from_slice(&values[range]),
             Column::Splat(x) => to.fill(*x),
             Column::Broadcast(values, steps) => match places {

@@ -187,6 +187,10 @@ impl Op for Map {
         &self.rows.cases
     }
 
+    fn in_place(&self, i: usize) -> bool {
+        !self.stretches(i)
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         let operand = |k: u8| match k as usize {
             k if k < x.len() => x[k],

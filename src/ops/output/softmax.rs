@@ -263,9 +263,8 @@ impl Op for SoftmaxOutput {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[0].unify(out)?;
-        match ins[0].known() {
-            Some(data) => self.check_shapes(ins, self.along(&data)?)?,
-            None => {}
+        if let Some(data) = ins[0].known() {
+            self.check_shapes(ins, self.along(&data)?)?;
         }
         match ins[1].rank() {
             None => self.default_label(ins),

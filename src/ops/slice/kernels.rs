@@ -4,11 +4,11 @@ use smallvec::SmallVec;
 
 use crate::error::Result;
 use crate::kernels::gather::gather_rows;
+use crate::kernels::memory::Temp;
 use crate::kernels::steps::{Steps, cut_csr, place_csr};
 use crate::kernels::strided::{Strided, copy};
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
-use crate::tensor::construct::pointers;
 use crate::tensor::{CsrView, Element, Layout, RowSparseView, Tensor, View, row_len};
 
 /// Where the given indices of each axis are in a row-major array.
@@ -62,7 +62,8 @@ fn cut_rows<T: Element>(
     out: &mut Out,
     scratch: &mut Scratch,
 ) -> Result<()> {
-    let (mut slots, mut rows) = (Vec::new(), Vec::new());
+    let most = v.rows.len().min(steps[0].len);
+    let [mut slots, mut rows] = [(); 2].map(|()| Temp::with_capacity(most));
     steps[0].each_of(v.rows, |slot, row| {
         slots.push(slot as u32);
         rows.push(row);
@@ -97,12 +98,11 @@ pub(in crate::ops) fn place<T: Element>(x: View, steps: &[Steps], out: &mut Out)
             copy(v.shape, (values, &own), (out.zeros::<T>(), &part(shape, steps)));
         }
         View::Csr(v) => {
-            let indptr = pointers(shape[0])?;
-            out.set_csr(place_csr(csr_ref(&v, values), steps[0], steps[1], indptr));
+            out.set_csr(place_csr(csr_ref(&v, values), steps[0], steps[1], shape[0]));
         }
         View::RowSparse(v) => {
-            let mut rows: Vec<u32> =
-                v.rows.iter().map(|&row| steps[0].at(row as usize) as u32).collect();
+            let mut rows =
+                Temp::collect(v.rows.iter().map(|&row| steps[0].at(row as usize) as u32));
             let stored = with_rows(v.shape, rows.len());
             let mut inner = SmallVec::<[Steps; 4]>::from_slice(steps);
             inner[0] = Steps::run(0, rows.len());

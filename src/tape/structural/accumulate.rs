@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
+use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::patterns::{entry_positions, union_patterns};
+use crate::kernels::threads::for_each_part;
 use crate::kernels::{convert, elementwise, merge};
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{CsrView, Real, RowSparseView, Tensor, View, row_len};
+use crate::tensor::{Buffer, CsrView, Real, RowSparseView, Stype, Tensor, View, row_len};
 
 /// `accumulate`: the sum of two cotangents of one value, in whatever storage types they arose.
 /// Two row-sparse ones merge; nothing is made dense that a dense cotangent does not already cover.
@@ -17,19 +19,30 @@ use crate::tensor::{CsrView, Real, RowSparseView, Tensor, View, row_len};
 pub struct Accumulate;
 
 fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let (a, b) = if ins[0].dense().is_ok() { (ins[0], ins[1]) } else { (ins[1], ins[0]) };
-    let (held, sum) = (a.typed::<T>()?, out.dense::<T>());
-    if let View::Dense(b) = b {
-        elementwise::add(held, b.values.typed()?, sum);
-        return Ok(());
+    let own = out.in_place();
+    let first = own.unwrap_or(usize::from(ins[0].stype() != Stype::Default));
+    let (a, b, sum) = (ins[first], ins[1 - first], out.dense::<T>());
+    match (own, b) {
+        (None, View::Dense(b)) => {
+            elementwise::add(a.typed()?, b.values.typed()?, sum);
+            return Ok(());
+        }
+        (None, _) => sum.copy_from_slice(a.typed()?),
+        (Some(_), _) => {}
     }
-    sum.copy_from_slice(held);
     match b {
         View::RowSparse(b) => add_rows(&b, b.values.typed()?, sum),
         View::Csr(b) => add_entries(&b, b.values.typed()?, |r, cols| r * cols, sum),
-        View::Dense(_) => {}
+        View::Dense(b) => add_elements(b.values.typed()?, sum),
     }
     Ok(())
+}
+
+/// Adds all elements to a dense sum.
+fn add_elements<T: Real>(values: &[T], sum: &mut [T]) {
+    for_each_part(sum, 1, 1, |first, sum| {
+        sum.iter_mut().zip(&values[first..]).for_each(|(s, &x)| *s = *s + x);
+    });
 }
 
 /// Adds the stored rows to a dense sum.
@@ -69,7 +82,7 @@ fn rows<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -
         elementwise::add(left, right, out.rows::<T>(a.rows.clone())?);
         return Ok(());
     }
-    let union = merge::union_rows(&[a.rows, b.rows]);
+    let union: Buffer<u32> = merge::union_rows(&[a.rows, b.rows]).into();
     let sum = out.rows::<T>(union.clone())?;
     merge::add_rows(&[(a.rows, left), (b.rows, right)], row_len(a.shape), &union, sum);
     Ok(())
@@ -87,8 +100,8 @@ fn csr<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) ->
     let (from_a, from_b) =
         (entry_positions(ap, ai, &indptr, &indices), entry_positions(bp, bi, &indptr, &indices));
     let at = |values: &[T], p: usize| values.get(p).copied().unwrap_or(T::zero());
-    let sum = from_a.iter().zip(&from_b).map(|(&p, &q)| at(left, p) + at(right, q)).collect();
-    out.set_csr::<T>((indptr, indices, sum));
+    let sums = from_a.iter().zip(&from_b).map(|(&p, &q)| at(left, p) + at(right, q));
+    out.set_csr(Csr { indptr, indices, values: Temp::collect(sums) });
     Ok(())
 }
 
@@ -103,7 +116,7 @@ fn csr_and_rows<T: Real>(
         (rows, csr) => (*csr.csr()?, *rows.row_sparse()?),
     };
     let occupied = convert::nonempty_rows(csr.pattern.indptr());
-    let union = merge::union_rows(&[rows.rows, &occupied]);
+    let union: Buffer<u32> = merge::union_rows(&[rows.rows, &occupied]).into();
     let sum = out.rows::<T>(union.clone())?;
     let (k, held) = (row_len(rows.shape), rows.values.typed::<T>()?);
     merge::add_rows(&[(rows.rows, held)], k, &union, sum);
@@ -134,6 +147,10 @@ impl Op for Accumulate {
             case!([RowSparse, Csr] => RowSparse, csr_and_rows),
         ];
         &CASES
+    }
+
+    fn in_place(&self, _: usize) -> bool {
+        true
     }
 
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -11,11 +11,12 @@ use crate::error::{ErrorKind, Result};
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::convert::scatter_rows;
 use crate::kernels::gather::gather_compact;
+use crate::kernels::memory::Temp;
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::{Buffer, Real, Tensor, View, row_len, size_of};
+use crate::tensor::{Buffer, Real, Stype, Tensor, View, row_len, size_of};
 
 /// `sum_like`: sums the first operand down to the shape of the second, which is not read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,7 +96,7 @@ fn broadcast_rows<T: Real>(
         View::RowSparse(like) if stays => intersect_rows(&[v.rows, like.rows]).into(),
         View::RowSparse(like) => like.rows.clone(),
         _ if stays => v.rows.clone(),
-        _ => (0..large[0]).map(|row| row as u32).collect::<Vec<_>>().into(),
+        _ => Temp::collect((0..large[0]).map(|row| row as u32)).into(),
     };
     // The operand's own elements, dense: as many as it would have, where its rows mix.
     let (small, row_stride) = if stays {
@@ -130,7 +131,7 @@ fn broadcast_like<T: Real>(
     let folding = Folding::new(&op.0, ins[1], small, false)?;
     let count = op.0.count::<T>(small, large);
     let same = small == large && count.is_none_or(|n| n == T::one());
-    if same && ins[1].dense().is_ok() {
+    if same && ins[1].stype() == Stype::Default {
         out.alias(0);
         return Ok(());
     }

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::reduction::{Axes, Reduction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::broadcast::Broadcast;
+use crate::kernels::memory::Temp;
 use crate::kernels::reduce::{Fold, fold, fold_axis, fold_slots};
 use crate::kernels::threads::for_each_part;
 use crate::tape::{Out, Scratch};
@@ -57,9 +58,7 @@ impl<'a> Folding<'a> {
         match self.x {
             View::RowSparse(v) if self.by_row => out.rows(v.rows.clone()),
             _ if out.stype() == Stype::Default => Ok(out.dense()),
-            _ if !out.shape().is_empty() => {
-                out.rows((0..out.shape()[0] as u32).collect::<Vec<u32>>())
-            }
+            _ if !out.shape().is_empty() => out.rows(Temp::collect(0..out.shape()[0] as u32)),
             _ => {
                 let shape = Shape::from(self.x.shape());
                 let message = format!(

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::Result;
+use crate::kernels::memory::Csr;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
@@ -54,7 +55,9 @@ fn zeros<T: Real>(_: &ZerosLike, ins: &[View], out: &mut Out, _: &mut Scratch) -
     match ins[0] {
         View::Dense(_) => fill(ins[0], out, T::zero()),
         View::Csr(v) => {
-            out.set_csr::<T>((vec![0; v.pattern.rows() + 1], Vec::new(), Vec::new()));
+            let mut empty = Csr::<T>::with_capacity(v.pattern.rows(), 0);
+            empty.indptr.resize(v.pattern.rows() + 1, 0);
+            out.set_csr(empty);
             Ok(())
         }
         View::RowSparse(_) => out.rows::<T>(Buffer::default()).map(|_| ()),

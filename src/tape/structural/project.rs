@@ -42,7 +42,7 @@ fn onto_csr<T: Real>(_: &Project, ins: &[View], out: &mut Out, _: &mut Scratch) 
             let ((own_ptr, own), (ptr, ids)) = (x.pattern.parts(), like.pattern.parts());
             let at = entry_positions(own_ptr, own, ptr, ids);
             let (held, values) = (x.values.typed::<T>()?, out.csr_on::<T>(like.pattern)?);
-            for (to, p) in values.iter_mut().zip(at) {
+            for (to, &p) in values.iter_mut().zip(&at) {
                 *to = held.get(p).copied().unwrap_or(T::zero());
             }
         }
