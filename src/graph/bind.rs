@@ -278,12 +278,7 @@ impl Graph {
         let mut body = self.body().clone();
         body.forget_shapes();
         for (id, ty) in known {
-            let mut ty = ty.clone();
-            let own = &mut body.nodes[*id];
-            own.ty.unify(&mut ty).map_err(|error| {
-                let message = format!("variable {:?} is {}, got {ty}", own.name, own.ty);
-                Error::new(error.kind(), message).operator("bind")
-            })?;
+            body.learn(*id, ty)?;
         }
         body.choose_dtypes()?;
         Program::new(body)
