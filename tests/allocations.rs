@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use sparsetape::check::Repeated;
 use sparsetape::ops::all_repeated;
-use sparsetape::{Gradients, Parameter, Stype, Tape, Tensor};
+use sparsetape::optim::Sgd;
+use sparsetape::{
+    Bind, Executor, Gradients, Graph, Parameter, Params, Stype, Tape, Tensor, Var, variable,
+};
 
 struct Counting;
 
@@ -105,4 +108,70 @@ fn a_step_recorded_again_allocates_hardly_anything() {
     (0..10).for_each(|_| step());
     let each = (COUNT.get() - before) / 10;
     assert!(each < 16, "{each} allocations in a step");
+}
+
+/// Rows of five entries; another `shift` has other columns, as many.
+fn rows(shift: usize) -> Tensor {
+    let row = |i: usize| (0..5).map(move |k| (k * 20 + (i * 7 + k + shift) % 20, 0.5 + k as f32));
+    Tensor::from_rows(100, &(0..8).map(|i| row(i).collect::<Vec<_>>()).collect::<Vec<_>>()).unwrap()
+}
+
+fn parameter(name: &str, shape: [usize; 2]) -> Parameter {
+    let value = |i: usize| (i as f32 * 0.7).sin() * 0.1;
+    let values: Vec<f32> = (0..shape[0] * shape[1]).map(value).collect();
+    Parameter::new(name, Tensor::dense(shape, values).unwrap()).unwrap()
+}
+
+/// A model of csr rows and their labels: parameters, and the loss on symbols of them.
+type Model = (&'static str, Vec<Parameter>, for<'t> fn(Var<'t>, Var<'t>, &[Var<'t>]) -> Var<'t>);
+
+fn models() -> Vec<Model> {
+    vec![
+        ("logistic", vec![parameter("w", [100, 1]), parameter("b", [1, 1])], |x, y, p| {
+            (x.dot(p[0]) + p[1]).sigmoid_binary_cross_entropy(y)
+        }),
+        ("softmax head", vec![parameter("w", [100, 3])], |x, y, p| {
+            x.dot(p[0]).softmax_output(y.reshape(&[-1]))
+        }),
+        (
+            "factorization machine",
+            vec![parameter("w", [100, 1]), parameter("v", [100, 4])],
+            |x, y, p| {
+                let v = p[1].rows_of(x);
+                let pairs = x.dot(v).square() - x.square().dot(v.square());
+                let z = x.dot(p[0]) + pairs.sum_axes(&[1], true) * 0.5;
+                z.dropout(0.25).sigmoid_binary_cross_entropy(y)
+            },
+        ),
+    ]
+}
+
+fn executor((_, parameters, loss): &Model) -> Executor {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").stype(Stype::Csr).shape([None, Some(100)]));
+    let y = tape.symbol(variable("y").shape([None, Some(1)]));
+    let p: Vec<Var<'_>> = parameters.iter().map(|p| tape.parameter(p)).collect();
+    let graph = Graph::new(&[loss(x, y, &p)]).unwrap();
+    let y = Tensor::dense([8, 1], vec![0.0f32, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0]).unwrap();
+    let bind = Bind::from(&Params::new(parameters).unwrap());
+    graph.bind(bind.tensor("x", rows(0)).tensor("y", y).train()).unwrap()
+}
+
+/// After the first runs, forward, backward and the optimizer's step allocate nothing, also with other rows.
+#[test]
+fn executors_allocate_nothing_once_warm() {
+    let batches = [rows(0), rows(3)];
+    for model in models() {
+        let (mut executor, mut sgd) = (executor(&model), Sgd::new(0.1).momentum(0.9));
+        let mut step = |batch: &Tensor| {
+            let before = COUNT.get();
+            executor.set("x", batch).unwrap();
+            executor.backward_into(&mut sgd).unwrap();
+            let training = COUNT.get() - before;
+            executor.forward(false).unwrap();
+            (training, COUNT.get() - before - training)
+        };
+        let counts: Vec<_> = (0..8).map(|i| step(&batches[i % 2])).collect();
+        assert_eq!(counts[6..], [(0, 0); 2], "{}: {counts:?}", model.0);
+    }
 }

@@ -6,6 +6,8 @@
 mod backward;
 mod batches;
 mod check_op;
+#[cfg(test)]
+mod compositions;
 mod differences;
 mod forward;
 mod frozen;

@@ -14,6 +14,7 @@ const LABELS: [&str; 2] = ["regression_output", "softmax_output"];
 
 pub(super) fn check(trial: &Trial, y: &Tensor) -> Result<()> {
     hidden(trial, y)?;
+    odd(trial, y);
     let full = types(&trial.inputs);
     let mut batch = full.clone();
     batch.iter_mut().for_each(|ty| ty.shape = without_sizes(&ty.shape, |axis| axis == 0));
@@ -108,6 +109,33 @@ fn hidden(trial: &Trial, y: &Tensor) -> Result<()> {
     let mut all = ins;
     all.iter_mut().for_each(|ty| ty.shape = without_sizes(&ty.shape, |axis| axis == 0));
     agrees(trial, y, all, shapeless(&out))
+}
+
+/// Shapes that do not fit, of operands and of the result, are refused or not, without a panic.
+fn odd(trial: &Trial, y: &Tensor) {
+    let huge = Some(usize::MAX - 1);
+    let shapes: [PartialShape; 9] = [
+        PartialShape::unknown(),
+        [None; 0].into(),
+        [0].into(),
+        [None; 1].into(),
+        [None; 2].into(),
+        [None, Some(1), None].into(),
+        [huge, huge, huge].into(),
+        [None, Some(0), None, huge, None].into(),
+        y.shape().into(),
+    ];
+    let known: Vec<PartialShape> = trial.inputs.iter().map(|x| x.shape().into()).collect();
+    let pairs = || shapes.iter().flat_map(|own| shapes.iter().map(move |out| (own, out)));
+    for (own, out) in pairs() {
+        // Refused or taken: what matters is that there is an answer.
+        let _ = trial.op.refine(&mut vec![own.clone(); known.len()], &mut out.clone());
+        for i in 0..known.len() {
+            let mut ins = known.clone();
+            ins[i] = own.clone();
+            let _ = trial.op.refine(&mut ins, &mut out.clone());
+        }
+    }
 }
 
 fn types(inputs: &[Tensor]) -> Vec<PartialType> {

@@ -114,13 +114,12 @@ fn node(value: &Recorded, places: &FxHashMap<u32, u32>) -> Result<Node> {
     })
 }
 
-/// A variable with all that the recording found out about its type.
-fn variable_node(mut variable: Variable, value: &Recorded) -> Node {
+/// A variable: as it was declared, and of the type that the recording found out.
+fn variable_node(variable: Variable, value: &Recorded) -> Node {
     let ty: PartialType = match value.leaf {
         Some(Leaf::Symbol(_)) => value.ty.clone(),
         _ => variable.ty.clone(),
     };
-    variable.ty = ty.clone();
     let name = variable.name.clone();
     Node {
         name,

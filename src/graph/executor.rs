@@ -181,7 +181,6 @@ impl Executor {
         let steps = self.program.forward..self.program.steps.len();
         self.check_bound(steps.clone())?;
         self.done = Done::Nothing;
-        self.carry_gradients();
         self.run_steps(steps)?;
         self.done = Done::Backward;
         Ok(())
@@ -272,15 +271,17 @@ impl Executor {
         }
     }
 
-    /// The gradient of a variable from the last backward pass, if it is one of the graph's.
+    /// The gradient of a variable, if it is one of the graph's: from the last backward pass, until the next
+    /// forward pass; one that accumulates stays.
     pub fn grad(&self, name: &str) -> Option<&Tensor> {
         let body = &self.program.body;
         let own = |slope: &&super::Slope| body.nodes[slope.variable as usize].name == name;
         let slope = body.gradients.iter().find(own)?;
-        match &self.values[slope.gradient as usize] {
+        let held = [Some(slope.gradient), slope.before].into_iter().flatten();
+        held.map(|id| &self.values[id as usize]).find_map(|value| match value {
             Value::Tensor(tensor) => Some(tensor),
             _ => None,
-        }
+        })
     }
 
     /// Binds a variable to other values, of its shape and element type. Those of another storage type are
@@ -476,6 +477,8 @@ impl Executor {
     /// Takes over a program for other shapes: the same nodes.
     fn adopt(&mut self, program: Arc<Program>) -> Result<()> {
         self.forget_aliases();
+        let before = std::mem::replace(&mut self.program, Arc::clone(&program));
+        before.kept.iter().for_each(|&id| self.release(&before, id));
         for (id, node) in program.body.nodes.iter().enumerate() {
             let fits = match &self.values[id] {
                 Value::Tensor(tensor) => tensor.ty() == program.types[id],
@@ -492,7 +495,6 @@ impl Executor {
             }
         }
         self.memory.resize(program.places, None);
-        self.program = program;
         self.done = Done::Nothing;
         self.fill_accumulators()?;
         self.fill_placeholders()
@@ -502,6 +504,9 @@ impl Executor {
     fn begin(&mut self, is_train: bool) {
         self.done = Done::Nothing;
         self.forget_aliases();
+        self.carry_gradients();
+        let program = Arc::clone(&self.program);
+        program.kept.iter().for_each(|&id| self.release(&program, id));
         for &id in &self.parameters {
             if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
                 *updates = parameter.updates();
@@ -538,19 +543,22 @@ impl Executor {
         let program = Arc::clone(&self.program);
         for step in &program.steps[steps] {
             self.run_step(&program, step).map_err(|error| program.blame(step, error))?;
-            for &dead in &step.dead {
-                let value = std::mem::replace(&mut self.values[dead as usize], Value::Symbol);
-                if let Value::Tensor(memory) = value
-                    && !self.is_alias[dead as usize]
-                {
-                    let place = program.place_of[dead as usize] as usize;
-                    if let Some(earlier) = self.memory[place].replace(memory) {
-                        self.workspace.recycle(earlier);
-                    }
-                }
-            }
+            step.dead.iter().for_each(|&dead| self.release(&program, dead));
         }
         Ok(())
+    }
+
+    /// Forgets a result; its memory waits in its place.
+    fn release(&mut self, program: &Program, id: u32) {
+        let value = std::mem::replace(&mut self.values[id as usize], Value::Symbol);
+        if let Value::Tensor(memory) = value
+            && !self.is_alias[id as usize]
+        {
+            let place = program.place_of[id as usize] as usize;
+            if let Some(earlier) = self.memory[place].replace(memory) {
+                self.workspace.recycle(earlier);
+            }
+        }
     }
 
     fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {

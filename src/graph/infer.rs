@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::{Body, Graph, Kind};
+use super::{Body, Graph};
 use crate::error::{Error, Result};
 use crate::tape::infer::{Step, refine_all};
 use crate::tape::{PartialShape, PartialType};
@@ -43,12 +43,7 @@ impl Body {
                 break;
             }
         }
-        for (node, ty) in self.nodes.iter_mut().zip(types) {
-            node.ty = ty;
-            if let Kind::Variable(variable) = &mut node.kind {
-                variable.ty = node.ty.clone();
-            }
-        }
+        self.nodes.iter_mut().zip(types).for_each(|(node, ty)| node.ty = ty);
         Ok(())
     }
 
@@ -166,8 +161,9 @@ impl Graph {
     fn inferred<T>(&self, of: impl Fn(&PartialType) -> T) -> Inferred<T> {
         let body = self.body();
         let outputs = body.outputs.iter().map(|&id| &body.nodes[id as usize]);
+        let variables = body.nodes.iter().filter(|node| node.variable().is_some());
         Inferred {
-            arguments: body.variables().map(|(_, v)| (v.name().to_owned(), of(v.ty()))).collect(),
+            arguments: variables.map(|node| (node.name.clone(), of(&node.ty))).collect(),
             outputs: outputs.map(|node| (node.output_name(), of(&node.ty))).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Graph;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{Parameter, Params, PartialShape, PartialType};
+use crate::tape::{Parameter, Params, PartialShape};
 
 impl Graph {
     /// New parameters for the variables that were declared with an initializer, of the shapes that follow
@@ -31,9 +31,9 @@ impl Graph {
         }
         body.choose_dtypes()?;
         let mut params = Params::default();
-        for (_, variable) in body.variables() {
+        for (id, variable) in body.variables() {
             let Some(init) = variable.initializer() else { continue };
-            let ty = PartialType::known(variable.ty()).ok_or_else(|| {
+            let ty = body.nodes[id].ty.known().ok_or_else(|| {
                 let message =
                     format!("the type of {:?} stays unknown: {}", variable.name(), variable.ty());
                 Error::new(ErrorKind::Shape, message).operator("init_params")

@@ -22,6 +22,8 @@ pub(super) struct Program {
     pub place_of: Vec<u32>,
     /// How many results live at once, at most.
     pub places: usize,
+    /// The results that are alive after a run.
+    pub kept: Vec<u32>,
 }
 
 /// One operator to run.
@@ -46,7 +48,11 @@ impl Program {
         let forward = steps.len();
         steps.extend(self::steps(&body, &types, backward)?);
         let (place_of, places) = place(&body, &types, &mut steps);
-        Ok(Program { body, types, steps, forward, place_of, places })
+        let mut kept = of_all;
+        steps.iter().flat_map(|step| &step.dead).for_each(|&id| kept[id as usize] = false);
+        let kept = (0..kept.len() as u32).filter(|&id| kept[id as usize] && is_result(&body, id));
+        let kept = kept.collect();
+        Ok(Program { body, types, steps, forward, place_of, places, kept })
     }
 
     /// An error of a step, with operator, operand types and the user's line.

@@ -10,6 +10,7 @@ use std::mem::{swap, take};
 use std::ops::{Deref, DerefMut};
 
 use super::CsrRef;
+use crate::tensor::Buffer;
 
 /// What waits on a shelf.
 pub(crate) trait Reusable: Send + 'static {
@@ -113,6 +114,11 @@ thread_local! {
 
 fn with<R>(work: impl FnOnce(&mut Arena) -> R) -> R {
     OWN.with_borrow_mut(work)
+}
+
+/// Gives the memory of a buffer to the thread's arena, if nobody shares it.
+pub(crate) fn give_back<T: Send + Sync>(buffer: Buffer<T>) {
+    with(|arena| buffer.recycle(arena));
 }
 
 /// Memory with room for `len` elements from the thread's arena.

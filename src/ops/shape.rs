@@ -286,8 +286,8 @@ impl Reshape {
     }
 }
 
-/// Unifies the axes that are kept, and the product of the others, which are as many elements if the
-/// sizes say so for a kept axis without elements too.
+/// Unifies the axes that are kept, and the number of elements along the others. It is the same
+/// `always`, or only where the kept axes have elements.
 fn kept_axes(
     own: &mut PartialShape,
     out: &mut PartialShape,

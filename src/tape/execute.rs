@@ -7,7 +7,7 @@ use std::panic::Location;
 use super::dyn_op::{DynOp, OpRef};
 use super::fallback::{self, Fallback};
 use super::infer::{self, Few, choose_row};
-use super::memory::{InPlace, Made, Out, Scratch, recycle};
+use super::memory::{InPlace, Made, Out, Scratch, recycle, recycle_layout};
 use super::partial::PartialType;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
@@ -63,17 +63,14 @@ impl Workspace {
         reuse: Reuse,
     ) -> Result<Made> {
         check_room(&plan.shape, plan.stype, plan.dtype)?;
-        let own = match reuse {
-            Reuse::InPlace(own) => Some(own),
-            Reuse::Tensor(dead) => {
-                recycle(dead, &mut self.arena);
-                None
-            }
-            Reuse::None => None,
+        let (own, spare) = match reuse {
+            Reuse::InPlace(own) => (Some(own), None),
+            Reuse::Tensor(dead) => (None, Some(recycle_layout(dead, &mut self.arena))),
+            Reuse::None => (None, None),
         };
         let Workspace { arena, scratch } = self;
         let made = arena.during(|| {
-            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own)?;
+            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own, spare)?;
             op.run(plan.row, plan.dtype, ins, &mut out, scratch)?;
             out.finish()
         })?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::memory::{Arena, Csr, Temp};
+use crate::kernels::memory::{Arena, Csr, Temp, give_back};
 use crate::tensor::construct::dense_len_of;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{
@@ -17,13 +17,19 @@ pub(crate) type PerOperand<T> = SmallVec<[T; 8]>;
 
 /// Takes back the memory of a tensor, as far as nobody shares it.
 pub(crate) fn recycle(tensor: Tensor, arena: &mut Arena) {
-    let (_, layout, values) = tensor.into_parts();
+    let values = recycle_layout(tensor, arena);
     each_dtype!(Values::values, buffer => buffer.recycle(arena));
+}
+
+/// Takes back the memory of patterns and ids; the values are left.
+pub(super) fn recycle_layout(tensor: Tensor, arena: &mut Arena) -> Values {
+    let (_, layout, values) = tensor.into_parts();
     match layout {
         Layout::Dense => {}
         Layout::Csr(pattern) => Pattern::recycle(pattern, arena),
         Layout::RowSparse(rows) => rows.recycle(arena),
     }
+    values
 }
 
 /// Whether operators that differ between training and prediction (dropout) are to train.
@@ -80,6 +86,8 @@ pub struct Out<'a> {
     dtype: DType,
     ins: &'a [View<'a>],
     own: Option<InPlace>,
+    /// Memory of a dead result, used before any other.
+    spare: Option<Values>,
     made: Option<Made>,
 }
 
@@ -119,6 +127,7 @@ impl<'a> Out<'a> {
         (shape, stype, dtype): (&'a Shape, Stype, DType),
         ins: &'a [View<'a>],
         own: Option<InPlace>,
+        spare: Option<Values>,
     ) -> Result<Self> {
         if let Some(InPlace { operand, values }) = &own
             && (Stype::Default, values.dtype(), values.len()) != (stype, dtype, shape.size())
@@ -126,7 +135,7 @@ impl<'a> Out<'a> {
             let message = format!("the memory of operand {operand} is none for {shape} {stype}");
             return Err(Error::new(ErrorKind::State, message));
         }
-        Ok(Out { shape, stype, dtype, ins, own, made: None })
+        Ok(Out { shape, stype, dtype, ins, own, spare, made: None })
     }
 
     /// The operand whose values are in the memory that [`Out::dense`] lends, for the result to
@@ -248,7 +257,16 @@ impl<'a> Out<'a> {
     }
 
     fn fill<T: Element>(&mut self, layout: Layout, len: usize) -> &mut [T] {
-        self.store(layout, T::erase(Temp::<T>::unspecified(len).into()))
+        let spare = self.spare.take().and_then(T::into_buffer);
+        let buffer = match spare.map(|spare| spare.of_length(len)) {
+            Some(Ok(buffer)) => buffer,
+            Some(Err(outgrown)) => {
+                give_back(outgrown);
+                Temp::<T>::unspecified(len).into()
+            }
+            None => Temp::<T>::unspecified(len).into(),
+        };
+        self.store(layout, T::erase(buffer))
     }
 
     fn store<T: Element>(&mut self, layout: Layout, values: Values) -> &mut [T] {
@@ -279,6 +297,9 @@ impl<'a> Out<'a> {
 
     /// What the kernel made, after checking that it is what the row promises.
     pub(crate) fn finish(mut self) -> Result<Made> {
+        if let Some(spare) = self.spare.take() {
+            each_dtype!(Values::spare, buffer => give_back(buffer));
+        }
         let made = self
             .made
             .take()

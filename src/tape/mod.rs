@@ -145,6 +145,10 @@ impl Tape {
     /// operators infer types and compute nothing. It is made into a [`Graph`](crate::Graph), which is
     /// bound to values and run.
     ///
+    /// What is unknown of shapes follows from what variables meet, in both directions. Where both
+    /// operands of an element-wise operator have an axis of unknown size, it is taken to be the same:
+    /// axes of size 1, which broadcast, are declared.
+    ///
     /// ```
     /// use sparsetape::{Stype, Tape, variable};
     /// let tape = Tape::symbolic();

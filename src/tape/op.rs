@@ -45,6 +45,10 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
 
     /// Refines the shapes of operands and result; reads no values.
     ///
+    /// Sizes, even ranks, may be unknown on either side. It says all that follows for certain, for the
+    /// result and for operands, and takes any shape without a panic. With all operands known, the
+    /// result is.
+    ///
     /// # Errors
     /// [`ErrorKind::Shape`] if they do not fit. The tape adds operator, operands and source line.
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()>;

@@ -57,8 +57,7 @@ impl PartialShape {
         self.dims.as_ref().map(|dims| dims.iter().map(size).collect())
     }
 
-    /// The number of elements along these axes, if their sizes are known and it
-    /// is no larger than can be counted.
+    /// The number of elements along these axes, if their sizes are known and it can be counted.
     pub(crate) fn product(&self, mut axes: impl Iterator<Item = usize>) -> Option<u128> {
         axes.try_fold(1u128, |n, axis| n.checked_mul(self.dim(axis)? as u128))
     }
@@ -185,7 +184,7 @@ pub(crate) fn unify_axes(
     pairs.try_for_each(|(i, j)| unify_dims((a, i), (b, j)))
 }
 
-/// Gives `a` as many axes as `b`, and the reverse; whether they are known.
+/// Gives `a` as many axes as `b`, and the reverse; how many, if it is known.
 ///
 /// # Errors
 /// [`ErrorKind::Shape`] if both are known and differ.

@@ -108,9 +108,9 @@ impl Tape {
         if var.id & POISON != 0 {
             return var;
         }
-        let names = &mut self.recording.borrow_mut().names;
-        if names.find(&name).is_none_or(|id| id == var.id) {
-            names.insert(var.id, name);
+        let held = self.recording.borrow().names.find(&name);
+        if held.is_none_or(|id| id == var.id) {
+            self.recording.borrow_mut().names.insert(var.id, name);
             return var;
         }
         let message = format!("another value of this recording is named {name:?}");

@@ -105,7 +105,7 @@ impl<'t> Var<'t> {
 
     /// Number of axes, if it is known.
     pub(crate) fn rank(self) -> Option<usize> {
-        self.inferred_type().ok()?.shape.rank()
+        self.known_rank().ok()
     }
 
     /// Number of axes.

@@ -99,6 +99,20 @@ impl<T: 'static> Buffer<T> {
 }
 
 impl<T: Send + Sync> Buffer<T> {
+    /// The same memory with `len` elements of unspecified contents, if it has room for them and nobody
+    /// shares it.
+    pub(crate) fn of_length(mut self, len: usize) -> Result<Self, Self>
+    where
+        T: Clone + Default,
+    {
+        let Owner::Vec(handle) = &mut self.owner else { return Err(self) };
+        match Arc::get_mut(handle).filter(|vec| vec.capacity() >= len) {
+            Some(vec) => vec.resize(len, T::default()),
+            None => return Err(self),
+        }
+        Ok(Buffer { range: 0..len, ..self })
+    }
+
     /// Gives the memory to an arena, if nobody shares it.
     pub(crate) fn recycle(self, arena: &mut Arena) {
         let Owner::Vec(mut handle) = self.owner else { return };

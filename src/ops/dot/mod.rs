@@ -34,7 +34,8 @@ impl Dot {
 }
 
 impl<'t> Var<'t> {
-    /// The matrix product; a vector is one row on the left, one column on the right. (MXNet: `dot`.)
+    /// The matrix product; a vector is one row on the left, one column on the right. What a symbolic
+    /// recording does not know to be a vector is a matrix. (MXNet: `dot`.)
     ///
     /// | a | b | result |
     /// |---|---|---|

@@ -18,6 +18,9 @@ use crate::tensor::Tensor;
 /// - Class weights: one per class (k,); for `sigmoid_binary_cross_entropy` those of 0 and 1, for
 ///   `hinge` those of −1 and 1. `l2_loss` has no classes.
 ///
+/// On a [symbolic tape](crate::Tape::symbolic) predictions, labels and sample weights are declared with
+/// their number of axes; sizes that are unknown are checked when they become known.
+///
 /// ```
 /// use sparsetape::{Loss, Tape, Tensor};
 /// let tape = Tape::new();

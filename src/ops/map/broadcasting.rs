@@ -107,12 +107,21 @@ impl Map {
             }
             false => refine_partly(ins, out)?,
         }
+        self.refine_equal(ins, out)
+    }
+
+    /// Operands that do not broadcast have the result's shape.
+    pub(super) fn refine_equal(
+        &self,
+        ins: &mut [PartialShape],
+        out: &mut PartialShape,
+    ) -> Result<()> {
         for i in (0..ins.len()).filter(|&i| !self.stretches(i)) {
-            let given = ins[i].to_string();
             ins[i].unify(out).map_err(|_| {
                 let message = format!(
-                    "operand {i} was recorded with the result's shape; now {given} stretches to \
-                     {out}; declare its axes of size 1"
+                    "operand {i} was recorded with the result's shape, but shapes {} and {out} \
+                     differ; where it broadcasts, declare its axes of size 1",
+                    ins[i]
                 );
                 Error::new(ErrorKind::Shape, message)
             })?;

@@ -177,8 +177,8 @@ impl Op for Map {
         }
         if self.stretched == 0 {
             // Twice, so that what the last one knows reaches the first.
-            ins.iter_mut().try_for_each(|shape| shape.unify(out))?;
-            return ins.iter_mut().try_for_each(|shape| shape.unify(out));
+            self.refine_equal(ins, out)?;
+            return self.refine_equal(ins, out);
         }
         self.refine_broadcast(ins, out)
     }

@@ -11,11 +11,11 @@ pub(super) struct Along {
 
 impl Along {
     pub fn rows(&self) -> usize {
-        self.outer * self.inner
+        self.outer.saturating_mul(self.inner)
     }
 
     pub fn size(&self) -> usize {
-        self.rows() * self.len
+        self.rows().saturating_mul(self.len)
     }
 
     /// Where an element of a row is.

@@ -44,8 +44,9 @@ methods! {
     /// `backward()` starts here whatever the shape.
     ///
     /// The label (default, csr or row-sparse) has this shape, or as many elements in another one
-    /// (unless one of the two is csr). It gets the gradient of the same loss, which MXNet leaves out. The gradient of a sparse
-    /// operand lives on what it stores. (MXNet: `LinearRegressionOutput`.)
+    /// (unless one of the two is csr); where a symbolic recording says nothing of it, this shape, or (n,)
+    /// for (n, 1). It gets the gradient of the same loss, which MXNet leaves out. The gradient of a
+    /// sparse operand lives on what it stores. (MXNet: `LinearRegressionOutput`.)
     ///
     /// ```
     /// use sparsetape::{Tape, Tensor};

@@ -22,6 +22,7 @@ use crate::tensor::{DType, Real, Tensor, View, row_len, size_of};
 /// Each row of classes has a label: a class number, i64 or float (truncated). One that is no class
 /// selects none; [`Var::softmax_cross_entropy`] refuses it. Labels of the data's own shape are
 /// probabilities of the classes instead; as in MXNet, only `grad_scale` and `out_grad` apply to them.
+/// Where a symbolic recording says nothing of the labels' shape, they are class numbers.
 ///
 /// ```
 /// use sparsetape::{Normalization, SoftmaxOutput, Tape, Tensor};
@@ -108,13 +109,20 @@ impl SoftmaxOutput {
         SoftmaxOutput { smooth_alpha, ..self }
     }
 
+    fn check_rank(&self, axes: usize) -> Result<()> {
+        let needed = if self.layout == SoftmaxLayout::SecondAxis { 2 } else { 1 };
+        match axes >= needed {
+            true => Ok(()),
+            false => {
+                let message = format!("needs at least {needed} axes, got {axes}");
+                Err(Error::new(ErrorKind::Shape, message))
+            }
+        }
+    }
+
     /// Rows of classes in data of this shape.
     pub(super) fn along(&self, shape: &[usize]) -> Result<Along> {
-        let needed = if self.layout == SoftmaxLayout::SecondAxis { 2 } else { 1 };
-        if shape.len() < needed {
-            let message = format!("needs at least {needed} axes, got {}", shape.len());
-            return Err(Error::new(ErrorKind::Shape, message));
-        }
+        self.check_rank(shape.len())?;
         Ok(match self.layout {
             SoftmaxLayout::Flat => Along { outer: shape[0], len: row_len(shape), inner: 1 },
             SoftmaxLayout::LastAxis => {
@@ -161,6 +169,7 @@ impl SoftmaxOutput {
     fn default_label(&self, ins: &mut [PartialShape]) -> Result<()> {
         let [data, label] = ins else { unreachable!("data and a label") };
         let Some(rank) = data.rank() else { return Ok(()) };
+        self.check_rank(rank)?;
         let classes = match self.layout {
             SoftmaxLayout::Flat => 1..rank,
             SoftmaxLayout::LastAxis => rank - 1..rank,
@@ -263,12 +272,12 @@ impl Op for SoftmaxOutput {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[0].unify(out)?;
-        if let Some(data) = ins[0].known() {
-            self.check_shapes(ins, self.along(&data)?)?;
+        if ins[1].rank().is_none() {
+            self.default_label(ins)?;
         }
-        match ins[1].rank() {
-            None => self.default_label(ins),
-            Some(_) => Ok(()),
+        match ins[0].known() {
+            Some(data) => self.check_shapes(ins, self.along(&data)?),
+            None => Ok(()),
         }
     }
 
