@@ -175,3 +175,28 @@ fn executors_allocate_nothing_once_warm() {
         assert_eq!(counts[6..], [(0, 0); 2], "{}: {counts:?}", model.0);
     }
 }
+
+/// Requests of one row each, from borrowed slices.
+#[test]
+fn requests_allocate_nothing_once_warm() {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").stype(Stype::Csr).shape([None, Some(100)]));
+    let (w, b) = (parameter("w", [100, 1]), parameter("b", [1, 1]));
+    let p = (x.dot(tape.parameter(&w)) + tape.parameter(&b)).sigmoid();
+    let graph = Graph::new(&[p]).unwrap();
+    let weights = [("w", w.snapshot().unwrap()), ("b", b.snapshot().unwrap())];
+    let mut executor = graph.bind(Bind::from(weights).shape("x", [1, 100])).unwrap();
+    let ids: Vec<u32> = (0..40).map(|i| i * 2).collect();
+    let values = [0.5f32; 40];
+    let mut request = |n: usize| {
+        let before = COUNT.get();
+        executor.feed_csr("x", &[0, n], &ids[..n], &values[..n]).unwrap();
+        executor.forward(false).unwrap();
+        assert!(executor.output(0).unwrap().item::<f32>().unwrap().is_finite());
+        COUNT.get() - before
+    };
+    let counts: Vec<usize> = [40, 40, 40, 17, 40, 0, 3, 40].map(&mut request).to_vec();
+    assert_eq!(counts[4..], [0; 4], "{counts:?}");
+    assert!(executor.feed_csr("x", &[0, 1], &[100], &[1.0f32]).is_err());
+    assert!(executor.forward(false).is_err(), "the bad request was not served by an earlier one");
+}

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use super::bind::{Argument, fitting};
 use super::program::{Program, Step};
@@ -37,11 +36,11 @@ use crate::tensor::{Stype, Tensor, View};
 /// ```
 pub struct Executor {
     graph: Graph,
-    program: Arc<Program>,
+    pub(super) program: Arc<Program>,
     /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
     programs: Vec<Arc<Program>>,
     /// By node.
-    values: Vec<Value>,
+    pub(super) values: Vec<Value>,
     /// Results that are other values themselves, and by node whether it is one: their memory is not
     /// theirs.
     aliased: Vec<u32>,
@@ -51,8 +50,8 @@ pub struct Executor {
     /// Memory of dead results, by place.
     memory: Vec<Option<Tensor>>,
     /// By node: variables without a value.
-    unbound: Vec<bool>,
-    workspace: Workspace,
+    pub(super) unbound: Vec<bool>,
+    pub(super) workspace: Workspace,
     fallback: Fallback,
     seed: u64,
     step: u64,
@@ -119,6 +118,10 @@ impl Executor {
         executor.fill_accumulators()?;
         executor.fill_placeholders()?;
         Ok(executor)
+    }
+
+    pub(super) fn find_variable(&self, name: &str) -> Result<usize> {
+        self.program.body.find_variable(name)
     }
 
     /// The graph that runs, with its gradients.
@@ -260,7 +263,7 @@ impl Executor {
     /// [`ErrorKind::State`] for a name that is not a variable's, or a variable without a value.
     #[track_caller]
     pub fn arg(&self, name: &str) -> Result<Tensor> {
-        let id = self.program.body.find_variable(name)?;
+        let id = self.find_variable(name)?;
         match &self.values[id] {
             Value::Tensor(tensor) if !self.unbound[id] => Ok(tensor.clone()),
             Value::Parameter(parameter, _) => parameter.snapshot(),
@@ -293,7 +296,7 @@ impl Executor {
     /// a cast is denied.
     #[track_caller]
     pub fn set(&mut self, name: &str, value: impl Into<Argument>) -> Result<()> {
-        let id = self.program.body.find_variable(name)?;
+        let id = self.find_variable(name)?;
         match (value.into(), &self.values[id]) {
             (Argument::Tensor(tensor), Value::Parameter(parameter, _)) => {
                 let fits = fitting(tensor, name, parameter.stype(), self.fallback)?;
@@ -324,14 +327,14 @@ impl Executor {
     pub fn reshape(&mut self, shapes: &[(&str, &[usize])]) -> Result<()> {
         let mut known = Vec::new();
         for &(name, shape) in shapes {
-            let id = self.program.body.find_variable(name)?;
+            let id = self.find_variable(name)?;
             let ty = PartialType::from(&self.program.types[id]);
             known.push((id, PartialType { shape: shape.into(), ..ty }));
         }
         self.reshape_to(known)
     }
 
-    fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
+    pub(super) fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
         for &id in &self.parameters {
             let id = id as usize;
             if known.iter().all(|(own, _)| *own != id) {
@@ -352,55 +355,6 @@ impl Executor {
             self.programs.remove(0);
         }
         self.adopt(program)
-    }
-
-    /// Binds variables to values of any shapes that go together, as another batch: where they differ from
-    /// those before, [`Executor::reshape`] comes first.
-    ///
-    /// ```
-    /// use sparsetape::{Graph, Tape, Tensor, variable};
-    /// let tape = Tape::symbolic();
-    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp()])?;
-    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
-    /// for n in [2, 5, 2] {
-    ///     executor.feed(&[("x", &Tensor::full([n], 0.0f32)?)])?;
-    ///     executor.forward(false)?;
-    ///     assert_eq!(executor.output(0)?.shape()[..], [n]);
-    /// }
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Executor::set`] and [`Executor::reshape`].
-    #[track_caller]
-    pub fn feed(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
-        let mut ids: SmallVec<[usize; 4]> = SmallVec::new();
-        for (name, _) in values {
-            ids.push(self.program.body.find_variable(name)?);
-        }
-        let types = &self.program.types;
-        if ids.iter().zip(values).any(|(&id, (_, value))| types[id].shape != *value.shape()) {
-            let known = ids.iter().zip(values).map(|(&id, (_, value))| {
-                let ty = PartialType::from(&types[id]);
-                (id, PartialType { shape: value.shape().into(), ..ty })
-            });
-            let known = known.collect();
-            self.reshape_to(known)?;
-        }
-        for (id, (_, value)) in ids.into_iter().zip(values) {
-            self.assign(id, Argument::Tensor((*value).clone()))?;
-        }
-        Ok(())
-    }
-
-    /// [`Executor::feed`] and [`Executor::forward`] as in prediction.
-    ///
-    /// # Errors
-    /// As both.
-    #[track_caller]
-    pub fn run(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
-        self.feed(values)?;
-        self.forward(false)
     }
 
     /// The numbers that random operators of the next training run are keyed by, beside their place; each
@@ -444,7 +398,7 @@ impl Executor {
     }
 
     #[track_caller]
-    fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
+    pub(super) fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
         let (name, ty) = (&self.program.body.nodes[id].name, &self.program.types[id]);
         let given = argument.ty().known();
         let (shape, dtype) = given.map_or((ty.shape.clone(), ty.dtype), |ty| (ty.shape, ty.dtype));
@@ -640,7 +594,7 @@ impl Executor {
     }
 
     /// Zeros stand for variables without a value, of which operators may read the shape.
-    fn fill_placeholders(&mut self) -> Result<()> {
+    pub(super) fn fill_placeholders(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
         for (id, _) in program.body.variables() {
             if !self.unbound[id] {

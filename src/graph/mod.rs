@@ -8,6 +8,7 @@
 mod bind;
 mod collect;
 mod executor;
+mod feed;
 mod freeze;
 mod gradient;
 mod infer;

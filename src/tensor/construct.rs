@@ -61,7 +61,7 @@ impl Tensor {
         let (pattern, values) = (pattern.map_err(named)?, values.into());
         let what = || format!("a csr matrix with {} indices", pattern.nnz());
         check_len(pattern.nnz(), values.len(), what).map_err(named)?;
-        Ok(Tensor::from_parts(shape.into(), Layout::Csr(Arc::new(pattern)), T::erase(values)))
+        Ok(Tensor::from_parts(shape.into(), Layout::Csr(pattern.share()), T::erase(values)))
     }
 
     /// A row-sparse tensor from ascending, unique row ids and the rows' values, one after the other.

@@ -1,0 +1,166 @@
+//! Batches for an executor, of any size, from tensors or from borrowed slices.
+
+use smallvec::SmallVec;
+
+use super::bind::Argument;
+use super::executor::Executor;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::memory::Temp;
+use crate::tape::{PartialType, Value};
+use crate::tensor::{Element, Shape, Stype, Tensor, row_len};
+
+impl Executor {
+    /// Binds variables to values of any shapes that go together, as another batch: where they differ
+    /// from those before, [`Executor::reshape`] comes first.
+    ///
+    /// ```
+    /// use sparsetape::{Graph, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp()])?;
+    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
+    /// for n in [2, 5, 2] {
+    ///     executor.feed(&[("x", &Tensor::full([n], 0.0f32)?)])?;
+    ///     executor.forward(false)?;
+    ///     assert_eq!(executor.output(0)?.shape()[..], [n]);
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executor::set`] and [`Executor::reshape`].
+    #[track_caller]
+    pub fn feed(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
+        let mut ids: SmallVec<[usize; 4]> = SmallVec::new();
+        for (name, _) in values {
+            ids.push(self.find_variable(name)?);
+        }
+        let types = &self.program.types;
+        if ids.iter().zip(values).any(|(&id, (_, value))| types[id].shape != *value.shape()) {
+            let known = ids.iter().zip(values).map(|(&id, (_, value))| {
+                let ty = PartialType::from(&types[id]);
+                (id, PartialType { shape: value.shape().into(), ..ty })
+            });
+            let known = known.collect();
+            self.reshape_to(known)?;
+        }
+        for (id, (_, value)) in ids.into_iter().zip(values) {
+            self.assign(id, Argument::Tensor((*value).clone()))?;
+        }
+        Ok(())
+    }
+
+    /// [`Executor::feed`] and [`Executor::forward`] as in prediction.
+    ///
+    /// # Errors
+    /// As both.
+    #[track_caller]
+    pub fn run(&mut self, values: &[(&str, &Tensor)]) -> Result<()> {
+        self.feed(values)?;
+        self.forward(false)
+    }
+
+    /// Copies the rows of a csr variable from borrowed slices, as a request comes in, into memory of the
+    /// executor, which is used again for the next: once warm, nothing is allocated. Any number of rows.
+    ///
+    /// ```
+    /// use sparsetape::{Graph, Stype, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let x = tape.symbol(variable("x").stype(Stype::Csr));
+    /// let w = tape.symbol(variable("w"));
+    /// let graph = Graph::new(&[x.dot(w)])?;
+    /// let w = Tensor::full([1_000_000, 1], 0.5f32)?;
+    /// let mut executor = graph.bind([("x", &Tensor::zeros(Stype::Csr, [1, 1_000_000], w.dtype())?), ("w", &w)])?;
+    /// let (ids, values) = ([7u32, 90_000], [1.0f32, 3.0]);
+    /// executor.feed_csr("x", &[0, 2], &ids, &values)?;
+    /// executor.forward(false)?;
+    /// assert_eq!(executor.output(0)?.item::<f32>()?, 2.0);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a name that is not a variable's; [`ErrorKind::Stype`] or
+    /// [`ErrorKind::DType`] if the variable is not csr of this element type; as [`Tensor::csr`] and
+    /// [`Executor::reshape`].
+    #[track_caller]
+    pub fn feed_csr<T: Element>(
+        &mut self,
+        name: &str,
+        indptr: &[usize],
+        indices: &[u32],
+        values: &[T],
+    ) -> Result<()> {
+        let id = self.find_variable(name)?;
+        self.check_fed::<T>(id, Stype::Csr)?;
+        let shape = [indptr.len().saturating_sub(1), self.program.types[id].shape[1]];
+        self.refill(id, || {
+            let (indptr, indices) = (Temp::copied(indptr), Temp::copied(indices));
+            Tensor::csr(shape, indptr, indices, Temp::copied(values))
+        })
+    }
+
+    /// Copies the values of a dense variable from a borrowed slice, as [`Executor::feed_csr`] does; the size of
+    /// the first axis follows from their number.
+    ///
+    /// ```
+    /// use sparsetape::{Graph, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let graph = Graph::new(&[tape.symbol(variable("x")).sum_axes(&[1], false)])?;
+    /// let mut executor = graph.bind([("x", Tensor::full([1, 2], 0.0f32)?)])?;
+    /// executor.feed_dense("x", &[1.0f32, 2.0, 3.0, 4.0])?;
+    /// executor.forward(false)?;
+    /// assert_eq!(executor.output(0)?.values::<f32>()?, [3.0, 7.0]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executor::feed_csr`]; [`ErrorKind::Shape`] if the values are no whole number of rows.
+    #[track_caller]
+    pub fn feed_dense<T: Element>(&mut self, name: &str, values: &[T]) -> Result<()> {
+        let id = self.find_variable(name)?;
+        self.check_fed::<T>(id, Stype::Default)?;
+        let mut shape = self.program.types[id].shape.to_vec();
+        let row = row_len(&shape);
+        if let Some(first) = shape.first_mut()
+            && row > 0
+        {
+            *first = values.len() / row;
+        }
+        let shape = Shape::from(&shape[..]);
+        self.refill(id, || Tensor::dense(shape, Temp::copied(values)))
+    }
+
+    #[track_caller]
+    fn check_fed<T: Element>(&self, id: usize, stype: Stype) -> Result<()> {
+        let ty = &self.program.types[id];
+        let kind = match () {
+            _ if ty.stype != stype => ErrorKind::Stype,
+            _ if ty.dtype != T::DTYPE => ErrorKind::DType,
+            _ => return Ok(()),
+        };
+        let name = &self.program.body.nodes[id].name;
+        let message = format!("variable {name:?} is {ty}, fed with {stype} {}", T::DTYPE);
+        Err(Error::new(kind, message).operator("feed"))
+    }
+
+    /// Binds a variable to a value that is made in the memory of its last one.
+    #[track_caller]
+    fn refill(&mut self, id: usize, make: impl FnOnce() -> Result<Tensor>) -> Result<()> {
+        if let Value::Tensor(last) = std::mem::replace(&mut self.values[id], Value::Symbol) {
+            self.workspace.recycle(last);
+        }
+        self.unbound[id] = true;
+        let fed = self.workspace.arena.during(make).and_then(|value| self.bind_fed(id, value));
+        if fed.is_err() {
+            self.fill_placeholders()?;
+        }
+        fed
+    }
+
+    fn bind_fed(&mut self, id: usize, value: Tensor) -> Result<()> {
+        if self.program.types[id].shape != *value.shape() {
+            let ty = PartialType::from(&self.program.types[id]);
+            self.reshape_to(vec![(id, PartialType { shape: value.shape().into(), ..ty })])?;
+        }
+        self.assign(id, Argument::Tensor(value))
+    }
+}
