@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::Body;
 use super::memory::{Places, is_result, lifetimes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialType, PerOperand, Plan, explain, plan};
+use crate::tape::{OpRef, PartialType, PerOperand, Plan, Read, explain, plan};
 use crate::tensor::{Stype, Type};
 
 /// Operators in order, all types known.
@@ -24,6 +24,8 @@ pub(super) struct Program {
     pub places: usize,
     /// The results that are alive after a run.
     pub kept: Vec<u32>,
+    /// By node: whether the forward pass reads more of it than its shape.
+    pub forward_reads: Vec<bool>,
 }
 
 /// One operator to run.
@@ -52,7 +54,8 @@ impl Program {
         steps.iter().flat_map(|step| &step.dead).for_each(|&id| kept[id as usize] = false);
         let kept = (0..kept.len() as u32).filter(|&id| kept[id as usize] && is_result(&body, id));
         let kept = kept.collect();
-        Ok(Program { body, types, steps, forward, place_of, places, kept })
+        let forward_reads = reads(&body, &steps[..forward]);
+        Ok(Program { body, types, steps, forward, place_of, places, kept, forward_reads })
     }
 
     /// An error of a step, with operator, operand types and the user's line.
@@ -61,6 +64,17 @@ impl Program {
             step.ins.iter().map(|&i| (&self.types[i as usize]).into()).collect();
         explain(error, &*step.op, &ins, self.body.nodes[step.node as usize].line.clone())
     }
+}
+
+/// What these steps read more of than its shape, and what is an output itself.
+fn reads(body: &Body, steps: &[Step]) -> Vec<bool> {
+    let mut reads = vec![false; body.nodes.len()];
+    body.outputs.iter().for_each(|&id| reads[id as usize] = true);
+    for step in steps {
+        let read = step.ins.iter().enumerate().filter(|(i, _)| step.op.reads(*i) != Read::Shape);
+        read.for_each(|(_, &id)| reads[id as usize] = true);
+    }
+    reads
 }
 
 fn steps(body: &Body, types: &[Type], which: impl Iterator<Item = bool>) -> Result<Vec<Step>> {
