@@ -10,7 +10,7 @@ use super::program::Program;
 use super::{Body, Graph};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, GradReq, Parameter, Params, PartialShape, PartialType};
-use crate::tensor::{Stype, Tensor};
+use crate::tensor::{Stype, Tensor, Type};
 
 /// What a variable is bound to.
 #[derive(Clone, Debug)]
@@ -258,27 +258,46 @@ impl Graph {
             ask(forward.body().find_variable(name)?, *grad_req);
         }
         wrt.retain(|(_, grad_req)| *grad_req != GradReq::Null);
-        let heads = bind.heads.iter().map(|(name, stype)| Ok((forward.find_output(name)?, *stype)));
-        let heads = heads.collect::<Result<_>>()?;
+        let mut heads = FxHashMap::default();
+        for (name, stype) in &bind.heads {
+            heads.insert(forward.find_output(name)?, *stype);
+        }
         forward.differentiated(&Request { wrt, heads, fallback: bind.fallback })
     }
 
     /// The place of an output among the outputs.
+    #[track_caller]
     pub(super) fn find_output(&self, name: &str) -> Result<usize> {
+        let at = Location::caller();
         let outputs = self.list_outputs();
         outputs.iter().position(|own| own == name).ok_or_else(|| {
             let message = format!("there is no output {name:?}, only {}", outputs.join(", "));
-            Error::new(ErrorKind::State, message).operator("graph")
+            Error::new(ErrorKind::State, message).operator("graph").at(at)
         })
     }
 
-    /// A program for variables of these types.
+    /// A program for variables of these types. Where nothing follows for a variable, it is as it was
+    /// before, by node.
     #[track_caller]
-    pub(super) fn program(&self, known: &[(usize, PartialType)]) -> Result<Program> {
+    pub(super) fn program(
+        &self,
+        known: &[(usize, PartialType)],
+        before: &[Type],
+    ) -> Result<Program> {
         let mut body = self.body().clone();
         body.forget_shapes();
         for (id, ty) in known {
             body.learn(*id, ty)?;
+        }
+        body.refine_types()?;
+        for (id, ty) in
+            before.iter().enumerate().filter(|(id, _)| self.body().nodes[*id].variable().is_some())
+        {
+            let (mut own, mut ty) = (body.nodes[id].ty.clone(), ty.into());
+            if own.known().is_none() && own.unify(&mut ty).is_ok() {
+                body.nodes[id].ty = own;
+                body.refine_types()?;
+            }
         }
         body.choose_dtypes()?;
         Program::new(body)

@@ -1,6 +1,7 @@
 //! One thread's memory for a graph, and how the graph runs in it.
 
 use std::ops::Range;
+use std::panic::Location;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -86,7 +87,7 @@ impl Executor {
             let ty = &graph.body().nodes[*id].ty;
             known.push((*id, PartialType { shape: shape.clone(), ..ty.clone() }));
         }
-        let program = Arc::new(graph.program(&known)?);
+        let program = Arc::new(graph.program(&known, &[])?);
         let nodes = program.body.nodes.len();
         let mut executor = Executor {
             values: vec![Value::Symbol; nodes],
@@ -121,6 +122,7 @@ impl Executor {
         Ok(executor)
     }
 
+    #[track_caller]
     pub(super) fn find_variable(&self, name: &str) -> Result<usize> {
         self.program.body.find_variable(name)
     }
@@ -163,7 +165,8 @@ impl Executor {
     /// As [`Executor::backward`]; [`ErrorKind::Shape`] or [`ErrorKind::DType`] for one that does not fit.
     #[track_caller]
     pub fn backward_with(&mut self, heads: &[(&str, &Tensor)]) -> Result<()> {
-        let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("backward"));
+        let at = Location::caller();
+        let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("backward").at(at));
         if self.program.body.gradients.is_empty() {
             return fault(
                 "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
@@ -251,7 +254,8 @@ impl Executor {
     /// [`ErrorKind::State`] before a forward pass; [`ErrorKind::Index`] if there is no such output.
     #[track_caller]
     pub fn output(&self, i: usize) -> Result<&Tensor> {
-        let fault = |kind, why: String| Err(Error::new(kind, why).operator("output"));
+        let at = Location::caller();
+        let fault = |kind, why: String| Err(Error::new(kind, why).operator("output").at(at));
         let Some(&id) = self.program.body.outputs.get(i) else {
             let n = self.program.body.outputs.len();
             return fault(ErrorKind::Index, format!("output {i}, but there are {n}"));
@@ -359,6 +363,7 @@ impl Executor {
         self.reshape_to(known)
     }
 
+    #[track_caller]
     pub(super) fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
         for &id in &self.parameters {
             let id = id as usize;
@@ -373,7 +378,7 @@ impl Executor {
         };
         let program = match self.programs.iter().rposition(fits) {
             Some(at) => self.programs.remove(at),
-            None => Arc::new(self.graph.program(&known)?),
+            None => Arc::new(self.graph.program(&known, &self.program.types)?),
         };
         self.programs.push(Arc::clone(&program));
         if self.programs.len() > PROGRAMS {
@@ -389,6 +394,7 @@ impl Executor {
     }
 
     /// Zeros in place of every gradient that accumulates.
+    #[track_caller]
     pub fn zero_grad(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
         for slope in &program.body.gradients {
@@ -432,12 +438,13 @@ impl Executor {
 
     #[track_caller]
     pub(super) fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
+        let at = Location::caller();
         let (name, ty) = (&self.program.body.nodes[id].name, &self.program.types[id]);
         let given = argument.ty().known();
         let (shape, dtype) = given.map_or((ty.shape.clone(), ty.dtype), |ty| (ty.shape, ty.dtype));
         let refuse = |kind, hint: &str| {
             let message = format!("variable {name:?} is {ty}, got {}{hint}", argument.ty());
-            Err(Error::new(kind, message).operator("bind"))
+            Err(Error::new(kind, message).operator("bind").at(at))
         };
         if shape != ty.shape {
             return refuse(ErrorKind::Shape, "; `reshape` changes the batch size");
@@ -466,12 +473,13 @@ impl Executor {
 
     /// Notes whether the variable is a parameter now.
     fn list_parameter(&mut self, id: usize) {
-        let is_parameter = matches!(self.values[id], Value::Parameter(..));
         let listed = self.parameters.iter().position(|&own| own as usize == id);
-        match (is_parameter, listed) {
-            (true, None) => self.parameters.push(id as u32),
-            (false, Some(at)) => _ = self.parameters.swap_remove(at),
-            _ => {}
+        if let Some(at) = listed {
+            self.parameters.swap_remove(at);
+            self.params = Params::default();
+        }
+        if let Value::Parameter(..) = self.values[id] {
+            self.parameters.push(id as u32);
         }
     }
 
@@ -599,13 +607,21 @@ impl Executor {
     fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
         let take = |value: &mut Value| std::mem::replace(value, Value::Symbol);
         let earlier = take(&mut self.values[step.node as usize]);
-        if let Some(i) = step.in_place
-            && let Value::Tensor(operand) = take(&mut self.values[step.ins[i] as usize])
-        {
-            match InPlace::of(i, operand) {
-                Ok(own) => return Reuse::InPlace(own),
-                Err(shared) => self.values[step.ins[i] as usize] = Value::Tensor(shared),
-            }
+        if let Some(i) = step.in_place {
+            let operand = step.ins[i] as usize;
+            // A view of a parameter is no memory of ours.
+            self.values[operand] = match take(&mut self.values[operand]) {
+                Value::Tensor(tensor) => match InPlace::of(i, tensor) {
+                    Ok(own) => {
+                        if let Value::Tensor(earlier) = earlier {
+                            self.workspace.recycle(earlier);
+                        }
+                        return Reuse::InPlace(own);
+                    }
+                    Err(shared) => Value::Tensor(shared),
+                },
+                other => other,
+            };
         }
         let place = program.place_of[step.node as usize] as usize;
         match earlier {

@@ -1,6 +1,8 @@
 //! What an executor runs: the operators of a graph in order, for variables of known types, and where
 //! each value lives.
 
+use std::panic::Location;
+
 use smallvec::SmallVec;
 
 use super::Body;
@@ -41,6 +43,7 @@ pub(super) struct Step {
 }
 
 impl Program {
+    #[track_caller]
     pub fn new(body: Body) -> Result<Program> {
         let types = body.known_types()?;
         let of_forward = body.needed(body.outputs.iter().copied());
@@ -135,7 +138,9 @@ fn in_place(step: &Step, dead: &[u32], types: &[Type]) -> Option<usize> {
 
 impl Body {
     /// The types of all nodes.
+    #[track_caller]
     fn known_types(&self) -> Result<Vec<Type>> {
+        let at = Location::caller();
         let known: Option<Vec<Type>> = self.nodes.iter().map(|node| node.ty.known()).collect();
         known.ok_or_else(|| {
             let open = self.variables().filter(|(id, _)| self.nodes[*id].ty.known().is_none());
@@ -143,7 +148,7 @@ impl Body {
                 open.map(|(id, v)| format!("{:?} is {}", v.name(), self.nodes[id].ty)).collect();
             let message =
                 format!("types stay unknown: {}; bind values or give `shape`s", open.join(", "));
-            Error::new(ErrorKind::Shape, message).operator("bind")
+            Error::new(ErrorKind::Shape, message).operator("bind").at(at)
         })
     }
 }
