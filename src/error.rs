@@ -158,7 +158,7 @@ impl Error {
 }
 
 /// A line of user code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Line {
     /// Of this program.
     Code(&'static Location<'static>),

@@ -64,6 +64,26 @@
 //! sparsetape: dot(csr f32 (2, 5), default f32 (2, 1)) -> row_sparse f32 (5, 1) at src/main.rs:9:22
 //! ```
 //!
+//! An [`Executor`] also says so when it is bound, of every operator that is going to run, with the name of its
+//! node; and then not on stderr only, but to whatever `tracing` subscriber or `log` logger listens at level INFO to
+//! the target `sparsetape`.
+//!
+//! ```text
+//! sparsetape: bind logits = dot(csr f32 (2, 5), default f32 (5, 1)) -> default f32 (2, 1) at src/main.rs:9:22
+//! sparsetape: bind cast_storage0 = cast_storage(csr f32 (2, 5)) -> default f32 (2, 5) [cast] at src/main.rs:12:24
+//! ```
+//!
+//! What it costs is measured between [`Tape::start_profile`] and [`Tape::stop_profile`], the same on executors: calls,
+//! time and bytes by operator and table row, as a table. [`Tape::observe`] and [`Executor::observe`] show results to a
+//! function, by pattern of names. Neither costs anything while it is off.
+//!
+//! ```text
+//! operator  storage types                    calls   time   mean   share     read  written  GB/s
+//! dot       csr, default -> row_sparse f32     100  4.2ms  42.0µs  60.0 %  12.4 MB  8.22 MB  4.91
+//! dot       csr, default -> default f32        100  2.8ms  28.0µs  40.0 %  16.5 MB   102 kB  5.93
+//! 200 calls, 7.0ms
+//! ```
+//!
 //! # Features
 //!
 //! | feature | default | what |
@@ -90,15 +110,16 @@ mod tape;
 mod tensor;
 
 pub use error::{Error, ErrorKind, Result};
-pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, freeze_fn};
+pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, Model, Pass, Passes, freeze_fn};
 pub use ops::{
     BagReduction, Embedding, EmbeddingBag, Loss, MakeLoss, NormOrder, Normalization, OutOfRange,
     SliceRange, SoftmaxLayout, SoftmaxOutput,
 };
 pub use tape::{
     ByDtype, Case, Cotangent, DTypes, DynOp, Fallback, GradReq, Gradient, Gradients, Grads, Init,
-    Ins, Kernel, LossOf, Mode, Op, OpRef, Out, Parameter, Params, PartialShape, PartialType, Read,
-    Registry, Sample, Scratch, Surrogate, Tape, Var, Variable, evaluate, variable,
+    Ins, Kernel, LossOf, Mode, Observed, Op, OpRef, Out, Parameter, Params, PartialShape,
+    PartialType, Profile, ProfileRow, Read, Registry, Sample, Scratch, Surrogate, TableRow, Tape,
+    Var, Variable, evaluate, variable,
 };
 #[cfg(feature = "random")]
 pub use tensor::random;

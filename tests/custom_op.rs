@@ -7,8 +7,9 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use sparsetape::check::check_op;
 use sparsetape::{
-    Case, ErrorKind, Fallback, Grads, Op, Out, PartialShape, Real, Registry, Result, Sample,
-    Scratch, Stype, Tape, Tensor, Var, View, assert_close, case, evaluate,
+    Archive, Case, ErrorKind, Fallback, Grads, Graph, Model, Op, Out, PartialShape, Real, Registry,
+    Result, Sample, Scratch, Stype, Tape, Tensor, Var, View, assert_close, case, evaluate,
+    variable,
 };
 
 /// Each row of the first operand times a number: `y[i, j] = x[i, j] · s[i]`, or divided by it.
@@ -162,4 +163,30 @@ fn loads_through_a_registry() {
 
     let unknown = Registry::standard().load("scale_rows", serde_json::Value::Null).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::Parse);
+}
+
+#[test]
+fn is_saved_and_loaded_in_a_model() {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").stype(Stype::Csr));
+    let s = tape.symbol(variable("s"));
+    let y = tape.apply(ScaleRows { inverse: true }, &[x, s]);
+    let graph = Graph::new(&[y.sum()]).unwrap().with_gradients(&["s"]).unwrap();
+    let s = Tensor::dense([2], vec![2.0f64, 10.0]).unwrap();
+    let weights = Archive::new([("s", s)]).unwrap();
+    let bytes = Model { graph, weights }.to_bytes().unwrap();
+
+    let error = Model::from_bytes(&bytes, &Registry::standard()).unwrap_err();
+    assert!(error.to_string().contains("no operator \"scale_rows\" in the registry"), "{error}");
+
+    let mut registry = Registry::standard();
+    registry.add::<ScaleRows>();
+    let model = Model::from_bytes(&bytes, &registry).unwrap();
+    assert_eq!(model.to_bytes().unwrap(), bytes);
+    let x = Tensor::csr([2, 3], vec![0, 1, 2], vec![2, 0], vec![3.0f64, 5.0]).unwrap();
+    let mut executor = model.graph.bind(model.bind().tensor("x", x)).unwrap();
+    executor.forward(false).unwrap();
+    assert_eq!(executor.output(0).unwrap().item::<f64>().unwrap(), 2.0);
+    executor.backward().unwrap();
+    assert_eq!(executor.grad("s").unwrap().values::<f64>().unwrap(), [-0.75, -0.05]);
 }

@@ -1,10 +1,10 @@
 //! One call tests an operator.
 
-use super::subject::{AnySample, Row, Stated, samples};
+use super::subject::{AnySample, Stated, samples};
 use super::trial::{Checked, Trial};
 use super::{backward, batches, forward, frozen, refusals, repeated, symbolic, unread};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::Op;
+use crate::tape::{Op, TableRow};
 use crate::tensor::DType;
 
 /// Tests an operator over every row of its table and every sample, for `f32` and `f64`.
@@ -106,7 +106,7 @@ fn about(number: usize, sample: &AnySample, error: &Error) -> String {
 /// A table of an operator, and which of its rows samples reach.
 struct Reached {
     label: String,
-    rows: Vec<Row>,
+    rows: Vec<TableRow>,
     reached: Vec<bool>,
 }
 
@@ -124,7 +124,7 @@ impl Reached {
 
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        for (i, Row { ins, .. }) in self.rows.iter().enumerate() {
+        for (i, TableRow { ins, .. }) in self.rows.iter().enumerate() {
             if self.rows[..i].iter().any(|row| row.ins == *ins) {
                 faults.push(format!("{}: rows for {ins:?} are repeated", self.label));
             } else if !self.reached[i] {

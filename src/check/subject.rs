@@ -6,15 +6,13 @@ use ndarray::ArrayD;
 use serde_json::Value;
 
 use crate::error::{ErrorKind, Result};
-use crate::tape::{Case, DynOp, Gradient, Ins, Op, OpRef, Registry, Sample, Var};
-use crate::tensor::{DType, Stype, Tensor};
+use crate::tape::{DynOp, Gradient, Op, OpRef, Registry, Sample, Var};
+use crate::tensor::Tensor;
 
 /// What [`DynOp`] leaves out of an [`Op`].
 pub(super) trait Subject: DynOp {
     fn handle(&self) -> OpRef;
     fn variant(&self) -> Option<&'static str>;
-    /// The table; an operator's fields may decide it.
-    fn table(&self) -> Vec<Row>;
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64>;
     fn stated(&self) -> Stated;
     /// The stated function of the operands and, held constant, the point of linearisation; or the
@@ -22,26 +20,6 @@ pub(super) trait Subject: DynOp {
     fn function<'t>(&self, x: &[Var<'t>], held: &[Var<'t>]) -> Var<'t>;
     /// The operator that a file gives for these fields.
     fn loaded(&self, fields: Value) -> Result<OpRef>;
-}
-
-/// A table row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub ins: Ins,
-    pub out: Stype,
-    /// Whether there are kernels for `f32`, `f64` and `i64`.
-    kernels: [bool; 3],
-}
-
-impl Row {
-    pub fn has_kernel(&self, dtype: DType) -> bool {
-        let [f32, f64, i64] = self.kernels;
-        match dtype {
-            DType::F32 => f32,
-            DType::F64 => f64,
-            DType::I64 => i64,
-        }
-    }
 }
 
 /// What an operator states of its gradient.
@@ -60,14 +38,6 @@ impl<O: Op> Subject for O {
 
     fn variant(&self) -> Option<&'static str> {
         Op::variant(self)
-    }
-
-    fn table(&self) -> Vec<Row> {
-        let row = |case: &Case<O>| {
-            let kernels = [case.run.f32.is_some(), case.run.f64.is_some(), case.run.i64.is_some()];
-            Row { ins: case.ins, out: case.out, kernels }
-        };
-        self.cases().iter().map(row).collect()
     }
 
     fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {

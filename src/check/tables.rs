@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::subject::{self, AnySample, Subject, good_samples};
-use crate::tape::{Ins, Op};
+use super::subject::{AnySample, Subject, good_samples};
+use crate::tape::{Ins, Op, TableRow};
 use crate::tensor::Stype;
 
 /// One table, and the operators that have it.
@@ -150,7 +150,7 @@ fn rows(op: &dyn Subject, fields: &Value, operands: usize) -> Vec<Row> {
     };
     let reference = MXNET.iter().find(has);
     let fits = |ins: &Ins| !matches!(ins, Ins::Fixed(stypes) if stypes.len() != operands);
-    let row = |case: subject::Row| {
+    let row = |case: TableRow| {
         // Of any number of operands, two show the row.
         let n = match case.ins {
             Ins::Fixed(stypes) | Ins::Mix(stypes) => stypes.len(),

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::subject::{AnySample, Row, Subject};
+use super::subject::{AnySample, Subject};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialShape};
+use crate::tape::{OpRef, PartialShape, TableRow};
 use crate::tensor::{DType, Shape, Stype, Tensor};
 
 /// What [`check_op`](crate::check::check_op) did.
@@ -58,7 +58,7 @@ impl fmt::Display for Checked {
 pub(super) struct Trial<'a> {
     number: usize,
     pub op: &'a dyn Subject,
-    pub row: Row,
+    pub row: TableRow,
     pub dtype: DType,
     /// As the sample has them, in the element type.
     pub dense: Vec<Tensor>,
@@ -76,7 +76,7 @@ impl<'a> Trial<'a> {
         let mut trial = Trial { number, op, row, dtype, dense, inputs: Vec::new() };
         trial.inputs = trial.stored(&trial.dense)?;
         let dtypes: Vec<DType> = trial.inputs.iter().map(Tensor::dtype).collect();
-        row.has_kernel(trial.op.dtype(&dtypes).ok()?).then_some(trial)
+        row.dtypes.contains(trial.op.dtype(&dtypes).ok()?).then_some(trial)
     }
 
     /// Dense inputs in the storage types of the row, if their shapes and element types allow it.

@@ -1,10 +1,10 @@
 //! Samples stretched to sizes at which nothing dense fits.
 
 use super::forward::result;
-use super::subject::{AnySample, Row, good_samples};
+use super::subject::{AnySample, good_samples};
 use super::trial::Trial;
 use crate::error::Result;
-use crate::tape::{Op, OpRef};
+use crate::tape::{Op, OpRef, TableRow};
 use crate::tensor::{Buffer, DType, Layout, Pattern, Shape, Stype, Tensor};
 
 /// An operator, and operands with a very long axis and few stored entries.
@@ -43,7 +43,7 @@ pub fn wide_samples<O: Op>(size: usize) -> Vec<Wide> {
 fn wide(samples: &[AnySample], size: usize) -> Vec<Wide> {
     let mut all = Vec::new();
     for sample in samples {
-        for (row, Row { out, .. }) in sample.op.table().into_iter().enumerate() {
+        for (row, TableRow { out, .. }) in sample.op.table().into_iter().enumerate() {
             if out == Stype::Default {
                 continue;
             }

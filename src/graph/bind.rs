@@ -6,11 +6,10 @@ use rustc_hash::FxHashMap;
 
 use super::executor::Executor;
 use super::gradient::Request;
-use super::program::Program;
-use super::{Body, Graph};
+use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, GradReq, Parameter, Params, PartialShape, PartialType};
-use crate::tensor::{Stype, Tensor, Type};
+use crate::tensor::{Stype, Tensor};
 
 /// What a variable is bound to.
 #[derive(Clone, Debug)]
@@ -76,7 +75,8 @@ pub struct Bind {
     of_params: bool,
     grad_reqs: Vec<(String, GradReq)>,
     heads: Vec<(String, Stype)>,
-    fallback: Fallback,
+    pub(super) fallback: Fallback,
+    pub(super) passes: Passes,
 }
 
 impl Bind {
@@ -141,6 +141,12 @@ impl Bind {
         self.fallback = policy;
         self
     }
+
+    /// Which optimization passes run first; all, unless it is said. The bits are the same.
+    pub fn passes(mut self, passes: Passes) -> Self {
+        self.passes = passes;
+        self
+    }
 }
 
 impl<const N: usize, S: Into<String>, A: Into<Argument>> From<[(S, A); N]> for Bind {
@@ -198,7 +204,7 @@ impl Graph {
         for (name, shape) in &bind.shapes {
             shapes.push((graph.body().find_variable(name)?, shape.clone()));
         }
-        Executor::new(graph, arguments, &shapes, bind.fallback)
+        Executor::new(graph, arguments, &shapes, &bind)
     }
 
     /// An executor with zeros, of each variable's storage type, for all variables, and the gradients of all
@@ -274,33 +280,6 @@ impl Graph {
             let message = format!("there is no output {name:?}, only {}", outputs.join(", "));
             Error::new(ErrorKind::State, message).operator("graph").at(at)
         })
-    }
-
-    /// A program for variables of these types. Where nothing follows for a variable, it is as it was
-    /// before, by node.
-    #[track_caller]
-    pub(super) fn program(
-        &self,
-        known: &[(usize, PartialType)],
-        before: &[Type],
-    ) -> Result<Program> {
-        let mut body = self.body().clone();
-        body.forget_shapes();
-        for (id, ty) in known {
-            body.learn(*id, ty)?;
-        }
-        body.refine_types()?;
-        for (id, ty) in
-            before.iter().enumerate().filter(|(id, _)| self.body().nodes[*id].variable().is_some())
-        {
-            let (mut own, mut ty) = (body.nodes[id].ty.clone(), ty.into());
-            if own.known().is_none() && own.unify(&mut ty).is_ok() {
-                body.nodes[id].ty = own;
-                body.refine_types()?;
-            }
-        }
-        body.choose_dtypes()?;
-        Program::new(body)
     }
 }
 

@@ -176,6 +176,11 @@ impl Body {
     /// Without the nodes that nothing looked at needs.
     pub(super) fn compacted(self) -> Body {
         let needed = self.needed(self.roots());
+        self.keeping(&needed)
+    }
+
+    /// Without the other nodes.
+    pub(super) fn keeping(self, needed: &[bool]) -> Body {
         let mut places = vec![u32::MAX; self.nodes.len()];
         let mut nodes = Vec::with_capacity(self.nodes.len());
         for (id, mut node) in self.nodes.into_iter().enumerate().filter(|(id, _)| needed[*id]) {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::bind::{Argument, fitting};
-use super::program::{Program, Step};
+use super::bind::{Argument, Bind, fitting};
+use super::program::{Plans, Program, Step};
 use super::{Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
 use crate::tape::{
-    Fallback, Gradients, InPlace, Made, Mode, Params, PartialShape, PartialType, PerOperand, Read,
-    Reuse, Value, Workspace, lock_parameters,
+    Fallback, Gradients, InPlace, Made, Mode, Observed, Observers, Params, PartialShape,
+    PartialType, PerOperand, Read, Reuse, Value, Workspace, lock_parameters,
 };
 use crate::tensor::{Stype, Tensor, Type, View};
 
@@ -37,7 +37,7 @@ use crate::tensor::{Stype, Tensor, Type, View};
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 pub struct Executor {
-    graph: Graph,
+    plans: Plans,
     pub(super) program: Arc<Program>,
     /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
     programs: Vec<Arc<Program>>,
@@ -54,11 +54,14 @@ pub struct Executor {
     /// By node: variables without a value.
     pub(super) unbound: Vec<bool>,
     pub(super) workspace: Workspace,
+    pub(super) observers: Observers,
     fallback: Fallback,
     seed: u64,
     step: u64,
     /// How far this run is: whether there are outputs, and gradients.
     done: Done,
+    /// Whether what accumulates is where the next gradients are added to it.
+    carried: bool,
     params: Params,
     gradients: Gradients,
 }
@@ -79,7 +82,7 @@ impl Executor {
         graph: Graph,
         arguments: FxHashMap<usize, Argument>,
         shapes: &[(usize, PartialShape)],
-        fallback: Fallback,
+        bind: &Bind,
     ) -> Result<Executor> {
         let mut known: Vec<(usize, PartialType)> =
             arguments.iter().map(|(&id, argument)| (id, argument.ty())).collect();
@@ -87,7 +90,11 @@ impl Executor {
             let ty = &graph.body().nodes[*id].ty;
             known.push((*id, PartialType { shape: shape.clone(), ..ty.clone() }));
         }
-        let program = Arc::new(graph.program(&known, &[])?);
+        let plans = Plans::new(&graph, &known, bind.passes)?;
+        for (id, _) in &mut known {
+            *id = plans.place(*id)?;
+        }
+        let program = Arc::new(plans.program(&known, &[])?);
         let nodes = program.body.nodes.len();
         let mut executor = Executor {
             values: vec![Value::Symbol; nodes],
@@ -97,13 +104,15 @@ impl Executor {
             memory: vec![None; program.places],
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
-            fallback,
+            observers: Observers::default(),
+            fallback: bind.fallback,
             seed: 0,
             step: 0,
             done: Done::Nothing,
+            carried: true,
             params: Params::default(),
             gradients: Gradients::default(),
-            graph,
+            plans,
             programs: vec![Arc::clone(&program)],
             program,
         };
@@ -115,10 +124,11 @@ impl Executor {
             }
         }
         for (id, argument) in arguments {
-            executor.assign(id, argument)?;
+            executor.assign(executor.plans.place(id)?, argument)?;
         }
         executor.fill_accumulators()?;
         executor.fill_placeholders()?;
+        executor.program.log();
         Ok(executor)
     }
 
@@ -127,9 +137,9 @@ impl Executor {
         self.program.body.find_variable(name)
     }
 
-    /// The graph that runs, with its gradients.
+    /// The graph that runs, with its gradients, [optimized](Graph::optimized).
     pub fn graph(&self) -> &Graph {
-        &self.graph
+        self.plans.graph()
     }
 
     /// Runs the graph up to its outputs; `is_train` says whether operators like dropout train.
@@ -179,7 +189,7 @@ impl Executor {
         }
         let mut given: SmallVec<[usize; 4]> = SmallVec::new();
         for (output, head) in heads {
-            let position = self.graph.find_output(output)?;
+            let position = self.graph().find_output(output)?;
             let own = self.program.body.heads.iter().find(|(k, _)| *k == position);
             let Some(&(_, id)) = own else {
                 let message = format!("the gradient of {output:?} starts alone: it takes no head");
@@ -196,6 +206,7 @@ impl Executor {
         given.into_iter().try_for_each(|id| self.forget_head(id))?;
         ran?;
         self.done = Done::Backward;
+        self.carried = false;
         Ok(())
     }
 
@@ -378,7 +389,7 @@ impl Executor {
         };
         let program = match self.programs.iter().rposition(fits) {
             Some(at) => self.programs.remove(at),
-            None => Arc::new(self.graph.program(&known, &self.program.types)?),
+            None => Arc::new(self.plans.program(&known, &self.program.types)?),
         };
         self.programs.push(Arc::clone(&program));
         if self.programs.len() > PROGRAMS {
@@ -539,6 +550,9 @@ impl Executor {
 
     /// What accumulates becomes what the next gradients are added to.
     fn carry_gradients(&mut self) {
+        if std::mem::replace(&mut self.carried, true) {
+            return;
+        }
         for slope in &self.program.body.gradients {
             let Some(before) = slope.before else { continue };
             let sum = std::mem::replace(&mut self.values[slope.gradient as usize], Value::Symbol);
@@ -600,7 +614,19 @@ impl Executor {
                 self.values[step.ins[i] as usize].alias(&step.plan.shape)
             }
         };
+        if !self.observers.is_empty() {
+            self.show(program, step)?;
+        }
         Ok(())
+    }
+
+    /// Shows a result that was just computed to those who observe it.
+    fn show(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let (id, operator) = (step.node as usize, &*step.op.label());
+        let node = &program.body.nodes[id];
+        let (name, line) = (&node.name, &node.line);
+        let (ty, value) = (&program.types[id], &self.values[id]);
+        self.observers.show(&Observed { name, operator, ty, value, line })
     }
 
     /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.
@@ -701,6 +727,6 @@ fn placeholder(ty: &Type, start: bool) -> Result<Tensor> {
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Executor of\n{:?}", self.graph)
+        write!(f, "Executor of\n{:?}", self.graph())
     }
 }

@@ -135,6 +135,7 @@ impl Graph {
 }
 
 /// The gradient added to an earlier one, which is a variable.
+#[track_caller]
 fn accumulated<'t>(
     tape: &'t Tape,
     name: &str,

@@ -4,29 +4,43 @@
 //! weights. It comes from a [symbolic tape](crate::Tape::symbolic) by [`Graph::new`], or from an eager
 //! one by [`Tape::freeze`](crate::Tape::freeze) and [`freeze_fn`]; both give the same kind of graph.
 //! [`Graph::bind`] gives an [`Executor`], one thread's memory for it.
+//!
+//! It prints as a table, [explains](Graph::explain) its nodes and is [drawn](Graph::to_svg).
+//! [`Graph::save`] writes it with its weights to one file, which is a [`Model`].
 
 mod bind;
+mod casts;
 mod collect;
+mod draw;
 mod executor;
+mod explain;
 mod feed;
 mod freeze;
 mod gradient;
 mod infer;
+mod json;
 mod memory;
+mod model;
 mod params;
+mod passes;
 mod program;
 mod record;
+mod summary;
+mod watch;
 
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 pub use bind::{Argument, Bind};
 pub use executor::Executor;
 pub use freeze::{Input, freeze_fn};
 pub use infer::Inferred;
+pub use model::Model;
+pub use passes::{Pass, Passes};
 
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::tape::{OpRef, PartialType, Variable};
@@ -84,7 +98,7 @@ pub(crate) enum Kind {
 }
 
 /// The gradient of a variable.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Slope {
     pub variable: u32,
     pub gradient: u32,

@@ -5,10 +5,11 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
-use super::Body;
 use super::memory::{Places, is_result, lifetimes};
+use super::passes::Purpose;
+use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialType, PerOperand, Plan, Read, explain, plan};
+use crate::tape::{OpRef, PartialType, PerOperand, Plan, Read, explain, plan, trace};
 use crate::tensor::{Stype, Type};
 
 /// Operators in order, all types known.
@@ -28,6 +29,55 @@ pub(super) struct Program {
     pub kept: Vec<u32>,
     /// By node: whether the forward pass reads more of it than its shape.
     pub forward_reads: Vec<bool>,
+}
+
+/// A graph as it was recorded, which types are inferred with, and as it runs.
+pub(super) struct Plans {
+    recorded: Body,
+    run: Graph,
+}
+
+impl Plans {
+    /// With passes that know the element types of the recorded graph's variables: those stay, while shapes
+    /// may change.
+    pub fn new(recorded: &Graph, known: &[(usize, PartialType)], passes: Passes) -> Result<Plans> {
+        let recorded = recorded.body().clone();
+        let typed = recorded.with_types(known.iter().cloned())?;
+        let mut run = recorded.clone();
+        for (node, typed) in run.nodes.iter_mut().zip(typed.nodes) {
+            node.ty.dtypes = typed.ty.dtypes;
+        }
+        let run = Graph::from_body(run.optimized(passes, Purpose::Run)?);
+        Ok(Plans { recorded, run })
+    }
+
+    /// The graph that runs.
+    pub fn graph(&self) -> &Graph {
+        &self.run
+    }
+
+    /// Where a variable of the recorded graph is in the one that runs.
+    pub fn place(&self, id: usize) -> Result<usize> {
+        self.run.body().find_variable(&self.recorded.nodes[id].name)
+    }
+
+    /// A program for variables, of the graph that runs, of these types. Where nothing follows for a
+    /// variable, it is of the type that it had before, by node.
+    #[track_caller]
+    pub fn program(&self, known: &[(usize, PartialType)], before: &[Type]) -> Result<Program> {
+        let run = self.run.body();
+        let recorded = |id: usize| self.recorded.find_variable(&run.nodes[id].name);
+        let known: Vec<(usize, PartialType)> =
+            known.iter().map(|(id, ty)| Ok((recorded(*id)?, ty.clone()))).collect::<Result<_>>()?;
+        let mut typed = self.recorded.with_shapes(known.into_iter())?;
+        for (id, _) in run.variables().filter(|_| !before.is_empty()) {
+            typed.suppose(recorded(id)?, (&before[id]).into())?;
+        }
+        typed.choose_dtypes()?;
+        let types = typed.variables().map(|(id, _)| typed.nodes[id].ty.clone());
+        let own = self.run.body().variables().map(|(id, _)| id);
+        Program::new(self.run.body().with_types(own.zip(types))?)
+    }
 }
 
 /// One operator to run.
@@ -59,6 +109,16 @@ impl Program {
         let kept = kept.collect();
         let forward_reads = reads(&body, &steps[..forward]);
         Ok(Program { body, types, steps, forward, place_of, places, kept, forward_reads })
+    }
+
+    /// Says, at log level INFO, what is going to run on which types.
+    pub fn log(&self) {
+        for step in &self.steps {
+            let (node, out) =
+                (&self.body.nodes[step.node as usize], &self.types[step.node as usize]);
+            let ins = step.ins.iter().map(|&i| &self.types[i as usize]);
+            trace::bound(&node.name, &*step.op, ins, out, &node.line);
+        }
     }
 
     /// An error of a step, with operator, operand types and the user's line.
@@ -137,6 +197,36 @@ fn in_place(step: &Step, dead: &[u32], types: &[Type]) -> Option<usize> {
 }
 
 impl Body {
+    /// All that follows for variables of these types, and types of elements where they stay open.
+    #[track_caller]
+    fn with_types(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
+        let mut body = self.with_shapes(known)?;
+        body.choose_dtypes()?;
+        Ok(body)
+    }
+
+    /// All that follows for variables of these types.
+    #[track_caller]
+    fn with_shapes(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
+        let mut body = self.clone();
+        body.forget_shapes();
+        for (id, ty) in known {
+            body.learn(id, &ty)?;
+        }
+        body.refine_types()?;
+        Ok(body)
+    }
+
+    /// Takes a variable of unknown type for one of this type, if it may be.
+    fn suppose(&mut self, id: usize, mut ty: PartialType) -> Result<()> {
+        let mut own = self.nodes[id].ty.clone();
+        if own.known().is_none() && own.unify(&mut ty).is_ok() {
+            self.nodes[id].ty = own;
+            self.refine_types()?;
+        }
+        Ok(())
+    }
+
     /// The types of all nodes.
     #[track_caller]
     fn known_types(&self) -> Result<Vec<Type>> {

@@ -116,6 +116,10 @@ impl Op for Dropout {
         i == 0
     }
 
+    fn depends_on_mode(&self) -> bool {
+        true
+    }
+
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         // Linear: the mask does not depend on the values, only on what it is keyed by.
         grads.give(0, || Var::apply(self.clone(), &[dy]));

@@ -116,7 +116,8 @@ pub use arg::ArgMax;
 pub use batch_dot::BatchDot;
 pub use broadcast_to::BroadcastTo;
 pub use concat::{Concat, ConcatGrad, ConcatPart};
-pub use dot::Dot;
+pub(crate) use dot::MAX_OTHERS;
+pub use dot::{Dot, DotMap};
 pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use embedding_bag::{BagReduction, Bags, BagsGrad, EmbeddingBag};
@@ -152,8 +153,9 @@ pub use crate::tape::structural::{
     ZerosLike,
 };
 
-use crate::tape::Registry;
 use crate::tape::op::Sample;
+use crate::tape::{Op, OpRef, Registry};
+use crate::tensor::Tensor;
 
 /// Everything that follows from the list of operators.
 macro_rules! ops {
@@ -184,6 +186,19 @@ macro_rules! ops {
         #[cfg(feature = "proptest")]
         pub fn check_all_patterns(cases: u32) -> Vec<(&'static str, crate::Result<usize>)> {
             vec![$((<$op as crate::Op>::NAME, crate::check::check_patterns::<$op>(cases))),*]
+        }
+
+        /// The good [samples](crate::Op::samples) of every operator of this crate: operators with dense
+        /// operands.
+        ///
+        /// ```
+        /// let samples = sparsetape::ops::all_samples();
+        /// assert!(samples.iter().any(|(op, inputs)| op.name() == "dot" && inputs.len() == 2));
+        /// ```
+        pub fn all_samples() -> Vec<(OpRef, Vec<Tensor>)> {
+            let mut all = Vec::new();
+            $(all.extend(good::<$op>());)*
+            all
         }
 
         /// The [wide samples](crate::check::wide_samples) of every operator of this crate.
@@ -223,11 +238,16 @@ macro_rules! ops {
 
 ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
-    CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, Dropout, Extremum, GetNnz,
-    IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
+    CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, DotMap, Dropout,
+    Extremum, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
     Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SizeOf, SliceAxes,
     SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
     TakeGrad, Ties, TopK, Transpose, ZerosLike,
+}
+
+fn good<O: Op>() -> impl Iterator<Item = (OpRef, Vec<Tensor>)> {
+    let good = O::samples().into_iter().filter(|sample| sample.error.is_none());
+    good.map(|sample| (sample.op.into(), sample.inputs))
 }
 
 /// Samples of the element-wise family: every named operator.

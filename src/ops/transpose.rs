@@ -71,6 +71,29 @@ impl Transpose {
         Transpose { axes }
     }
 
+    /// This one and then `next`, for operands of `ndim` axes, if that is known; `Some(None)` if the axes are
+    /// back in order.
+    pub(crate) fn then(&self, next: &Transpose, ndim: Option<usize>) -> Option<Option<Transpose>> {
+        if self.axes.is_empty() && next.axes.is_empty() {
+            return Some(None);
+        }
+        let ndim = ndim?;
+        let (own, next) = (self.order(ndim).ok()?, next.order(ndim).ok()?);
+        let both = Transpose { axes: next.iter().map(|&axis| own[axis] as isize).collect() };
+        Some((!both.is_identity()).then_some(both))
+    }
+
+    /// Whether it names the axes in order.
+    pub(crate) fn is_identity(&self) -> bool {
+        let order = self.order(self.axes.len());
+        !self.axes.is_empty() && order.is_ok_and(|order| order.is_sorted())
+    }
+
+    /// Whether the axes of a matrix change places.
+    pub(crate) fn turns_matrix(&self) -> bool {
+        self.order(2).is_ok_and(|order| order[..] == [1, 0])
+    }
+
     /// Whether the first axis is not moved.
     fn keeps_rows(&self) -> bool {
         self.axes.first().is_some_and(|&axis| axis == 0 || axis == -(self.axes.len() as isize))

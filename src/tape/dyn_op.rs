@@ -1,5 +1,6 @@
 //! Operators as tapes hold them: the object-safe twin of [`Op`], and handles to it.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::ops::Deref;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::memory::{Out, Scratch};
-use super::op::{Gradient, Grads, Op, Read};
+use super::op::{Case, Gradient, Grads, Op, Read, TableRow};
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,6 +31,8 @@ pub trait DynOp: Debug + Send + Sync {
     fn find_row(&self, ins: &[Stype]) -> Option<(usize, Stype)>;
     /// All rows that take `n` operands, as storage types in and out.
     fn rows(&self, n: usize) -> Vec<(SmallVec<[Stype; 4]>, Stype)>;
+    /// All rows.
+    fn table(&self) -> Vec<TableRow>;
     /// Runs the kernel of a row.
     fn run(
         &self,
@@ -47,10 +50,16 @@ pub trait DynOp: Debug + Send + Sync {
     fn in_place(&self, i: usize) -> bool;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
+    /// What the backward rule is the derivative of, where it is not the operator's own.
+    fn why_stated(&self) -> Option<&'static str>;
     /// Whether the backward rule takes no notice of the head cotangent: [`Gradient::Loss`].
     fn ignores_head(&self) -> bool;
     /// The operator's fields.
     fn to_json(&self) -> Result<serde_json::Value>;
+    /// See [`Op::depends_on_mode`].
+    fn depends_on_mode(&self) -> bool;
+    /// The operator itself, for those who know its type.
+    fn as_any(&self) -> &dyn Any;
 }
 
 impl<O: Op> DynOp for O {
@@ -85,6 +94,12 @@ impl<O: Op> DynOp for O {
         fitting.map(|case| ((0..n).map(|i| case.ins.get(i)).collect(), case.out)).collect()
     }
 
+    fn table(&self) -> Vec<TableRow> {
+        let row =
+            |case: &Case<O>| TableRow { ins: case.ins, out: case.out, dtypes: case.run.taken() };
+        self.cases().iter().map(row).collect()
+    }
+
     fn run(
         &self,
         row: usize,
@@ -97,8 +112,10 @@ impl<O: Op> DynOp for O {
         match kernels.get(dtype) {
             Some(kernel) => kernel(self, ins, out, scratch),
             None => {
+                let taken: Vec<String> =
+                    kernels.taken().iter().map(|dtype| dtype.to_string()).collect();
                 let message =
-                    format!("does not take {dtype}, only {}; use `cast`", kernels.taken());
+                    format!("does not take {dtype}, only {}; use `cast`", taken.join(" and "));
                 Err(Error::new(ErrorKind::DType, message))
             }
         }
@@ -120,6 +137,13 @@ impl<O: Op> DynOp for O {
         Op::vjp(self, x, y, dy, grads)
     }
 
+    fn why_stated(&self) -> Option<&'static str> {
+        match self.gradient() {
+            Gradient::True => None,
+            Gradient::Stated { why, .. } | Gradient::Loss { why, .. } => Some(why),
+        }
+    }
+
     fn ignores_head(&self) -> bool {
         matches!(self.gradient(), Gradient::Loss { .. })
     }
@@ -128,6 +152,14 @@ impl<O: Op> DynOp for O {
         serde_json::to_value(self).map_err(|e| {
             Error::new(ErrorKind::Parse, "cannot write the operator's fields").caused_by(e)
         })
+    }
+
+    fn depends_on_mode(&self) -> bool {
+        Op::depends_on_mode(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 
@@ -145,6 +177,11 @@ impl OpRef {
     /// A handle to an operator that lives forever.
     pub fn from_static(op: &'static impl Op) -> Self {
         OpRef(Handle::Static(op))
+    }
+
+    /// The operator, if it is of this type.
+    pub(crate) fn get<O: Op>(&self) -> Option<&O> {
+        self.as_any().downcast_ref()
     }
 }
 

@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::panic::Location;
+use std::time::Instant;
 
 use super::dyn_op::{DynOp, OpRef};
 use super::fallback::{self, Fallback};
 use super::infer::{self, Few, choose_row};
 use super::memory::{InPlace, Made, Out, Scratch, recycle, recycle_layout};
 use super::partial::PartialType;
+use super::profile::Profile;
 use super::structural::CastStorage;
 use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Line, Result};
@@ -44,6 +46,8 @@ pub(crate) fn plan(op: &dyn DynOp, ins: &[PartialType]) -> Result<Plan> {
 pub(crate) struct Workspace {
     pub arena: Arena,
     pub scratch: Scratch,
+    /// While it is on: what ran.
+    pub(super) profile: Option<Profile>,
 }
 
 impl Workspace {
@@ -68,12 +72,16 @@ impl Workspace {
             Reuse::Tensor(dead) => (None, Some(recycle_layout(dead, &mut self.arena))),
             Reuse::None => (None, None),
         };
-        let Workspace { arena, scratch } = self;
+        let Workspace { arena, scratch, profile } = self;
+        let began = profile.is_some().then(Instant::now);
         let made = arena.during(|| {
             let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own, spare)?;
             op.run(plan.row, plan.dtype, ins, &mut out, scratch)?;
             out.finish()
         })?;
+        if let (Some(profile), Some(began)) = (profile, began) {
+            profile.count(op, plan, ins, &made, began);
+        }
         if let Made::Alias(i) = made
             && !op.may_alias(i)
         {

@@ -168,6 +168,14 @@ impl<'a> Out<'a> {
         }
     }
 
+    /// The values made so far, for what comes on top of them.
+    pub(crate) fn made<T: Element>(&mut self) -> &mut [T] {
+        match &mut self.made {
+            Some(Made::Value(_, values)) => T::unique_slice(values),
+            _ => &mut [],
+        }
+    }
+
     /// Zeroed memory for a dense result.
     pub fn zeros<T: Element>(&mut self) -> &mut [T] {
         let values = self.dense();

@@ -10,18 +10,20 @@ mod init;
 mod inspect;
 mod memory;
 pub(crate) mod methods;
+mod observe;
 pub(crate) mod op;
 mod parameter;
 mod params;
 mod params_file;
 mod partial;
+mod profile;
 mod record;
 mod refine;
 mod registry;
 mod stored;
 pub(crate) mod structural;
 mod symbol;
-mod trace;
+pub(crate) mod trace;
 mod var;
 mod variable;
 
@@ -41,12 +43,16 @@ pub use init::Init;
 pub(crate) use inspect::{Leaf, Recorded};
 pub(crate) use memory::{InPlace, Made, PerOperand};
 pub use memory::{Mode, Out, Scratch};
+pub use observe::Observed;
+pub(crate) use observe::Observers;
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
+    TableRow,
 };
 pub use parameter::{GradReq, Parameter};
 pub use params::Params;
 pub use partial::{DTypes, PartialType};
+pub use profile::{Profile, ProfileRow};
 pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
 pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
@@ -79,6 +85,7 @@ use crate::tensor::{Shape, Stype, Tensor};
 pub struct Tape {
     recording: RefCell<Recording>,
     workspace: RefCell<Workspace>,
+    observers: RefCell<Observers>,
     fallback: Cell<Fallback>,
     detect_non_finite: Cell<bool>,
     /// How many `no_grad` scopes are open.
@@ -167,6 +174,7 @@ impl Tape {
         Tape {
             recording: RefCell::default(),
             workspace: RefCell::default(),
+            observers: RefCell::default(),
             fallback: Cell::default(),
             detect_non_finite: Cell::default(),
             no_grad: Cell::default(),

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
 use super::memory::{Out, Scratch};
+use super::partial::DTypes;
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,6 +83,11 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         false
     }
 
+    /// Whether the result differs between training and prediction ([`Scratch::mode`]).
+    fn depends_on_mode(&self) -> bool {
+        false
+    }
+
     /// The backward rule: answers, for each operand that is wanted, with its cotangent.
     ///
     /// Written with recorded operators only, so it can be differentiated again. It may branch on the
@@ -125,6 +131,17 @@ pub struct Case<O: 'static> {
     pub out: Stype,
     /// The kernel per element type of the result.
     pub run: ByDtype<O>,
+}
+
+/// A [`Case`] without its kernels: a row of the table, for people and for tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableRow {
+    /// Storage types of the operands.
+    pub ins: Ins,
+    /// Storage type of the result.
+    pub out: Stype,
+    /// The element types of results that there are kernels for.
+    pub dtypes: DTypes,
 }
 
 /// Operand storage types of a row.
@@ -232,11 +249,10 @@ impl<O> ByDtype<O> {
         }
     }
 
-    /// The element types that there are kernels for, in words.
-    pub(super) fn taken(&self) -> String {
-        let all = [DType::F32, DType::F64, DType::I64];
-        let taken = all.into_iter().filter(|&dtype| self.get(dtype).is_some());
-        taken.map(|dtype| dtype.to_string()).collect::<Vec<_>>().join(" and ")
+    /// The element types that there are kernels for.
+    pub(super) fn taken(&self) -> DTypes {
+        let taken = DTypes::ANY.iter().filter(|&dtype| self.get(dtype).is_some());
+        taken.fold(DTypes::NONE, |all, dtype| all.or(dtype.into()))
     }
 }
 
@@ -345,6 +361,21 @@ impl<'t> Grads<'t> {
     pub(super) fn new(want: SmallVec<[bool; 4]>) -> Self {
         let answers = SmallVec::from_elem(None, want.len());
         Grads { want, answers }
+    }
+
+    /// For the backward rule of a part of an operator.
+    pub(crate) fn wanting(want: impl IntoIterator<Item = bool>) -> Self {
+        Grads::new(want.into_iter().collect())
+    }
+
+    /// What was answered for operand `i`.
+    pub(crate) fn answered(&self, i: usize) -> Option<Cotangent<'t>> {
+        self.answers[i]
+    }
+
+    /// Answers operand `i` as a part of the operator did.
+    pub(crate) fn answer(&mut self, i: usize, answer: Option<Cotangent<'t>>) {
+        self.answers[i] = answer;
     }
 
     /// Whether the cotangent of operand `i` is wanted.

@@ -10,6 +10,7 @@ use crate::tensor::{DType, Stype, Type};
 
 /// A set of element types: those that a value may still have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<DType>", into = "Vec<DType>")]
 pub struct DTypes(u8);
 
 /// Every element type, in the order in which an open choice is made.
@@ -53,6 +54,21 @@ impl DTypes {
 
     pub(crate) fn is_empty(self) -> bool {
         self == DTypes::NONE
+    }
+}
+
+impl TryFrom<Vec<DType>> for DTypes {
+    type Error = &'static str;
+
+    fn try_from(dtypes: Vec<DType>) -> Result<Self, &'static str> {
+        let all = dtypes.into_iter().fold(DTypes::NONE, |all, dtype| all.or(dtype.into()));
+        if all.is_empty() { Err("there is no element type left") } else { Ok(all) }
+    }
+}
+
+impl From<DTypes> for Vec<DType> {
+    fn from(dtypes: DTypes) -> Self {
+        dtypes.iter().collect()
     }
 }
 

@@ -78,6 +78,7 @@ impl Tape {
         {
             return Err(self.blame(found, ins));
         }
+        self.show(op, &plan, &value, at)?;
         let shape = PartialShape::from(&plan.shape);
         let ty = PartialType { stype: plan.stype, shape, dtypes: plan.dtype.into() };
         Ok(self.node(ins, ty, value, at))

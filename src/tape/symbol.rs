@@ -110,8 +110,8 @@ impl Tape {
         }
         let held = self.recording.borrow().names.find(&name);
         if held.is_none_or(|id| id == var.id) {
-            self.recording.borrow_mut().names.insert(var.id, name);
-            return var;
+            self.recording.borrow_mut().names.insert(var.id, name.clone());
+            return self.show_named(var, &name);
         }
         let message = format!("another value of this recording is named {name:?}");
         self.poison(Error::new(ErrorKind::State, message).operator("named").at(at))

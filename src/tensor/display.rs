@@ -118,7 +118,8 @@ fn without_zeros(number: &str) -> &str {
     }
 }
 
-fn bytes(n: usize) -> String {
+/// An amount of memory, in the largest unit of which there is at least one.
+pub(crate) fn bytes(n: usize) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];
     let unit = (0..units.len() - 1).find(|&u| n < 1000usize.pow(u as u32 + 1)).unwrap_or(4);
     match unit {

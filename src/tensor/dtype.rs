@@ -239,6 +239,11 @@ impl<'a> Slice<'a> {
         self.len() == 0
     }
 
+    /// The memory of the elements.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        each_dtype!(Slice::self, s => bytemuck::cast_slice(s))
+    }
+
     /// The elements as `&[T]`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ pub(crate) mod approx;
 mod buffer;
 pub(crate) mod cast;
 pub(crate) mod construct;
-mod display;
+pub(crate) mod display;
 pub(crate) mod dtype;
 pub(crate) mod file;
 mod ndarray;
@@ -217,12 +217,17 @@ impl Tensor {
 
     /// A borrowed view, as kernels take operands.
     pub fn view(&self) -> View<'_> {
-        let (shape, values) = (&self.shape[..], self.values.as_slice());
-        match &self.layout {
+        self.layout.view(&self.shape, &self.values)
+    }
+}
+
+impl Layout {
+    /// Values that belong here, as kernels take operands.
+    pub(crate) fn view<'a>(&'a self, shape: &'a [usize], owner: &'a Values) -> View<'a> {
+        let values = owner.as_slice();
+        match self {
             Layout::Dense => View::Dense(DenseView { shape, values }),
-            Layout::Csr(pattern) => {
-                View::Csr(CsrView { shape, pattern, values, owner: &self.values })
-            }
+            Layout::Csr(pattern) => View::Csr(CsrView { shape, pattern, values, owner }),
             Layout::RowSparse(rows) => View::RowSparse(RowSparseView { shape, rows, values }),
         }
     }

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 mod kernels;
+mod mapped;
 
 use ndarray::{ArrayD, Axis, Ix2};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ use super::sampled_dot::SampledDot;
 use kernels::*;
 
 pub(super) use kernels::matrix;
+pub use mapped::DotMap;
+pub(crate) use mapped::MAX_OTHERS;
 
 /// `dot`: the product of two matrices, each transposed or not.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,37 @@ impl Dot {
     /// The product with its operands transposed, or not.
     pub fn new(transpose_a: bool, transpose_b: bool) -> Self {
         Dot { transpose_a, transpose_b, dense: false }
+    }
+
+    /// Its table among those that there are.
+    fn number(&self) -> usize {
+        match (self.transpose_a, self.transpose_b) {
+            (false, false) => 0,
+            (true, false) if self.dense => 4,
+            (true, false) => 1,
+            (false, true) => 2,
+            (true, true) => 3,
+        }
+    }
+
+    /// The product that takes operand `i` as it is before a transpose.
+    pub(crate) fn turned(&self, i: usize) -> Dot {
+        Dot {
+            transpose_a: self.transpose_a != (i == 0),
+            transpose_b: self.transpose_b != (i == 1),
+            dense: false,
+        }
+    }
+
+    /// Whether a transpose by flag gives the same bits as one beforehand, for operands of these storage
+    /// types and a result of so many columns: kernels that sum in another order do not. A product of
+    /// dense rows with a vector has its own order.
+    pub(crate) fn turns_freely(&self, stypes: [Stype; 2], i: usize, cols: Option<usize>) -> bool {
+        match stypes {
+            [Stype::Default, Stype::Default] => i == 1 || cols.is_some_and(|cols| cols != 1),
+            [Stype::Csr, Stype::Csr] => true,
+            _ => false,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ impl Node {
         ids.into_iter().take(n)
     }
 
-    fn map_operands(self, f: impl Fn(Id) -> Id) -> Node {
+    pub fn map_operands(self, f: impl Fn(Id) -> Id) -> Node {
         match self {
             Node::Unary(op, a) => Node::Unary(op, f(a)),
             Node::Binary(op, a, b) => Node::Binary(op, f(a), f(b)),

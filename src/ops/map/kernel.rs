@@ -58,6 +58,19 @@ pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratc
     Ok(())
 }
 
+/// Evaluates on a dense value, the first operand, in its own memory; all others are dense.
+pub(super) fn run_on<T: Real>(
+    op: &Map,
+    others: &[View],
+    shape: &Shape,
+    value: &mut [T],
+) -> Result<()> {
+    let others = others.iter().map(|v| on_dense::<T>(v, shape));
+    let columns = std::iter::once(Ok(Column::Own)).chain(others).collect::<Result<_>>()?;
+    evaluate(op, &columns, Places::Dense, value);
+    Ok(())
+}
+
 /// What the positions of the result are.
 #[derive(Clone, Copy)]
 enum Places<'a> {

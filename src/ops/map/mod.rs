@@ -7,6 +7,7 @@
 mod broadcasting;
 mod derivative;
 pub(crate) mod expr;
+pub(crate) mod fuse;
 mod kernel;
 mod mimic;
 pub(crate) mod program;
@@ -23,8 +24,10 @@ pub(crate) use self::broadcasting::{stretched, stretched_of};
 use self::expr::Expr;
 use self::program::{Program, Rows, Rule};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::elementwise::Unary;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{PartialShape, Var};
+use crate::tensor::{Real, Shape, View};
 
 /// An element-wise operator: an expression, the scalars in it, and which operands broadcast.
 #[derive(Clone, Debug)]
@@ -229,7 +232,37 @@ impl Map {
         if self.stretches(i) { dx.sum_like(x) } else { dx }
     }
 
-    fn stretches(&self, i: usize) -> bool {
+    /// How many operands it has.
+    pub(crate) fn inputs(&self) -> usize {
+        self.program.expr.inputs as usize
+    }
+
+    /// Evaluates on a dense value, the first operand, in its own memory; all others are dense.
+    pub(crate) fn run_on<T: Real>(
+        &self,
+        others: &[View],
+        shape: &Shape,
+        value: &mut [T],
+    ) -> Result<()> {
+        kernel::run_on(self, others, shape, value)
+    }
+
+    /// Whether the backward rule of operand `i` reads operand `k`.
+    pub(crate) fn rule_reads(&self, i: usize, k: usize) -> bool {
+        match self.program.rule(i) {
+            Rule::Zero | Rule::None(_) => false,
+            Rule::Operand(own) => *own as usize == k,
+            Rule::Map(_, operands) => operands.contains(&(k as u8)),
+        }
+    }
+
+    /// Whether it is −x.
+    pub(crate) fn is_negation(&self) -> bool {
+        matches!(self.program.expr.nodes[..], [_, expr::Node::Unary(Unary::Neg, 0)])
+    }
+
+    /// Whether operand `i` broadcasts.
+    pub(crate) fn stretches(&self, i: usize) -> bool {
         self.stretched & 1 << i != 0
     }
 }

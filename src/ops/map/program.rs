@@ -15,7 +15,8 @@ use crate::kernels::elementwise::{Binary, Unary};
 use crate::tape::op::{ByDtype, Case, Ins};
 use crate::tensor::Stype;
 
-/// An expression, compiled once and kept forever: each distinct one exists once.
+/// An expression, compiled once and kept forever: each distinct one exists once. Recordings have few;
+/// each graph that is optimized adds those that its fused chains make.
 pub(crate) struct Program {
     /// For people: `sin`, or `sin'` for its backward rule.
     pub label: String,
@@ -190,7 +191,7 @@ impl Program {
 }
 
 /// Up to so many operands there are rows for sparse ones: their number grows with 2^operands.
-const MAX_SPARSE: u8 = 6;
+pub(super) const MAX_SPARSE: u8 = 6;
 
 /// All rows: dense operands; then, for csr and for row-sparse, every choice of sparse operands that
 /// is proved sparse, or that has a dense operand to make the result dense. An operand that broadcasts

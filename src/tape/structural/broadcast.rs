@@ -32,12 +32,28 @@ impl SumLike {
     pub fn new(reduction: Reduction) -> Self {
         SumLike(reduction)
     }
+
+    /// Whether equal shapes leave nothing to do.
+    pub(crate) fn is_numpy(&self) -> bool {
+        self.0 == numpy()
+    }
 }
 
 impl BroadcastLike {
     /// Repeats along the axes that the reduction names; with `mean`, divided by how often.
     pub fn new(reduction: Reduction) -> Self {
         BroadcastLike(reduction)
+    }
+
+    /// Whether it repeats elements as numpy's broadcasting does; `number` says that the operand is a
+    /// single one.
+    pub(crate) fn repeats(&self, number: bool) -> bool {
+        !self.0.mean && (number || self.0.axes == Axes::Broadcast)
+    }
+
+    /// Whether equal shapes leave nothing to do.
+    pub(crate) fn is_numpy(&self) -> bool {
+        self.0 == numpy()
     }
 }
 

@@ -22,6 +22,11 @@ impl CastStorage {
     pub fn to(stype: Stype) -> Self {
         CastStorage { stype }
     }
+
+    /// The storage type that it gives.
+    pub(crate) fn stype(&self) -> Stype {
+        self.stype
+    }
 }
 
 static CASES: [[Case<CastStorage>; 3]; 3] = [
@@ -148,6 +153,11 @@ impl Cast {
     /// A cast to `dtype`.
     pub fn to(dtype: DType) -> Self {
         Cast { dtype }
+    }
+
+    /// The element type that it gives.
+    pub(crate) fn dtype(&self) -> DType {
+        self.dtype
     }
 }
 

@@ -44,7 +44,6 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sections(BTreeMap<String, Box<RawValue>>);
 
-#[allow(dead_code, reason = "graphs and checkpoints are stored with these")]
 impl Sections {
     /// Replaces the section of this name.
     pub fn set(&mut self, name: &str, content: &impl Serialize) -> Result<()> {
@@ -52,6 +51,11 @@ impl Sections {
             .map_err(|e| refuse(format!("cannot write the section {name:?}")).caused_by(e))?;
         self.0.insert(name.to_owned(), text);
         Ok(())
+    }
+
+    /// Leaves out the section of this name.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
     }
 
     /// The section of this name, if there is one.
