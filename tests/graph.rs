@@ -138,6 +138,7 @@ fn heads_and_labels() {
     executor.set("label", full(0.5)).unwrap();
     executor.backward().unwrap();
     assert_eq!(executor.grad("a").unwrap().values::<f32>().unwrap(), [1.5; 2]);
+    assert_eq!(executor.grad("label").unwrap().values::<f32>().unwrap(), [-1.5; 2]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A second batch size, and one row against its row in the batch.
 
-use super::backward;
 use super::forward::{against_definition, definition, result};
 use super::places::doubled;
 use super::trial::{Checked, Trial, fault};
+use super::{backward, frozen};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -39,6 +39,7 @@ fn doubled_batch(trial: &Trial, batch: &[usize], y: &Tensor) -> Result<bool> {
         Err(error) => return Err(error),
     };
     against_definition(trial, &inputs, &twice)?;
+    frozen::check_batch(trial, batch, &inputs, &twice)?;
     if trial.dtype == DType::F64 {
         backward::same_recording(trial, &inputs)?;
     }

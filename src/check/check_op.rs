@@ -2,7 +2,7 @@
 
 use super::subject::{AnySample, Stated, samples};
 use super::trial::{Checked, Trial};
-use super::{backward, batches, forward, refusals, repeated, symbolic, unread};
+use super::{backward, batches, forward, frozen, refusals, repeated, symbolic, unread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Op, TableRow};
 use crate::tensor::DType;
@@ -15,6 +15,8 @@ use crate::tensor::DType;
 /// - The recorded result is that of [`evaluate`](crate::evaluate), twice, on 1 and on 3 threads, bit
 ///   for bit; nothing is made dense, forward or backward.
 /// - Saved and loaded again, the operator does the same.
+/// - Frozen and bound, it gives the bits of the tape, results and gradients, run after run in the same
+///   memory, with other values in between and at a second batch size.
 /// - What [`Op::reads`] says is not read has no influence.
 /// - Memory of earlier results, and of operands where [`Op::in_place`] allows it, gives the same bits.
 /// - Gradients of order 1 and 2 agree with finite differences (of the stated function, where
@@ -138,6 +140,7 @@ fn run(trial: &Trial, checked: &mut Checked) -> Result<bool> {
     let Some(y) = forward::check(trial, checked)? else { return Ok(false) };
     checked.runs += 1;
     unread::check(trial, &y)?;
+    frozen::check(trial, &y)?;
     repeated::check(trial, &y)?;
     batches::check(trial, &y, checked)?;
     backward::check(trial, &y, checked)?;

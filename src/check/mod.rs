@@ -10,6 +10,7 @@ mod check_op;
 mod compositions;
 mod differences;
 mod forward;
+mod frozen;
 mod gradcheck;
 mod heads;
 #[cfg(feature = "proptest")]

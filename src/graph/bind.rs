@@ -264,17 +264,21 @@ impl Graph {
             ask(forward.body().find_variable(name)?, *grad_req);
         }
         wrt.retain(|(_, grad_req)| *grad_req != GradReq::Null);
-        let heads = bind.heads.iter().map(|(name, stype)| Ok((forward.find_output(name)?, *stype)));
-        let heads = heads.collect::<Result<_>>()?;
+        let mut heads = FxHashMap::default();
+        for (name, stype) in &bind.heads {
+            heads.insert(forward.find_output(name)?, *stype);
+        }
         forward.differentiated(&Request { wrt, heads, fallback: bind.fallback })
     }
 
     /// The place of an output among the outputs.
+    #[track_caller]
     pub(super) fn find_output(&self, name: &str) -> Result<usize> {
+        let at = Location::caller();
         let outputs = self.list_outputs();
         outputs.iter().position(|own| own == name).ok_or_else(|| {
             let message = format!("there is no output {name:?}, only {}", outputs.join(", "));
-            Error::new(ErrorKind::State, message).operator("graph")
+            Error::new(ErrorKind::State, message).operator("graph").at(at)
         })
     }
 }

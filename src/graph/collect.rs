@@ -1,5 +1,7 @@
 //! From a recording to a graph: the nodes that outputs need, named.
 
+use std::panic::Location;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{Body, Graph, Kind, Node};
@@ -37,7 +39,8 @@ impl Graph {
 /// The one tape of these variables.
 #[track_caller]
 pub(super) fn tape_of<'t>(outputs: &[Var<'t>]) -> Result<&'t Tape> {
-    let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("Graph"));
+    let at = Location::caller();
+    let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("Graph").at(at));
     let [first, rest @ ..] = outputs else {
         return fault("a graph has at least one output");
     };

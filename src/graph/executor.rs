@@ -1,9 +1,11 @@
 //! One thread's memory for a graph, and how the graph runs in it.
 
 use std::ops::Range;
+use std::panic::Location;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::bind::{Argument, Bind, fitting};
 use super::program::{Plans, Program, Step};
@@ -14,7 +16,7 @@ use crate::tape::{
     Fallback, Gradients, InPlace, Made, Mode, Observed, Observers, Params, PartialShape,
     PartialType, PerOperand, Read, Reuse, Value, Workspace, lock_parameters,
 };
-use crate::tensor::{Stype, Tensor, View};
+use crate::tensor::{Stype, Tensor, Type, View};
 
 /// Runs a graph: bound values, results, and the memory for both. Made by [`Graph::bind`].
 ///
@@ -92,7 +94,7 @@ impl Executor {
         for (id, _) in &mut known {
             *id = plans.place(*id)?;
         }
-        let program = Arc::new(plans.program(&known)?);
+        let program = Arc::new(plans.program(&known, &[])?);
         let nodes = program.body.nodes.len();
         let mut executor = Executor {
             values: vec![Value::Symbol; nodes],
@@ -130,6 +132,7 @@ impl Executor {
         Ok(executor)
     }
 
+    #[track_caller]
     pub(super) fn find_variable(&self, name: &str) -> Result<usize> {
         self.program.body.find_variable(name)
     }
@@ -147,8 +150,9 @@ impl Executor {
     #[track_caller]
     pub fn forward(&mut self, is_train: bool) -> Result<()> {
         self.begin(is_train);
-        self.check_bound(0..self.program.forward)?;
-        self.run_steps(0..self.program.forward)?;
+        let program = Arc::clone(&self.program);
+        self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
+        self.run_steps(0..program.forward)?;
         self.done = Done::Forward;
         Ok(())
     }
@@ -171,7 +175,8 @@ impl Executor {
     /// As [`Executor::backward`]; [`ErrorKind::Shape`] or [`ErrorKind::DType`] for one that does not fit.
     #[track_caller]
     pub fn backward_with(&mut self, heads: &[(&str, &Tensor)]) -> Result<()> {
-        let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("backward"));
+        let at = Location::caller();
+        let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("backward").at(at));
         if self.program.body.gradients.is_empty() {
             return fault(
                 "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
@@ -182,6 +187,7 @@ impl Executor {
                 "there is no forward pass to go back through: each serves one backward pass",
             );
         }
+        let mut given: SmallVec<[usize; 4]> = SmallVec::new();
         for (output, head) in heads {
             let position = self.graph().find_output(output)?;
             let own = self.program.body.heads.iter().find(|(k, _)| *k == position);
@@ -190,13 +196,27 @@ impl Executor {
                 return fault(&message);
             };
             self.assign(id as usize, Argument::Tensor((*head).clone()))?;
+            given.push(id as usize);
         }
         let steps = self.program.forward..self.program.steps.len();
-        self.check_bound(steps.clone())?;
+        let gradients = self.program.body.gradients.iter();
+        self.check_bound(steps.clone(), gradients.map(|slope| slope.gradient))?;
         self.done = Done::Nothing;
-        self.run_steps(steps)?;
+        let ran = self.run_steps(steps);
+        given.into_iter().try_for_each(|id| self.forget_head(id))?;
+        ran?;
         self.done = Done::Backward;
         self.carried = false;
+        Ok(())
+    }
+
+    /// A head cotangent serves one backward pass.
+    fn forget_head(&mut self, id: usize) -> Result<()> {
+        let ty = &self.program.types[id];
+        self.unbound[id] = !starts_alone(ty);
+        if !self.unbound[id] {
+            self.values[id] = Value::Tensor(placeholder(ty, true)?);
+        }
         Ok(())
     }
 
@@ -228,7 +248,8 @@ impl Executor {
             let bound =
                 (&self.values[slope.variable as usize], &self.values[slope.gradient as usize]);
             if let (Value::Parameter(parameter, _), Value::Tensor(gradient)) = bound {
-                self.gradients.set(parameter, gradient.clone());
+                self.params.push(parameter)?;
+                self.gradients.add(parameter, gradient.clone())?;
             }
         }
         let stepped = optimizer.step(&self.params, &self.gradients);
@@ -244,7 +265,8 @@ impl Executor {
     /// [`ErrorKind::State`] before a forward pass; [`ErrorKind::Index`] if there is no such output.
     #[track_caller]
     pub fn output(&self, i: usize) -> Result<&Tensor> {
-        let fault = |kind, why: String| Err(Error::new(kind, why).operator("output"));
+        let at = Location::caller();
+        let fault = |kind, why: String| Err(Error::new(kind, why).operator("output").at(at));
         let Some(&id) = self.program.body.outputs.get(i) else {
             let n = self.program.body.outputs.len();
             return fault(ErrorKind::Index, format!("output {i}, but there are {n}"));
@@ -308,8 +330,15 @@ impl Executor {
     #[track_caller]
     pub fn set(&mut self, name: &str, value: impl Into<Argument>) -> Result<()> {
         let id = self.find_variable(name)?;
-        match (value.into(), &self.values[id]) {
+        self.put(id, value.into())
+    }
+
+    /// Values for a variable; a parameter takes them over.
+    #[track_caller]
+    pub(super) fn put(&mut self, id: usize, value: Argument) -> Result<()> {
+        match (value, &self.values[id]) {
             (Argument::Tensor(tensor), Value::Parameter(parameter, _)) => {
+                let name = parameter.name();
                 let fits = fitting(tensor, name, parameter.stype(), self.fallback)?;
                 parameter.clone().set(fits)
             }
@@ -345,6 +374,7 @@ impl Executor {
         self.reshape_to(known)
     }
 
+    #[track_caller]
     pub(super) fn reshape_to(&mut self, mut known: Vec<(usize, PartialType)>) -> Result<()> {
         for &id in &self.parameters {
             let id = id as usize;
@@ -359,7 +389,7 @@ impl Executor {
         };
         let program = match self.programs.iter().rposition(fits) {
             Some(at) => self.programs.remove(at),
-            None => Arc::new(self.plans.program(&known)?),
+            None => Arc::new(self.plans.program(&known, &self.program.types)?),
         };
         self.programs.push(Arc::clone(&program));
         if self.programs.len() > PROGRAMS {
@@ -375,12 +405,16 @@ impl Executor {
     }
 
     /// Zeros in place of every gradient that accumulates.
+    #[track_caller]
     pub fn zero_grad(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
         for slope in &program.body.gradients {
-            self.values[slope.gradient as usize] = Value::Symbol;
+            if let Some(before) = slope.before {
+                self.values[slope.gradient as usize] = Value::Symbol;
+                self.bind_zeros(before as usize)?;
+            }
         }
-        self.fill_accumulators()
+        Ok(())
     }
 
     /// Takes the zeros that stand for variables without a value for their values; but for heads.
@@ -394,10 +428,15 @@ impl Executor {
         }
     }
 
+    /// Zeros to add to, where nothing was added up yet.
     fn fill_accumulators(&mut self) -> Result<()> {
         let program = Arc::clone(&self.program);
-        let mut held = program.body.gradients.iter().filter_map(|slope| slope.before);
-        held.try_for_each(|id| self.bind_zeros(id as usize))
+        for id in program.body.gradients.iter().filter_map(|slope| slope.before) {
+            if let Value::Symbol = self.values[id as usize] {
+                self.bind_zeros(id as usize)?;
+            }
+        }
+        Ok(())
     }
 
     fn bind_zeros(&mut self, id: usize) -> Result<()> {
@@ -410,12 +449,13 @@ impl Executor {
 
     #[track_caller]
     pub(super) fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
+        let at = Location::caller();
         let (name, ty) = (&self.program.body.nodes[id].name, &self.program.types[id]);
         let given = argument.ty().known();
         let (shape, dtype) = given.map_or((ty.shape.clone(), ty.dtype), |ty| (ty.shape, ty.dtype));
         let refuse = |kind, hint: &str| {
             let message = format!("variable {name:?} is {ty}, got {}{hint}", argument.ty());
-            Err(Error::new(kind, message).operator("bind"))
+            Err(Error::new(kind, message).operator("bind").at(at))
         };
         if shape != ty.shape {
             return refuse(ErrorKind::Shape, "; `reshape` changes the batch size");
@@ -428,20 +468,36 @@ impl Executor {
                 Value::Tensor(fitting(tensor, name, ty.stype, self.fallback)?)
             }
             Argument::Parameter(parameter) if parameter.stype() == ty.stype => {
-                self.params.push(&parameter)?;
-                self.parameters.push(id as u32);
                 let updates = parameter.updates();
                 Value::Parameter(parameter, updates)
             }
             Argument::Parameter(_) => return refuse(ErrorKind::Stype, ""),
         };
         self.unbound[id] = false;
+        // What the forward pass read is no longer there to go back through.
+        if self.program.forward_reads[id] {
+            self.done = Done::Nothing;
+        }
+        self.list_parameter(id);
         Ok(())
+    }
+
+    /// Notes whether the variable is a parameter now.
+    fn list_parameter(&mut self, id: usize) {
+        let listed = self.parameters.iter().position(|&own| own as usize == id);
+        if let Some(at) = listed {
+            self.parameters.swap_remove(at);
+            self.params = Params::default();
+        }
+        if let Value::Parameter(..) = self.values[id] {
+            self.parameters.push(id as u32);
+        }
     }
 
     /// Takes over a program for other shapes: the same nodes.
     fn adopt(&mut self, program: Arc<Program>) -> Result<()> {
         self.forget_aliases();
+        self.carry_gradients();
         let before = std::mem::replace(&mut self.program, Arc::clone(&program));
         before.kept.iter().for_each(|&id| self.release(&before, id));
         for (id, node) in program.body.nodes.iter().enumerate() {
@@ -577,13 +633,21 @@ impl Executor {
     fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
         let take = |value: &mut Value| std::mem::replace(value, Value::Symbol);
         let earlier = take(&mut self.values[step.node as usize]);
-        if let Some(i) = step.in_place
-            && let Value::Tensor(operand) = take(&mut self.values[step.ins[i] as usize])
-        {
-            match InPlace::of(i, operand) {
-                Ok(own) => return Reuse::InPlace(own),
-                Err(shared) => self.values[step.ins[i] as usize] = Value::Tensor(shared),
-            }
+        if let Some(i) = step.in_place {
+            let operand = step.ins[i] as usize;
+            // A view of a parameter is no memory of ours.
+            self.values[operand] = match take(&mut self.values[operand]) {
+                Value::Tensor(tensor) => match InPlace::of(i, tensor) {
+                    Ok(own) => {
+                        if let Value::Tensor(earlier) = earlier {
+                            self.workspace.recycle(earlier);
+                        }
+                        return Reuse::InPlace(own);
+                    }
+                    Err(shared) => Value::Tensor(shared),
+                },
+                other => other,
+            };
         }
         let place = program.place_of[step.node as usize] as usize;
         match earlier {
@@ -593,30 +657,43 @@ impl Executor {
     }
 
     /// A variable without a value has a shape: more must not be read of it.
-    fn check_bound(&self, steps: Range<usize>) -> Result<()> {
+    fn check_bound(
+        &self,
+        steps: Range<usize>,
+        mut looked_at: impl Iterator<Item = u32>,
+    ) -> Result<()> {
         if !self.unbound.contains(&true) {
             return Ok(());
         }
-        self.program.steps[steps].iter().try_for_each(|step| self.check_step(step))
+        self.program.steps[steps].iter().try_for_each(|step| self.check_step(step))?;
+        match looked_at.find(|&id| self.unbound[id as usize]) {
+            Some(id) => Err(self.without_value(id)),
+            None => Ok(()),
+        }
     }
 
     fn check_step(&self, step: &Step) -> Result<()> {
-        let open = |(i, id): (usize, &u32)| {
-            (self.unbound[*id as usize] && step.op.reads(i) != Read::Shape).then_some(*id as usize)
-        };
-        let Some(id) = step.ins.iter().enumerate().find_map(open) else { return Ok(()) };
-        let program = &self.program;
-        let node = &program.body.nodes[id];
-        let output = program.body.heads.iter().find(|(_, head)| *head as usize == id);
-        let message = match output {
+        let open = |i: usize, id: u32| self.unbound[id as usize] && step.op.reads(i) != Read::Shape;
+        match step.ins.iter().enumerate().find(|&(i, &id)| open(i, id)) {
+            Some((_, &id)) => {
+                let line = self.program.body.nodes[step.node as usize].line.clone();
+                Err(self.without_value(id).operator(step.op.label()).at_line(line))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn without_value(&self, id: u32) -> Error {
+        let (body, ty) = (&self.program.body, &self.program.types[id as usize]);
+        let node = &body.nodes[id as usize];
+        let message = match body.heads.iter().find(|(_, head)| *head == id) {
             Some(&(k, _)) => format!(
                 "output {:?} is no single number: `backward_with` takes its head cotangent",
-                program.body.nodes[program.body.outputs[k] as usize].output_name()
+                body.nodes[body.outputs[k] as usize].output_name()
             ),
-            None => format!("variable {:?} ({}) has no value", node.name, program.types[id]),
+            None => format!("variable {:?} ({ty}) has no value", node.name),
         };
-        let (label, line) = (step.op.label(), program.body.nodes[step.node as usize].line.clone());
-        Err(Error::new(ErrorKind::State, message).operator(label).at_line(line))
+        Error::new(ErrorKind::State, message).at_line(node.line.clone())
     }
 
     /// Zeros stand for variables without a value, of which operators may read the shape.
@@ -628,15 +705,23 @@ impl Executor {
             }
             let ty = &program.types[id];
             let head = program.body.heads.iter().any(|(_, head)| *head as usize == id);
-            // The gradient of a single number starts from 1.
-            let start = head && ty.shape.size() == 1 && ty.stype == Stype::Default;
-            self.values[id] = Value::Tensor(match start {
-                true => Tensor::full(ty.shape.clone(), 1.0f64)?.cast(ty.dtype),
-                false => Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype)?,
-            });
+            let start = head && starts_alone(ty);
+            self.values[id] = Value::Tensor(placeholder(ty, start)?);
             self.unbound[id] = !start;
         }
         Ok(())
+    }
+}
+
+/// The gradient of a single number starts from 1.
+fn starts_alone(ty: &Type) -> bool {
+    ty.shape.size() == 1 && ty.stype == Stype::Default
+}
+
+fn placeholder(ty: &Type, start: bool) -> Result<Tensor> {
+    match start {
+        true => Ok(Tensor::full(ty.shape.clone(), 1.0f64)?.cast(ty.dtype)),
+        false => Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype),
     }
 }
 

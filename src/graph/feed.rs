@@ -44,7 +44,7 @@ impl Executor {
             self.reshape_to(known)?;
         }
         for (id, (_, value)) in ids.into_iter().zip(values) {
-            self.assign(id, Argument::Tensor((*value).clone()))?;
+            self.put(id, Argument::Tensor((*value).clone()))?;
         }
         Ok(())
     }

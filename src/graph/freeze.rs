@@ -81,7 +81,8 @@ impl Tape {
 
 #[track_caller]
 fn freeze(tape: &Tape, inputs: &[Input<Var<'_>>], outputs: &[Var<'_>]) -> Result<Graph> {
-    let fault = |why: String| Err(Error::new(ErrorKind::State, why).operator("freeze"));
+    let at = Location::caller();
+    let fault = |why: String| Err(Error::new(ErrorKind::State, why).operator("freeze").at(at));
     if !std::ptr::eq(tape_of(outputs)?, tape) {
         return fault("an output is on another tape".to_owned());
     }

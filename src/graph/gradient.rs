@@ -24,7 +24,8 @@ impl Graph {
     ///
     /// Outputs of a single number, and those that ignore their head cotangent (`softmax_output` and the
     /// like), start the backward pass alone; every other output gets a variable for its head cotangent, named
-    /// as the output with `_head` in place of `_output`. The gradients of several outputs are summed.
+    /// as the output with `_head` in place of `_output`. The gradients of several outputs are summed; an output
+    /// listed twice counts once.
     ///
     /// ```
     /// use sparsetape::{Graph, Stype, Tape, variable};
@@ -43,9 +44,11 @@ impl Graph {
     /// is no derivative.
     #[track_caller]
     pub fn with_gradients(&self, wrt: &[&str]) -> Result<Graph> {
-        let asked = |name: &&str| Ok((self.body().find_variable(name)?, GradReq::Write));
-        let wrt = wrt.iter().map(asked).collect::<Result<_>>()?;
-        self.differentiated(&Request { wrt, ..Request::default() })
+        let mut request = Request::default();
+        for name in wrt {
+            request.wrt.push((self.body().find_variable(name)?, GradReq::Write));
+        }
+        self.differentiated(&request)
     }
 
     /// The storage type of the gradient of a variable, if the graph gives it.
@@ -66,7 +69,9 @@ impl Graph {
             self.body().outputs.iter().map(|&id| vars[id as usize]).collect();
         let xs: Vec<Var<'_>> = request.wrt.iter().map(|&(id, _)| vars[id]).collect();
         let heads = self.heads(&tape, &outputs, request)?;
-        let seeds: Vec<_> = outputs.iter().copied().zip(heads.iter().copied()).collect();
+        let first = |k: &usize| !outputs[..*k].iter().any(|y| y.index() == outputs[*k].index());
+        let seeds: Vec<_> =
+            (0..outputs.len()).filter(first).map(|k| (outputs[k], heads[k])).collect();
         let mut slopes = Vec::new();
         for ((&x, &(id, grad_req)), dx) in
             xs.iter().zip(&request.wrt).zip(tape.grad_of_all(&seeds, &xs)?)
@@ -90,7 +95,8 @@ impl Graph {
         request: &Request,
     ) -> Result<Vec<Option<Var<'t>>>> {
         let head = |(k, &y): (usize, &Var<'t>)| {
-            if tape.needs_no_head(y) && !request.heads.contains_key(&k) {
+            let again = outputs[..k].iter().any(|first| first.index() == y.index());
+            if again || tape.needs_no_head(y) && !request.heads.contains_key(&k) {
                 return Ok(None);
             }
             let node = &self.body().nodes[self.body().outputs[k] as usize];

@@ -1,7 +1,9 @@
 //! Types of a graph, as far as they follow from what is known.
 
+use std::panic::Location;
+
 use super::{Body, Graph};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tape::infer::{Step, refine_all};
 use crate::tape::{PartialShape, PartialType};
 use crate::tensor::{DType, Stype};
@@ -120,7 +122,8 @@ impl Graph {
         let mut body = self.body().clone();
         for (name, shape) in known {
             let id = body.find_variable(name)?;
-            body.nodes[id].ty.shape.unify(&mut shape.clone())?;
+            let ty = PartialType { shape: shape.clone(), ..body.nodes[id].ty.clone() };
+            body.learn(id, &ty)?;
         }
         body.refine_types()?;
         Ok(Graph::from_body(body).inferred(|ty| ty.shape.clone()))
@@ -147,8 +150,8 @@ impl Graph {
         let mut body = self.body().clone();
         for &(name, dtype) in known {
             let id = body.find_variable(name)?;
-            let mut ty = PartialType { dtypes: dtype.into(), ..body.nodes[id].ty.clone() };
-            body.nodes[id].ty.unify(&mut ty)?;
+            let ty = PartialType { dtypes: dtype.into(), ..body.nodes[id].ty.clone() };
+            body.learn(id, &ty)?;
         }
         body.choose_dtypes()?;
         let first = |ty: &PartialType| ty.dtypes.iter().next().unwrap_or(DType::F32);
@@ -167,6 +170,16 @@ impl Graph {
 }
 
 impl Body {
+    /// Notes what is said of the type of a variable.
+    #[track_caller]
+    pub(super) fn learn(&mut self, id: usize, ty: &PartialType) -> Result<()> {
+        let (own, at) = (&mut self.nodes[id], Location::caller());
+        own.ty.unify(&mut ty.clone()).map_err(|error| {
+            let message = format!("variable {:?} is {}, got {ty}", own.name, own.ty);
+            Error::new(error.kind(), message).operator("bind").at(at)
+        })
+    }
+
     /// Infers all types; element types that stay open are the first that is possible, `f32` if it is.
     pub(super) fn choose_dtypes(&mut self) -> Result<()> {
         self.refine_types()?;

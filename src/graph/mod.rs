@@ -29,6 +29,7 @@ mod summary;
 mod watch;
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -152,12 +153,14 @@ impl Body {
     }
 
     /// The variable of this name.
+    #[track_caller]
     pub fn find_variable(&self, name: &str) -> Result<usize> {
+        let at = Location::caller();
         let found = self.variables().find(|(_, variable)| variable.name() == name);
         found.map(|(id, _)| id).ok_or_else(|| {
             let all: Vec<&str> = self.variables().map(|(_, v)| v.name()).collect();
             let message = format!("there is no variable {name:?}, only {}", all.join(", "));
-            Error::new(ErrorKind::State, message).operator("graph")
+            Error::new(ErrorKind::State, message).operator("graph").at(at)
         })
     }
 
@@ -214,12 +217,14 @@ impl Graph {
     ///
     /// # Errors
     /// [`ErrorKind::State`] for a name that there is not.
+    #[track_caller]
     pub fn internal(&self, names: &[&str]) -> Result<Graph> {
+        let at = Location::caller();
         let find = |name: &&str| {
             let found = self.0.nodes.iter().position(|node| node.output_name() == **name);
             found.map(|id| id as u32).ok_or_else(|| {
                 let message = format!("there is no value {name:?}; `list_internals` lists all");
-                Error::new(ErrorKind::State, message).operator("internal")
+                Error::new(ErrorKind::State, message).operator("internal").at(at)
             })
         };
         let outputs = names.iter().map(find).collect::<Result<_>>()?;

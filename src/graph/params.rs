@@ -2,7 +2,7 @@
 
 use super::Graph;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{Parameter, Params, PartialShape};
+use crate::tape::{Parameter, Params, PartialType};
 
 impl Graph {
     /// New parameters for the variables that were declared with an initializer, of the shapes that follow
@@ -27,7 +27,8 @@ impl Graph {
         let mut body = self.body().clone();
         for &(name, shape) in shapes {
             let id = body.find_variable(name)?;
-            body.nodes[id].ty.shape.unify(&mut PartialShape::from(shape))?;
+            let ty = PartialType { shape: shape.into(), ..body.nodes[id].ty.clone() };
+            body.learn(id, &ty)?;
         }
         body.choose_dtypes()?;
         let mut params = Params::default();

@@ -1,13 +1,15 @@
 //! What an executor runs: the operators of a graph in order, for variables of known types, and where
 //! each value lives.
 
+use std::panic::Location;
+
 use smallvec::SmallVec;
 
 use super::memory::{Places, is_result, lifetimes};
 use super::passes::Purpose;
 use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{OpRef, PartialType, PerOperand, Plan, explain, plan, trace};
+use crate::tape::{OpRef, PartialType, PerOperand, Plan, Read, explain, plan, trace};
 use crate::tensor::{Stype, Type};
 
 /// Operators in order, all types known.
@@ -25,6 +27,8 @@ pub(super) struct Program {
     pub places: usize,
     /// The results that are alive after a run.
     pub kept: Vec<u32>,
+    /// By node: whether the forward pass reads more of it than its shape.
+    pub forward_reads: Vec<bool>,
 }
 
 /// A graph as it was recorded, which types are inferred with, and as it runs.
@@ -57,14 +61,19 @@ impl Plans {
         self.run.body().find_variable(&self.recorded.nodes[id].name)
     }
 
-    /// A program for variables, of the graph that runs, of these types.
-    pub fn program(&self, known: &[(usize, PartialType)]) -> Result<Program> {
-        let name = |id: usize| &self.run.body().nodes[id].name;
-        let known: Vec<(usize, PartialType)> = known
-            .iter()
-            .map(|(id, ty)| Ok((self.recorded.find_variable(name(*id))?, ty.clone())))
-            .collect::<Result<_>>()?;
-        let typed = self.recorded.with_types(known.into_iter())?;
+    /// A program for variables, of the graph that runs, of these types. Where nothing follows for a
+    /// variable, it is of the type that it had before, by node.
+    #[track_caller]
+    pub fn program(&self, known: &[(usize, PartialType)], before: &[Type]) -> Result<Program> {
+        let run = self.run.body();
+        let recorded = |id: usize| self.recorded.find_variable(&run.nodes[id].name);
+        let known: Vec<(usize, PartialType)> =
+            known.iter().map(|(id, ty)| Ok((recorded(*id)?, ty.clone()))).collect::<Result<_>>()?;
+        let mut typed = self.recorded.with_shapes(known.into_iter())?;
+        for (id, _) in run.variables().filter(|_| !before.is_empty()) {
+            typed.suppose(recorded(id)?, (&before[id]).into())?;
+        }
+        typed.choose_dtypes()?;
         let types = typed.variables().map(|(id, _)| typed.nodes[id].ty.clone());
         let own = self.run.body().variables().map(|(id, _)| id);
         Program::new(self.run.body().with_types(own.zip(types))?)
@@ -84,6 +93,7 @@ pub(super) struct Step {
 }
 
 impl Program {
+    #[track_caller]
     pub fn new(body: Body) -> Result<Program> {
         let types = body.known_types()?;
         let of_forward = body.needed(body.outputs.iter().copied());
@@ -97,7 +107,8 @@ impl Program {
         steps.iter().flat_map(|step| &step.dead).for_each(|&id| kept[id as usize] = false);
         let kept = (0..kept.len() as u32).filter(|&id| kept[id as usize] && is_result(&body, id));
         let kept = kept.collect();
-        Ok(Program { body, types, steps, forward, place_of, places, kept })
+        let forward_reads = reads(&body, &steps[..forward]);
+        Ok(Program { body, types, steps, forward, place_of, places, kept, forward_reads })
     }
 
     /// Says, at log level INFO, what is going to run on which types.
@@ -116,6 +127,17 @@ impl Program {
             step.ins.iter().map(|&i| (&self.types[i as usize]).into()).collect();
         explain(error, &*step.op, &ins, self.body.nodes[step.node as usize].line.clone())
     }
+}
+
+/// What these steps read more of than its shape, and what is an output itself.
+fn reads(body: &Body, steps: &[Step]) -> Vec<bool> {
+    let mut reads = vec![false; body.nodes.len()];
+    body.outputs.iter().for_each(|&id| reads[id as usize] = true);
+    for step in steps {
+        let read = step.ins.iter().enumerate().filter(|(i, _)| step.op.reads(*i) != Read::Shape);
+        read.for_each(|(_, &id)| reads[id as usize] = true);
+    }
+    reads
 }
 
 fn steps(body: &Body, types: &[Type], which: impl Iterator<Item = bool>) -> Result<Vec<Step>> {
@@ -175,23 +197,40 @@ fn in_place(step: &Step, dead: &[u32], types: &[Type]) -> Option<usize> {
 }
 
 impl Body {
-    /// All that follows for variables of these types.
+    /// All that follows for variables of these types, and types of elements where they stay open.
+    #[track_caller]
     fn with_types(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
-        let mut body = self.clone();
-        body.forget_shapes();
-        for (id, mut ty) in known {
-            let own = &mut body.nodes[id];
-            own.ty.unify(&mut ty).map_err(|error| {
-                let message = format!("variable {:?} is {}, got {ty}", own.name, own.ty);
-                Error::new(error.kind(), message).operator("bind")
-            })?;
-        }
+        let mut body = self.with_shapes(known)?;
         body.choose_dtypes()?;
         Ok(body)
     }
 
+    /// All that follows for variables of these types.
+    #[track_caller]
+    fn with_shapes(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
+        let mut body = self.clone();
+        body.forget_shapes();
+        for (id, ty) in known {
+            body.learn(id, &ty)?;
+        }
+        body.refine_types()?;
+        Ok(body)
+    }
+
+    /// Takes a variable of unknown type for one of this type, if it may be.
+    fn suppose(&mut self, id: usize, mut ty: PartialType) -> Result<()> {
+        let mut own = self.nodes[id].ty.clone();
+        if own.known().is_none() && own.unify(&mut ty).is_ok() {
+            self.nodes[id].ty = own;
+            self.refine_types()?;
+        }
+        Ok(())
+    }
+
     /// The types of all nodes.
+    #[track_caller]
     fn known_types(&self) -> Result<Vec<Type>> {
+        let at = Location::caller();
         let known: Option<Vec<Type>> = self.nodes.iter().map(|node| node.ty.known()).collect();
         known.ok_or_else(|| {
             let open = self.variables().filter(|(id, _)| self.nodes[*id].ty.known().is_none());
@@ -199,7 +238,7 @@ impl Body {
                 open.map(|(id, v)| format!("{:?} is {}", v.name(), self.nodes[id].ty)).collect();
             let message =
                 format!("types stay unknown: {}; bind values or give `shape`s", open.join(", "));
-            Error::new(ErrorKind::Shape, message).operator("bind")
+            Error::new(ErrorKind::Shape, message).operator("bind").at(at)
         })
     }
 }

@@ -390,7 +390,10 @@ impl Tape {
             };
             let dx = self.in_grad_stype(leaf, Var { tape: self, id }, at).value()?;
             match parameter {
-                Some(parameter) => gradients.add(self, &parameter, dx)?,
+                Some(parameter) => {
+                    let replaced = gradients.add(&parameter, dx)?;
+                    replaced.into_iter().for_each(|held| self.recycle(held));
+                }
                 None => gradients.put(leaf, dx),
             }
         }

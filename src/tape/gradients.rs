@@ -74,21 +74,20 @@ impl Gradients {
         self.parameters.extract_if(.., replaced).for_each(|(_, g)| tape.recycle(g));
     }
 
-    /// Adds to a parameter's gradient: from an earlier pass, or from another leaf for it.
-    pub(super) fn add(
+    /// Adds to a parameter's gradient, from an earlier pass or from another leaf for it; gives back what
+    /// was there.
+    pub(crate) fn add(
         &mut self,
-        tape: &Tape,
         parameter: &Parameter,
         gradient: Tensor,
-    ) -> Result<()> {
+    ) -> Result<Option<Tensor>> {
         let held = self.parameters.iter_mut().find(|(p, _)| p.same(parameter));
         let Some((_, held)) = held else {
             self.parameters.push((parameter.clone(), gradient));
-            return Ok(());
+            return Ok(None);
         };
         let sum = evaluate(Accumulate, &[held, &gradient])?;
-        tape.recycle(std::mem::replace(held, sum));
-        Ok(())
+        Ok(Some(std::mem::replace(held, sum)))
     }
 
     pub(super) fn put(&mut self, leaf: u32, gradient: Tensor) {

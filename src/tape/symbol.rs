@@ -125,7 +125,8 @@ impl Tape {
             recording.names.find(&variable.name).filter(|id| recording.variables.contains_key(id))
         };
         let Some(id) = held else { return self.symbol(variable.clone()).ok() };
-        let own = &mut self.recording.borrow_mut().nodes[id as usize].ty;
+        let recording = &mut *self.recording.borrow_mut();
+        let own = &mut recording.nodes[id as usize].ty;
         if own.stype != variable.ty.stype {
             let message = format!(
                 "variable {:?} is {} here and {} there",
@@ -133,6 +134,7 @@ impl Tape {
             );
             return Err(Error::new(ErrorKind::Stype, message).operator("symbol"));
         }
+        recording.learnt = true;
         own.unify(&mut variable.ty.clone())?;
         Ok(Var { tape: self, id })
     }
