@@ -9,7 +9,7 @@ use super::gradient::Request;
 use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Fallback, GradReq, Parameter, Params, PartialShape, PartialType};
-use crate::tensor::{Stype, Tensor};
+use crate::tensor::{DType, Shape, Stype, Tensor};
 
 /// What a variable is bound to.
 #[derive(Clone, Debug)]
@@ -21,6 +21,13 @@ pub enum Argument {
 }
 
 impl Argument {
+    pub(super) fn shape_and_dtype(&self) -> (&Shape, DType) {
+        match self {
+            Argument::Tensor(tensor) => (tensor.shape(), tensor.dtype()),
+            Argument::Parameter(parameter) => (parameter.shape(), parameter.dtype()),
+        }
+    }
+
     pub(super) fn ty(&self) -> PartialType {
         match self {
             Argument::Tensor(tensor) => tensor.ty().into(),

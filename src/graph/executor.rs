@@ -451,13 +451,12 @@ impl Executor {
     pub(super) fn assign(&mut self, id: usize, argument: Argument) -> Result<()> {
         let at = Location::caller();
         let (name, ty) = (&self.program.body.nodes[id].name, &self.program.types[id]);
-        let given = argument.ty().known();
-        let (shape, dtype) = given.map_or((ty.shape.clone(), ty.dtype), |ty| (ty.shape, ty.dtype));
+        let (shape, dtype) = argument.shape_and_dtype();
         let refuse = |kind, hint: &str| {
             let message = format!("variable {name:?} is {ty}, got {}{hint}", argument.ty());
             Err(Error::new(kind, message).operator("bind").at(at))
         };
-        if shape != ty.shape {
+        if *shape != ty.shape {
             return refuse(ErrorKind::Shape, "; `reshape` changes the batch size");
         }
         if dtype != ty.dtype {

@@ -5,7 +5,6 @@ use smallvec::SmallVec;
 use super::bind::Argument;
 use super::executor::Executor;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::memory::Temp;
 use crate::tape::{PartialType, Value};
 use crate::tensor::{Element, Shape, Stype, Tensor, row_len};
 
@@ -91,11 +90,8 @@ impl Executor {
     ) -> Result<()> {
         let id = self.find_variable(name)?;
         self.check_fed::<T>(id, Stype::Csr)?;
-        let shape = [indptr.len().saturating_sub(1), self.program.types[id].shape[1]];
-        self.refill(id, || {
-            let (indptr, indices) = (Temp::copied(indptr), Temp::copied(indices));
-            Tensor::csr(shape, indptr, indices, Temp::copied(values))
-        })
+        let cols = self.program.types[id].shape[1];
+        self.refill(id, |last| last.refilled_csr(cols, indptr, indices, values))
     }
 
     /// Copies the values of a dense variable from a borrowed slice, as [`Executor::feed_csr`] does; the size of
@@ -126,7 +122,7 @@ impl Executor {
             *first = values.len() / row;
         }
         let shape = Shape::from(&shape[..]);
-        self.refill(id, || Tensor::dense(shape, Temp::copied(values)))
+        self.refill(id, |last| last.refilled_dense(shape, values))
     }
 
     #[track_caller]
@@ -144,16 +140,18 @@ impl Executor {
 
     /// Binds a variable to a value that is made in the memory of its last one.
     #[track_caller]
-    fn refill(&mut self, id: usize, make: impl FnOnce() -> Result<Tensor>) -> Result<()> {
-        if let Value::Tensor(last) = std::mem::replace(&mut self.values[id], Value::Symbol) {
-            self.workspace.recycle(last);
-        }
+    fn refill(&mut self, id: usize, make: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<()> {
+        let last = std::mem::replace(&mut self.values[id], Value::Symbol);
         self.unbound[id] = true;
-        let fed = self.workspace.arena.during(make).and_then(|value| self.bind_fed(id, value));
-        if fed.is_err() {
+        let fed = match last {
+            Value::Tensor(last) => make(last),
+            _ => make(Tensor::scalar(0.0f32)),
+        };
+        let bound = fed.and_then(|value| self.bind_fed(id, value));
+        if bound.is_err() {
             self.fill_placeholders()?;
         }
-        fed
+        bound
     }
 
     fn bind_fed(&mut self, id: usize, value: Tensor) -> Result<()> {

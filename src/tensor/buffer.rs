@@ -113,6 +113,21 @@ impl<T: Send + Sync> Buffer<T> {
         Ok(Buffer { range: 0..len, ..self })
     }
 
+    /// A copy of these elements, in this memory if nobody shares it.
+    pub(crate) fn refilled(mut self, from: &[T]) -> Self
+    where
+        T: Copy,
+    {
+        if let Owner::Vec(handle) = &mut self.owner
+            && let Some(vec) = Arc::get_mut(handle)
+        {
+            vec.clear();
+            vec.extend_from_slice(from);
+            return Buffer { range: 0..from.len(), ..self };
+        }
+        from.to_vec().into()
+    }
+
     /// Gives the memory to an arena, if nobody shares it.
     pub(crate) fn recycle(self, arena: &mut Arena) {
         let Owner::Vec(mut handle) = self.owner else { return };

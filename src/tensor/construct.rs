@@ -64,6 +64,36 @@ impl Tensor {
         Ok(Tensor::from_parts(shape.into(), Layout::Csr(pattern.share()), T::erase(values)))
     }
 
+    /// [`Tensor::csr`] of copies, in the memory of this tensor as far as nobody shares it.
+    #[track_caller]
+    pub(crate) fn refilled_csr<T: Element>(
+        self,
+        cols: usize,
+        indptr: &[usize],
+        indices: &[u32],
+        values: &[T],
+    ) -> Result<Tensor> {
+        let (_, layout, held) = self.into_parts();
+        let pattern = match layout {
+            Layout::Csr(pattern) => pattern,
+            _ => Arc::default(),
+        };
+        let named = |e: Error| e.operator("csr");
+        let pattern = pattern.refilled(cols, indptr, indices).map_err(named)?;
+        let what = || format!("a csr matrix with {} indices", pattern.nnz());
+        check_len(pattern.nnz(), values.len(), what).map_err(named)?;
+        let values = T::into_buffer(held).unwrap_or_default().refilled(values);
+        let shape = [pattern.rows(), cols].into();
+        Ok(Tensor::from_parts(shape, Layout::Csr(pattern), T::erase(values)))
+    }
+
+    /// [`Tensor::dense`] of copies, in the memory of this tensor if nobody shares it.
+    #[track_caller]
+    pub(crate) fn refilled_dense<T: Element>(self, shape: Shape, values: &[T]) -> Result<Tensor> {
+        let held = T::into_buffer(self.into_parts().2).unwrap_or_default();
+        Tensor::dense(shape, held.refilled(values))
+    }
+
     /// A row-sparse tensor from ascending, unique row ids and the rows' values, one after the other.
     ///
     /// ```

@@ -37,8 +37,35 @@ impl Pattern {
         indptr: Buffer<usize>,
         indices: Buffer<u32>,
     ) -> Result<Self> {
+        Pattern::new(cols, indptr, indices).check(rows)
+    }
+
+    /// A pattern of copies, in this one's memory if nobody shares it; checked as
+    /// [`Pattern::checked`] does.
+    #[track_caller]
+    pub(crate) fn refilled(
+        mut self: Arc<Self>,
+        cols: usize,
+        indptr: &[usize],
+        indices: &[u32],
+    ) -> Result<Arc<Self>> {
+        let rows = indptr.len().saturating_sub(1);
+        let Some(own) = Arc::get_mut(&mut self) else {
+            let copied =
+                Pattern::checked(rows, cols, indptr.to_vec().into(), indices.to_vec().into());
+            return Ok(Arc::new(copied?));
+        };
+        let held = std::mem::take(own);
+        let (indptr, indices) = (held.indptr.refilled(indptr), held.indices.refilled(indices));
+        *own = Pattern::new(cols, indptr, indices).check(rows)?;
+        Ok(self)
+    }
+
+    #[track_caller]
+    fn check(self, rows: usize) -> Result<Self> {
+        let Pattern { cols, indptr, indices, .. } = &self;
         check_extent("rows", rows)?;
-        check_extent("columns", cols)?;
+        check_extent("columns", *cols)?;
         if indptr.len() != rows + 1 {
             let message =
                 format!("{rows} rows need {} row pointers, got {}", rows + 1, indptr.len());
@@ -55,17 +82,19 @@ impl Pattern {
                 format!("indptr spans {stored} entries, but there are {} indices", indices.len());
             return Err(Error::new(ErrorKind::Shape, message));
         }
-        let pattern = Pattern::new(cols, indptr, indices);
-        for row in 0..rows {
-            pattern.check_row(row)?;
-        }
-        Ok(pattern)
+        (0..rows).try_for_each(|row| self.check_row(row))?;
+        Ok(self)
     }
 
     #[track_caller]
     fn check_row(&self, row: usize) -> Result<()> {
         let range = self.row_range(row);
         let ids = &self.indices[range.clone()];
+        // Ascending ids are in bounds if the last one is.
+        let ascending = ids.windows(2).fold(true, |all, pair| all & (pair[0] < pair[1]));
+        if ascending && ids.last().is_none_or(|&last| (last as usize) < self.cols) {
+            return Ok(());
+        }
         if let Some(k) = ids.iter().position(|&c| c as usize >= self.cols) {
             let (at, c, n) = (range.start + k, ids[k], self.cols);
             let message = format!("indices[{at}] = {c} in row {row}, but there are {n} columns");

@@ -27,6 +27,9 @@ use crate::tensor::{
 /// Positions in a block: small enough that registers stay in the L1 cache.
 const BLOCK: usize = 512;
 
+/// Numbers that a block may need in memory of the stack.
+const FEW: usize = 64;
+
 type Operands<T> = SmallVec<[T; 4]>;
 
 pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -229,7 +232,19 @@ fn evaluate_part<T: Real>(
     let size = part.len().min(BLOCK);
     let gathered = |c: &&Column<T>| !matches!(c, Column::Same(_) | Column::Splat(_));
     let blocks = columns.iter().filter(gathered).count();
-    let mut memory = Temp::unspecified(size * (program.registers + blocks));
+    let needed = size * (program.registers + blocks);
+    // A few numbers are not worth the way to recycled memory.
+    let (mut few, mut many);
+    let memory = match needed <= FEW {
+        true => {
+            few = [T::zero(); FEW];
+            &mut few[..needed]
+        }
+        false => {
+            many = Temp::unspecified(needed);
+            &mut many[..]
+        }
+    };
     let (gather, registers) = memory.split_at_mut(size * blocks);
     for (n, block) in part.chunks_mut(BLOCK).enumerate() {
         let range = start + n * BLOCK..start + n * BLOCK + block.len();
