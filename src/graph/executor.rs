@@ -198,24 +198,28 @@ impl Executor {
             self.assign(id as usize, Argument::Tensor((*head).clone()))?;
             given.push(id as usize);
         }
+        self.start_heads()?;
         let steps = self.program.forward..self.program.steps.len();
         let gradients = self.program.body.gradients.iter();
         self.check_bound(steps.clone(), gradients.map(|slope| slope.gradient))?;
         self.done = Done::Nothing;
         let ran = self.run_steps(steps);
-        given.into_iter().try_for_each(|id| self.forget_head(id))?;
+        // A head cotangent serves one backward pass.
+        given.into_iter().for_each(|id| self.unbound[id] = true);
         ran?;
         self.done = Done::Backward;
         self.carried = false;
         Ok(())
     }
 
-    /// A head cotangent serves one backward pass.
-    fn forget_head(&mut self, id: usize) -> Result<()> {
-        let ty = &self.program.types[id];
-        self.unbound[id] = !starts_alone(ty);
-        if !self.unbound[id] {
-            self.values[id] = Value::Tensor(placeholder(ty, true)?);
+    /// The cotangents of single numbers that none was given for.
+    fn start_heads(&mut self) -> Result<()> {
+        for (_, id) in &self.program.body.heads {
+            let (id, ty) = (*id as usize, &self.program.types[*id as usize]);
+            if self.unbound[id] && starts_alone(ty) {
+                self.values[id] = Value::Tensor(placeholder(ty, true)?);
+                self.unbound[id] = false;
+            }
         }
         Ok(())
     }
