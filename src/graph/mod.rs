@@ -14,7 +14,6 @@ mod collect;
 mod draw;
 mod executor;
 mod explain;
-mod feed;
 mod freeze;
 mod gradient;
 mod infer;
@@ -26,7 +25,6 @@ mod passes;
 mod program;
 mod record;
 mod summary;
-mod watch;
 
 use std::fmt;
 use std::panic::Location;

@@ -1,6 +1,6 @@
 //! Executors measured and observed.
 
-use super::executor::Executor;
+use super::Executor;
 use crate::error::Result;
 use crate::tape::{Observed, Profile};
 

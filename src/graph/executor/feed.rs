@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::bind::Argument;
-use super::executor::Executor;
+use super::super::bind::Argument;
+use super::Executor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{PartialType, Value};
 use crate::tensor::{Element, Shape, Stype, Tensor, row_len};

@@ -1,0 +1,325 @@
+//! One thread's memory for a graph, and how the graph runs in it.
+
+mod arguments;
+mod feed;
+mod run;
+mod watch;
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::bind::{Argument, Bind};
+use super::program::{Plans, Program};
+use super::{Graph, Kind, Slope};
+use crate::error::{Error, ErrorKind, Result};
+use crate::optim::Optimizer;
+use crate::tape::{
+    Fallback, Gradients, Observers, Params, PartialShape, PartialType, Value, Workspace,
+};
+use crate::tensor::Tensor;
+
+/// Runs a graph: bound values, results, and the memory for both. Made by [`Graph::bind`].
+///
+/// The graph is shared and immutable; an executor belongs to one thread at a time. After the first run at
+/// given shapes, further runs use the same memory again. Results that the caller still holds are never
+/// written over.
+///
+/// ```
+/// use sparsetape::{Graph, Tape, Tensor, variable};
+/// let tape = Tape::symbolic();
+/// let x = tape.symbol(variable("x"));
+/// let graph = Graph::new(&[x.square().sum()])?.with_gradients(&["x"])?;
+/// let mut executor = graph.bind([("x", Tensor::dense([2], vec![1.0f32, 3.0])?)])?;
+/// executor.forward(true)?;
+/// executor.backward()?;
+/// assert_eq!(executor.output(0)?.item::<f32>()?, 10.0);
+/// assert_eq!(executor.grad("x").unwrap().values::<f32>()?, [2.0, 6.0]);
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+pub struct Executor {
+    plans: Plans,
+    program: Arc<Program>,
+    /// Programs for the shapes seen last, the latest at the end; the one that runs among them.
+    programs: Vec<Arc<Program>>,
+    /// By node.
+    values: Vec<Value>,
+    /// Results that are other values themselves, and by node whether it is one: their memory is not
+    /// theirs.
+    aliased: Vec<u32>,
+    is_alias: Vec<bool>,
+    /// The variables that are bound to parameters.
+    parameters: Vec<u32>,
+    /// Memory of dead results, by place.
+    memory: Vec<Option<Tensor>>,
+    /// By node: variables without a value.
+    unbound: Vec<bool>,
+    workspace: Workspace,
+    observers: Observers,
+    fallback: Fallback,
+    seed: u64,
+    step: u64,
+    /// How far this run is: whether there are outputs, and gradients.
+    done: Done,
+    /// Whether what accumulates is where the next gradients are added to it.
+    carried: bool,
+    params: Params,
+    gradients: Gradients,
+}
+
+/// For so many different shapes an executor keeps programs.
+const PROGRAMS: usize = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Done {
+    Nothing,
+    Forward,
+    Backward,
+}
+
+impl Executor {
+    #[track_caller]
+    pub(super) fn new(
+        graph: Graph,
+        arguments: FxHashMap<usize, Argument>,
+        shapes: &[(usize, PartialShape)],
+        bind: &Bind,
+    ) -> Result<Executor> {
+        let mut known: Vec<(usize, PartialType)> =
+            arguments.iter().map(|(&id, argument)| (id, argument.ty())).collect();
+        for (id, shape) in shapes {
+            let ty = &graph.body().nodes[*id].ty;
+            known.push((*id, PartialType { shape: shape.clone(), ..ty.clone() }));
+        }
+        let plans = Plans::new(&graph, &known, bind.passes)?;
+        for (id, _) in &mut known {
+            *id = plans.place(*id)?;
+        }
+        let program = Arc::new(plans.program(&known, &[])?);
+        let nodes = program.body.nodes.len();
+        let mut executor = Executor {
+            values: vec![Value::Symbol; nodes],
+            aliased: Vec::new(),
+            is_alias: vec![false; nodes],
+            parameters: Vec::new(),
+            memory: vec![None; program.places],
+            unbound: vec![false; nodes],
+            workspace: Workspace::default(),
+            observers: Observers::default(),
+            fallback: bind.fallback,
+            seed: 0,
+            step: 0,
+            done: Done::Nothing,
+            carried: true,
+            params: Params::default(),
+            gradients: Gradients::default(),
+            plans,
+            programs: vec![Arc::clone(&program)],
+            program,
+        };
+        for id in 0..nodes {
+            let node = &executor.program.body.nodes[id];
+            executor.unbound[id] = node.variable().is_some();
+            if let Kind::Constant(tensor) = &node.kind {
+                executor.values[id] = Value::Tensor(tensor.clone());
+            }
+        }
+        for (id, argument) in arguments {
+            executor.assign(executor.plans.place(id)?, argument)?;
+        }
+        executor.fill_accumulators()?;
+        executor.fill_placeholders()?;
+        executor.program.log();
+        Ok(executor)
+    }
+
+    #[track_caller]
+    pub(super) fn find_variable(&self, name: &str) -> Result<usize> {
+        self.program.body.find_variable(name)
+    }
+
+    /// The graph that runs, with its gradients, [optimized](Graph::optimized).
+    pub fn graph(&self) -> &Graph {
+        self.plans.graph()
+    }
+
+    /// Runs the graph up to its outputs; `is_train` says whether operators like dropout train.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] naming a variable that has no value; what the operators find in the values,
+    /// with operator, operand types and the user's line; [`ErrorKind::Busy`] while a parameter is updated.
+    #[track_caller]
+    pub fn forward(&mut self, is_train: bool) -> Result<()> {
+        self.begin(is_train);
+        let program = Arc::clone(&self.program);
+        self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
+        self.run_steps(0..program.forward)?;
+        self.done = Done::Forward;
+        Ok(())
+    }
+
+    /// Runs the backward pass of the last [`Executor::forward`], for a graph whose gradients start
+    /// alone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before a forward pass, for a graph without gradients, and for an output that
+    /// needs a head cotangent, which [`Executor::backward_with`] takes; [`ErrorKind::Stale`] for a parameter
+    /// that was updated in between.
+    #[track_caller]
+    pub fn backward(&mut self) -> Result<()> {
+        self.backward_with(&[])
+    }
+
+    /// Runs the backward pass from these head cotangents, by name of output, of any storage type.
+    ///
+    /// # Errors
+    /// As [`Executor::backward`]; [`ErrorKind::Shape`] or [`ErrorKind::DType`] for one that does not fit.
+    #[track_caller]
+    pub fn backward_with(&mut self, heads: &[(&str, &Tensor)]) -> Result<()> {
+        let at = Location::caller();
+        let fault = |why: &str| Err(Error::new(ErrorKind::State, why).operator("backward").at(at));
+        if self.program.body.gradients.is_empty() {
+            return fault(
+                "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
+            );
+        }
+        if self.done != Done::Forward {
+            return fault(
+                "there is no forward pass to go back through: each serves one backward pass",
+            );
+        }
+        let mut given: SmallVec<[usize; 4]> = SmallVec::new();
+        for (output, head) in heads {
+            let position = self.graph().find_output(output)?;
+            let own = self.program.body.heads.iter().find(|(k, _)| *k == position);
+            let Some(&(_, id)) = own else {
+                let message = format!("the gradient of {output:?} starts alone: it takes no head");
+                return fault(&message);
+            };
+            self.assign(id as usize, Argument::Tensor((*head).clone()))?;
+            given.push(id as usize);
+        }
+        self.start_heads()?;
+        let steps = self.program.forward..self.program.steps.len();
+        let gradients = self.program.body.gradients.iter();
+        self.check_bound(steps.clone(), gradients.map(|slope| slope.gradient))?;
+        self.done = Done::Nothing;
+        let ran = self.run_steps(steps);
+        // A head cotangent serves one backward pass.
+        given.into_iter().for_each(|id| self.unbound[id] = true);
+        ran?;
+        self.done = Done::Backward;
+        self.carried = false;
+        Ok(())
+    }
+
+    /// [`Executor::forward`] in training mode, [`Executor::backward`] and a step of the optimizer on the bound
+    /// parameters.
+    ///
+    /// ```
+    /// use sparsetape::{Bind, Graph, Parameter, Tape, Tensor, optim::Sgd, variable};
+    /// let tape = Tape::symbolic();
+    /// let (x, w) = (tape.symbol(variable("x")), tape.symbol(variable("w")));
+    /// let graph = Graph::new(&[(x * w).sum()])?;
+    /// let w = Parameter::new("w", Tensor::full([2], 1.0f32)?)?;
+    /// let bind = Bind::new().parameter(&w).tensor("x", Tensor::full([2], 4.0f32)?).train();
+    /// let mut executor = graph.bind(bind)?;
+    /// executor.backward_into(&mut Sgd::new(0.125))?;
+    /// assert_eq!(w.snapshot()?.values::<f32>()?, [0.5; 2]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Executor::forward`] and [`Executor::backward`], and what the optimizer refuses.
+    #[track_caller]
+    pub fn backward_into(&mut self, optimizer: &mut impl Optimizer) -> Result<()> {
+        if self.done != Done::Forward {
+            self.forward(true)?;
+        }
+        self.backward()?;
+        for slope in &self.program.body.gradients {
+            let bound =
+                (&self.values[slope.variable as usize], &self.values[slope.gradient as usize]);
+            if let (Value::Parameter(parameter, _), Value::Tensor(gradient)) = bound {
+                self.params.push(parameter)?;
+                self.gradients.add(parameter, gradient.clone())?;
+            }
+        }
+        let stepped = optimizer.step(&self.params, &self.gradients);
+        // The gradients' memory is the next run's.
+        self.gradients.clear();
+        self.done = Done::Nothing;
+        stepped
+    }
+
+    /// An output of the last forward pass.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before a forward pass; [`ErrorKind::Index`] if there is no such output.
+    #[track_caller]
+    pub fn output(&self, i: usize) -> Result<&Tensor> {
+        let at = Location::caller();
+        let fault = |kind, why: String| Err(Error::new(kind, why).operator("output").at(at));
+        let Some(&id) = self.program.body.outputs.get(i) else {
+            let n = self.program.body.outputs.len();
+            return fault(ErrorKind::Index, format!("output {i}, but there are {n}"));
+        };
+        match &self.values[id as usize] {
+            Value::Tensor(tensor) => Ok(tensor),
+            Value::Parameter(parameter, _) => {
+                let name = parameter.name();
+                fault(ErrorKind::State, format!("the output is parameter {name:?}: `snapshot` it"))
+            }
+            Value::Symbol => fault(ErrorKind::State, "there was no forward pass yet".to_owned()),
+        }
+    }
+
+    /// All outputs of the last forward pass.
+    ///
+    /// # Errors
+    /// As [`Executor::output`].
+    #[track_caller]
+    pub fn outputs(&self) -> Result<Vec<Tensor>> {
+        (0..self.program.body.outputs.len()).map(|i| self.output(i).cloned()).collect()
+    }
+
+    /// The gradient of a variable, if it is one of the graph's: from the last backward pass, until the next
+    /// forward pass; one that accumulates stays.
+    pub fn grad(&self, name: &str) -> Option<&Tensor> {
+        let body = &self.program.body;
+        let own = |slope: &&Slope| body.nodes[slope.variable as usize].name == name;
+        let slope = body.gradients.iter().find(own)?;
+        let held = [Some(slope.gradient), slope.before].into_iter().flatten();
+        held.map(|id| &self.values[id as usize]).find_map(|value| match value {
+            Value::Tensor(tensor) => Some(tensor),
+            _ => None,
+        })
+    }
+
+    /// The numbers that random operators of the next training run are keyed by, beside their place; each
+    /// training run counts one step on.
+    pub fn set_seed(&mut self, seed: u64, step: u64) {
+        (self.seed, self.step) = (seed, step);
+    }
+
+    /// Zeros in place of every gradient that accumulates.
+    #[track_caller]
+    pub fn zero_grad(&mut self) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        for slope in &program.body.gradients {
+            if let Some(before) = slope.before {
+                self.values[slope.gradient as usize] = Value::Symbol;
+                self.bind_zeros(before as usize)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Executor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Executor of\n{:?}", self.graph())
+    }
+}

@@ -1,0 +1,187 @@
+//! How steps run: operands as views, results in the memory of dead ones.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::super::program::{Program, Step};
+use super::{Done, Executor};
+use crate::error::{Error, ErrorKind, Result};
+use crate::tape::{InPlace, Made, Mode, Observed, PerOperand, Read, Reuse, Value, lock_parameters};
+use crate::tensor::{Tensor, View};
+
+impl Executor {
+    /// Before a run: parameters as they are now, nothing left that shares memory to be written.
+    pub(super) fn begin(&mut self, is_train: bool) {
+        self.done = Done::Nothing;
+        self.forget_aliases();
+        self.carry_gradients();
+        let program = Arc::clone(&self.program);
+        program.kept.iter().for_each(|&id| self.release(&program, id));
+        for &id in &self.parameters {
+            if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
+                *updates = parameter.updates();
+            }
+        }
+        let mode = match is_train {
+            true => Mode::Train { seed: self.seed, step: self.step },
+            false => Mode::Predict,
+        };
+        self.step += is_train as u64;
+        self.workspace.scratch.set_mode(mode);
+    }
+
+    pub(super) fn forget_aliases(&mut self) {
+        for id in self.aliased.drain(..) {
+            self.values[id as usize] = Value::Symbol;
+            self.is_alias[id as usize] = false;
+        }
+    }
+
+    /// What accumulates becomes what the next gradients are added to.
+    pub(super) fn carry_gradients(&mut self) {
+        if std::mem::replace(&mut self.carried, true) {
+            return;
+        }
+        for slope in &self.program.body.gradients {
+            let Some(before) = slope.before else { continue };
+            let sum = std::mem::replace(&mut self.values[slope.gradient as usize], Value::Symbol);
+            if let Value::Tensor(_) = sum {
+                let old = std::mem::replace(&mut self.values[before as usize], sum);
+                self.values[slope.gradient as usize] = old;
+            }
+        }
+    }
+
+    pub(super) fn run_steps(&mut self, steps: Range<usize>) -> Result<()> {
+        let program = Arc::clone(&self.program);
+        for step in &program.steps[steps] {
+            self.run_step(&program, step).map_err(|error| program.blame(step, error))?;
+            step.dead.iter().for_each(|&dead| self.release(&program, dead));
+        }
+        Ok(())
+    }
+
+    /// Forgets a result; its memory waits in its place.
+    pub(super) fn release(&mut self, program: &Program, id: u32) {
+        let value = std::mem::replace(&mut self.values[id as usize], Value::Symbol);
+        if let Value::Tensor(memory) = value
+            && !self.is_alias[id as usize]
+        {
+            let place = program.place_of[id as usize] as usize;
+            if let Some(earlier) = self.memory[place].replace(memory) {
+                self.workspace.recycle(earlier);
+            }
+        }
+    }
+
+    pub(super) fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let reuse = self.memory_for(program, step);
+        let made = {
+            let operands: PerOperand<&Value> =
+                step.ins.iter().map(|&i| &self.values[i as usize]).collect();
+            let guards = lock_parameters(&*step.op, &operands)?;
+            let types = step.ins.iter().map(|&i| &program.types[i as usize]);
+            let mut views: PerOperand<View<'_>> = PerOperand::new();
+            for (i, (value, ty)) in operands.iter().zip(types).enumerate() {
+                views.push(match &reuse {
+                    Reuse::InPlace(own) if own.operand() == i => {
+                        View::without_values(&ty.shape, ty.dtype)
+                    }
+                    _ => value.view(&ty.shape, &guards),
+                });
+            }
+            let line = &program.body.nodes[step.node as usize].line;
+            self.workspace.run(&*step.op, &step.plan, &views, line, reuse)?
+        };
+        self.values[step.node as usize] = match made {
+            Made::Value(layout, values) => {
+                Value::Tensor(Tensor::from_parts(step.plan.shape.clone(), layout, values))
+            }
+            Made::Alias(i) => {
+                self.aliased.push(step.node);
+                self.is_alias[step.node as usize] = true;
+                self.values[step.ins[i] as usize].alias(&step.plan.shape)
+            }
+        };
+        if !self.observers.is_empty() {
+            self.show(program, step)?;
+        }
+        Ok(())
+    }
+
+    /// Shows a result that was just computed to those who observe it.
+    pub(super) fn show(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let (id, operator) = (step.node as usize, &*step.op.label());
+        let node = &program.body.nodes[id];
+        let (name, line) = (&node.name, &node.line);
+        let (ty, value) = (&program.types[id], &self.values[id]);
+        self.observers.show(&Observed { name, operator, ty, value, line })
+    }
+
+    /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.
+    pub(super) fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
+        let take = |value: &mut Value| std::mem::replace(value, Value::Symbol);
+        let earlier = take(&mut self.values[step.node as usize]);
+        if let Some(i) = step.in_place {
+            let operand = step.ins[i] as usize;
+            // A view of a parameter is no memory of ours.
+            self.values[operand] = match take(&mut self.values[operand]) {
+                Value::Tensor(tensor) => match InPlace::of(i, tensor) {
+                    Ok(own) => {
+                        if let Value::Tensor(earlier) = earlier {
+                            self.workspace.recycle(earlier);
+                        }
+                        return Reuse::InPlace(own);
+                    }
+                    Err(shared) => Value::Tensor(shared),
+                },
+                other => other,
+            };
+        }
+        let place = program.place_of[step.node as usize] as usize;
+        match earlier {
+            Value::Tensor(earlier) => Reuse::Tensor(earlier),
+            _ => self.memory[place].take().map_or(Reuse::None, Reuse::Tensor),
+        }
+    }
+
+    /// A variable without a value has a shape: more must not be read of it.
+    pub(super) fn check_bound(
+        &self,
+        steps: Range<usize>,
+        mut looked_at: impl Iterator<Item = u32>,
+    ) -> Result<()> {
+        if !self.unbound.contains(&true) {
+            return Ok(());
+        }
+        self.program.steps[steps].iter().try_for_each(|step| self.check_step(step))?;
+        match looked_at.find(|&id| self.unbound[id as usize]) {
+            Some(id) => Err(self.without_value(id)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn check_step(&self, step: &Step) -> Result<()> {
+        let open = |i: usize, id: u32| self.unbound[id as usize] && step.op.reads(i) != Read::Shape;
+        match step.ins.iter().enumerate().find(|&(i, &id)| open(i, id)) {
+            Some((_, &id)) => {
+                let line = self.program.body.nodes[step.node as usize].line.clone();
+                Err(self.without_value(id).operator(step.op.label()).at_line(line))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn without_value(&self, id: u32) -> Error {
+        let (body, ty) = (&self.program.body, &self.program.types[id as usize]);
+        let node = &body.nodes[id as usize];
+        let message = match body.heads.iter().find(|(_, head)| *head == id) {
+            Some(&(k, _)) => format!(
+                "output {:?} is no single number: `backward_with` takes its head cotangent",
+                body.nodes[body.outputs[k] as usize].output_name()
+            ),
+            None => format!("variable {:?} ({ty}) has no value", node.name),
+        };
+        Error::new(ErrorKind::State, message).at_line(node.line.clone())
+    }
+}
