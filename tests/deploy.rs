@@ -147,7 +147,7 @@ fn unknown_ids() {
             _ => vec!["--unknown", unknown, "--batch", "1"],
         };
         let error = files.deploy("more.svm", &options("error")).unwrap_err();
-        assert!(error.starts_with("/more.svm:1:7: feature id 51"), "{error}");
+        assert!(error.starts_with("/more.svm:1:7: feature id \"51\""), "{error}");
         let known = files.deploy("less.svm", &[]);
         assert_eq!(files.deploy("more.svm", &options("ignore")), known);
         let bucket = files.deploy("bucket.svm", &[]);
@@ -179,6 +179,7 @@ fn bad_input() {
 
     let tape = Tape::symbolic();
     let dense = Graph::new(&[tape.symbol(variable("data")).exp()]).unwrap();
+    let tape = Tape::symbolic();
     let x = tape.symbol(variable("data").stype(Stype::Csr).shape([None, Some(50)]));
     let unweighted = Graph::new(&[x.dot(tape.symbol(variable("w").shape([50, 3])))]).unwrap();
     let notes = Model::read_notes(files.path("model")).unwrap();
@@ -193,7 +194,7 @@ fn bad_input() {
     save(&dense, &notes);
     no_classifier("its graph has no csr variable \"data\"");
     save(&unweighted, &notes);
-    no_classifier("dot(csr f32 (1, 50), default f32 (50, 3)): variable \"w\"");
+    no_classifier("dot: variable \"w\" (default f32 (50, 3)) has no value");
     fs::write(files.path("model"), "something else").unwrap();
     refused("rows.svm", &[], "/model: ");
     refused("rows.svm", &["--map"], "/model: ");
