@@ -17,7 +17,7 @@ use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use sparsetape::data::{Chunk, Libsvm, Schema, Stream, Wider};
+use sparsetape::data::{Chunk, Dataset, Libsvm, Schema, Stream, Wider};
 use sparsetape::{Error, ErrorKind, Executor, Fallback, Model, Registry, Result, Stype};
 
 /// A model that maps csr rows to class probabilities, and the memory that requests run in.
@@ -100,8 +100,10 @@ impl Latencies {
             left = left.saturating_sub(*count);
             left == 0
         };
-        let bucket = self.counts.iter().position(within).unwrap_or(0);
-        Duration::from_nanos(Self::GROWTH.powi(bucket as i32 + 1) as u64)
+        let bucket = self.counts.iter().position(within);
+        bucket.map_or(Duration::ZERO, |n| {
+            Duration::from_nanos(Self::GROWTH.powi(n as i32 + 1) as u64)
+        })
     }
 }
 
@@ -256,29 +258,19 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     let mut model = Classifier::load(&options.model, options.map)?;
     eprintln!("{}: {}", options.model, model.about);
 
+    serve(&options, &mut model)
+}
+
+fn serve(options: &Options, model: &mut Classifier) -> Result<()> {
     let started = Instant::now();
     let (mut out, mut latencies) = (options.open_out()?, Latencies::new());
     let (mut total, mut unknown) = (0, 0);
-    let mut indptr = Vec::new();
     for chunk in options.open_rows(model.schema)? {
         let chunk = chunk?;
-        let rows = chunk.rows();
-        let ends = chunk.features.indptr().unwrap_or_default();
-        let (ids, values) =
-            (chunk.features.indices().unwrap_or_default(), chunk.features.values::<f32>()?);
-        let size = if options.one { 1 } else { rows };
-        for first in (0..rows).step_by(size) {
-            let ends = &ends[first..=first + size];
-            let entries = ends[0]..ends[size];
-            indptr.clear();
-            indptr.extend(ends.iter().map(|end| end - entries.start));
-            let clock = Instant::now();
-            let probabilities = model.predict(&indptr, &ids[entries.clone()], &values[entries])?;
-            latencies.add(clock.elapsed());
-            out.write(probabilities, size)?;
-        }
+        let request = if options.one { 1 } else { chunk.rows() };
+        answer(model, &chunk, request, &mut out, &mut latencies)?;
         out.flush()?;
-        total += rows;
+        total += chunk.rows();
         unknown += chunk.dropped.entries;
     }
     let seconds = started.elapsed().as_secs_f64();
@@ -295,6 +287,31 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
         latencies.quantile(0.5),
         latencies.quantile(0.99)
     );
+    Ok(())
+}
+
+/// Predicts so many rows of the chunk at a time, and writes what comes out.
+fn answer(
+    model: &mut Classifier,
+    chunk: &Dataset,
+    request: usize,
+    out: &mut Output,
+    latencies: &mut Latencies,
+) -> Result<()> {
+    let ends = chunk.features.indptr().unwrap_or_default();
+    let ids = chunk.features.indices().unwrap_or_default();
+    let values = chunk.features.values::<f32>()?;
+    let mut indptr = Vec::with_capacity(request + 1);
+    for first in (0..chunk.rows()).step_by(request) {
+        let ends = &ends[first..=first + request];
+        let entries = ends[0]..ends[request];
+        indptr.clear();
+        indptr.extend(ends.iter().map(|end| end - entries.start));
+        let clock = Instant::now();
+        let probabilities = model.predict(&indptr, &ids[entries.clone()], &values[entries])?;
+        latencies.add(clock.elapsed());
+        out.write(probabilities, request)?;
+    }
     Ok(())
 }
 

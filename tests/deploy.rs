@@ -36,6 +36,10 @@ impl Files {
         self.path(name)
     }
 
+    fn write_model(&self, bytes: &[u8]) {
+        fs::write(self.path("model"), bytes).unwrap();
+    }
+
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
@@ -177,6 +181,15 @@ fn bad_input() {
     refused("rows.svm", &["--unknown", "x"], "--unknown \"x\" is not error, ignore or bucket=ID");
     refused("rows.svm", &["--what"], "--what? deploy MODEL");
 
+    let sound = fs::read(files.path("model")).unwrap();
+    let version = br#"\"graph\":{\"version\":1"#;
+    let at = sound.windows(version.len()).position(|w| w == version).unwrap();
+    let mut bytes = sound.clone();
+    bytes[at + version.len() - 1] = b'2';
+    files.write_model(&bytes);
+    refused("rows.svm", &[], "/model: its graph: version 2; this build reads versions up to 1");
+    files.write_model(&sound);
+
     let tape = Tape::symbolic();
     let dense = Graph::new(&[tape.symbol(variable("data")).exp()]).unwrap();
     let tape = Tape::symbolic();
@@ -195,7 +208,7 @@ fn bad_input() {
     no_classifier("its graph has no csr variable \"data\"");
     save(&unweighted, &notes);
     no_classifier("dot: variable \"w\" (default f32 (50, 3)) has no value");
-    fs::write(files.path("model"), "something else").unwrap();
+    files.write_model(b"something else");
     refused("rows.svm", &[], "/model: ");
     refused("rows.svm", &["--map"], "/model: ");
 }
