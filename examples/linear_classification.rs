@@ -7,19 +7,22 @@
 //!     cargo run --release --example linear_classification -- --train a.svm --test b.svm
 //!
 //! Options: --train FILE, --test FILE, --features N, --epochs N, --batch N, --lr X, --momentum X,
-//! --wd X, --threads N, --save FILE.
+//! --wd X, --threads N. To be deployed (see `deploy.rs`): --save FILE writes the model, --rows FILE
+//! the held-out rows as libsvm text, --predict FILE their probabilities.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use sparsetape::data::{Dataset, Libsvm};
+use sparsetape::data::{Dataset, Libsvm, LibsvmWriter, Schema};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
 use sparsetape::{
     DType, Error, ErrorKind, Fallback, Gradients, Parameter, Params, Result, Stype, Tape, Tensor,
-    Var,
+    Var, freeze_fn,
 };
 
 /// One weight column for two classes (logistic), one for each class beyond (softmax).
@@ -43,16 +46,17 @@ impl Linear {
         Params::new([&self.weight, &self.bias])
     }
 
-    fn logits<'t>(&self, tape: &'t Tape, features: &Tensor) -> Var<'t> {
-        let x = tape.constant(features.clone());
-        x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias)
+    fn logits<'t>(&self, features: Var<'t>) -> Var<'t> {
+        let tape = features.tape();
+        features.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias)
     }
 
     fn is_logistic(&self) -> bool {
         self.bias.shape()[0] == 1
     }
 
-    fn loss<'t>(&self, tape: &'t Tape, logits: Var<'t>, labels: &Tensor) -> Var<'t> {
+    fn loss<'t>(&self, logits: Var<'t>, labels: &Tensor) -> Var<'t> {
+        let tape = logits.tape();
         if self.is_logistic() {
             return logits.sigmoid_binary_cross_entropy(tape.constant(labels.clone()));
         }
@@ -60,9 +64,32 @@ impl Linear {
     }
 
     /// Class probabilities, a row each: that of class 1 alone for two classes.
-    fn probabilities(&self, tape: &Tape, logits: Var<'_>) -> Result<Tensor> {
-        tape.no_grad(|| if self.is_logistic() { logits.sigmoid() } else { logits.softmax() })
-            .value()
+    fn probabilities<'t>(&self, logits: Var<'t>) -> Var<'t> {
+        if self.is_logistic() { logits.sigmoid() } else { logits.softmax() }
+    }
+
+    fn predict(&self, tape: &mut Tape, features: &Tensor) -> Result<Tensor> {
+        tape.clear();
+        let x = tape.constant(features.clone());
+        tape.no_grad(|| self.probabilities(self.logits(x))).value()
+    }
+
+    /// Writes the prediction graph, from `data` to probabilities, with the weights and what a program
+    /// that loads them must know.
+    fn save(&self, path: &str, schema: Schema) -> Result<()> {
+        let example = Tensor::zeros(Stype::Csr, [1, schema.features()], DType::F32)?;
+        let graph =
+            freeze_fn([("data", example)], |_, x| vec![self.probabilities(self.logits(x[0]))])?;
+        let json = serde_json::to_string(&schema)
+            .map_err(|e| wrong("cannot write the schema".to_owned()).caused_by(e))?;
+        let classes = self.bias.shape()[0].max(2);
+        let notes = [
+            ("schema", json),
+            ("classes", (0..classes).map(|c| c.to_string()).collect::<Vec<_>>().join(",")),
+            ("version", concat!("linear_classification ", env!("CARGO_PKG_VERSION")).to_owned()),
+        ];
+        let notes = notes.map(|(name, note)| (name.to_owned(), note));
+        graph.save(path, &self.params()?, &BTreeMap::from(notes))
     }
 }
 
@@ -108,9 +135,7 @@ impl Scores {
 fn evaluate(model: &Linear, tape: &mut Tape, data: &Dataset, batch: usize) -> Result<Scores> {
     let mut scores = Scores::default();
     for batch in data.batches(batch).keep_windows(false).build()?.epoch(0) {
-        tape.clear();
-        let logits = tape.no_grad(|| model.logits(tape, &batch.features));
-        scores.add(&model.probabilities(tape, logits)?, &batch.labels)?;
+        scores.add(&model.predict(tape, &batch.features)?, &batch.labels)?;
     }
     if !scores.loss.is_finite() {
         return Err(wrong(
@@ -118,6 +143,20 @@ fn evaluate(model: &Linear, tape: &mut Tape, data: &Dataset, batch: usize) -> Re
         ));
     }
     Ok(scores)
+}
+
+/// A line of probabilities for each row, with the fewest digits that identify them.
+fn write_probabilities(path: &str, model: &Linear, tape: &mut Tape, data: &Dataset) -> Result<()> {
+    let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
+    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
+    for batch in data.batches(1024).keep_windows(false).build()?.epoch(0) {
+        let probabilities = model.predict(tape, &batch.features)?;
+        for row in probabilities.values::<f32>()?.chunks_exact(probabilities.shape()[1]) {
+            let line: Vec<String> = row.iter().map(|p| format!("{p:?}")).collect();
+            writeln!(file, "{}", line.join(" ")).map_err(failed)?;
+        }
+    }
+    file.flush().map_err(failed)
 }
 
 /// The probability that a positive row is scored above a negative one; ties count half.
@@ -156,12 +195,14 @@ fn clicks(rows: usize, seed: u64) -> Result<Dataset> {
 }
 
 const USAGE: &str = "options: --train FILE, --test FILE, --features N, --epochs N, --batch N, \
-    --lr X, --momentum X, --wd X, --threads N, --save FILE";
+    --lr X, --momentum X, --wd X, --threads N, --save FILE, --rows FILE, --predict FILE";
 
 struct Options {
     train: Option<String>,
     test: Option<String>,
     save: Option<String>,
+    rows: Option<String>,
+    predict: Option<String>,
     features: Option<usize>,
     epochs: u64,
     batch: usize,
@@ -173,16 +214,28 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let (train, test, save, features) = (None, None, None, None);
-        let (epochs, batch, lr, momentum, wd, threads) = (5, 64, 0.2, 0.9, 0.0, 0);
-        let mut o =
-            Options { train, test, save, features, epochs, batch, lr, momentum, wd, threads };
+        let mut o = Options {
+            train: None,
+            test: None,
+            save: None,
+            rows: None,
+            predict: None,
+            features: None,
+            epochs: 5,
+            batch: 64,
+            lr: 0.2,
+            momentum: 0.9,
+            wd: 0.0,
+            threads: 0,
+        };
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| wrong(format!("{name}? {USAGE}")))?;
             match &name[..] {
                 "--train" => o.train = Some(value),
                 "--test" => o.test = Some(value),
                 "--save" => o.save = Some(value),
+                "--rows" => o.rows = Some(value),
+                "--predict" => o.predict = Some(value),
                 "--features" => o.features = Some(number(&name, &value)?),
                 "--epochs" => o.epochs = number(&name, &value)?,
                 "--batch" => o.batch = number(&name, &value)?,
@@ -200,6 +253,7 @@ impl Options {
     /// What would only be found out after a long training otherwise.
     fn check(&self) -> Result<()> {
         let directory = |path: &String| Path::new(path).parent().map(Path::to_owned);
+        let written = [&self.save, &self.rows, &self.predict];
         let missing = |dir: &PathBuf| !dir.as_os_str().is_empty() && !dir.is_dir();
         let fault = match () {
             _ if self.batch == 0 => "--batch 0: a batch has at least one row".to_owned(),
@@ -208,8 +262,8 @@ impl Options {
                 "--lr, --momentum and --wd are finite numbers".to_owned()
             }
             _ if self.test.is_some() && self.train.is_none() => "--test needs --train".to_owned(),
-            _ => match self.save.as_ref().and_then(directory).filter(missing) {
-                Some(dir) => format!("--save: there is no directory {}", dir.display()),
+            _ => match written.into_iter().flatten().filter_map(directory).find(missing) {
+                Some(dir) => format!("there is no directory {}", dir.display()),
                 None => return Ok(()),
             },
         };
@@ -312,12 +366,12 @@ fn show_gradient(model: &Linear, gradients: &Gradients) {
     }
 }
 
-fn run() -> Result<()> {
-    if std::env::args().any(|arg| arg == "--help" || arg == "-h") {
+pub(crate) fn run(args: Vec<String>) -> Result<()> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
         println!("{USAGE}");
         return Ok(());
     }
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(args.into_iter())?;
     // Fails only if the pool exists already, which it does not.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     let started = Instant::now();
@@ -343,8 +397,8 @@ fn run() -> Result<()> {
         let (clock, mut scores, mut touched) = (Instant::now(), Scores::default(), 0);
         for batch in batches.epoch(epoch) {
             tape.clear();
-            let logits = model.logits(&tape, &batch.features);
-            let loss = model.loss(&tape, logits, &batch.labels);
+            let logits = model.logits(tape.constant(batch.features.clone()));
+            let loss = model.loss(logits, &batch.labels);
             if !loss.item::<f32>()?.is_finite() {
                 let message = format!(
                     "epoch {epoch}: the loss of the batch at row {} is not finite; is --lr too \
@@ -355,7 +409,8 @@ fn run() -> Result<()> {
             }
             loss.backward_into(&mut gradients)?;
             // Scored before the update, so these rows are new to the model in the first epoch.
-            scores.add(&model.probabilities(&tape, logits)?, &batch.labels)?;
+            let probabilities = tape.no_grad(|| model.probabilities(logits)).value()?;
+            scores.add(&probabilities, &batch.labels)?;
             sgd.step(&params, &gradients)?;
             let rows = gradients.of(&model.weight).and_then(|g| g.rows());
             touched += rows.map_or(0, |rows| rows.len());
@@ -380,16 +435,20 @@ fn run() -> Result<()> {
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
     println!("{:.2} s in all", started.elapsed().as_secs_f64());
     if let Some(path) = &options.save {
-        let schema = serde_json::to_string(&train.schema)
-            .map_err(|e| wrong("cannot write the schema".to_owned()).caused_by(e))?;
-        params.save(path, &BTreeMap::from([("schema".to_owned(), schema)]))?;
+        model.save(path, train.schema)?;
         println!("saved {path}");
+    }
+    if let Some(path) = &options.rows {
+        LibsvmWriter::new().save(path, held_out)?;
+    }
+    if let Some(path) = &options.predict {
+        write_probabilities(path, &model, &mut tape, held_out)?;
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match run(std::env::args().skip(1).collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

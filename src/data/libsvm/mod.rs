@@ -130,6 +130,7 @@ pub struct Libsvm {
     repeated: Repeated,
     map: LabelMap,
     label_columns: usize,
+    skip_labels: bool,
     separate_labels: Option<SeparateLabels>,
 }
 
@@ -143,6 +144,7 @@ impl Default for Libsvm {
             repeated: Repeated::Refuse,
             map: LabelMap::Keep,
             label_columns: 1,
+            skip_labels: false,
             separate_labels: None,
         }
     }
@@ -233,6 +235,20 @@ impl Libsvm {
     /// ```
     pub fn label_columns(mut self, count: usize) -> Self {
         self.label_columns = count;
+        self
+    }
+
+    /// Skips the labels in the lines, in any number: for rows to predict, which may have none.
+    /// [`Dataset::labels`] is `(rows, 0)`.
+    ///
+    /// ```
+    /// use sparsetape::data::Libsvm;
+    /// let data = Libsvm::new().skip_labels().read_from("1 4:0.5\n2:3\n".as_bytes())?;
+    /// assert_eq!((data.features.shape()[0], data.labels.shape()[1]), (2, 0));
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn skip_labels(mut self) -> Self {
+        (self.skip_labels, self.label_columns) = (true, 0);
         self
     }
 
@@ -339,9 +355,9 @@ impl Libsvm {
     }
 
     fn grammar(&self) -> Grammar {
-        let labels = match self.separate_labels {
-            Some(_) => LabelCount::Ignored,
-            None => LabelCount::Exactly(self.label_columns),
+        let labels = match self.skip_labels || self.separate_labels.is_some() {
+            true => LabelCount::Ignored,
+            false => LabelCount::Exactly(self.label_columns),
         };
         Grammar {
             base: self.base,
