@@ -52,6 +52,47 @@
 //! - Results are the same bits for any number of threads, and a row's result does not depend on the
 //!   batch that it is in.
 //!
+//! # Graphs
+//!
+//! A [`Graph`] is composed from [variables](variable()) on a [symbolic](Tape::symbolic) tape, with the
+//! same operators, or [frozen](Tape::freeze) from what a tape recorded; both are the same kind of
+//! graph, plain data without weights. [Binding](Graph::bind) it to tensors or parameters infers all types, in both
+//! directions, optimizes the graph ([`Passes`]), plans its memory and gives an [`Executor`]: one thread's memory for
+//! it, which allocates nothing once warm. [`Graph::with_gradients`] or [`Bind::train`] add the backward pass. A
+//! [`Model`] is a graph with weights and notes in one file. Eager, frozen, optimized and loaded give the same bits.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use sparsetape::{Bind, Graph, Init, Model, Stype, Tape, Tensor, optim::Sgd, variable};
+//!
+//! let tape = Tape::symbolic();
+//! let data = tape.symbol(variable("data").stype(Stype::Csr).shape([None, Some(1_000_000)]));
+//! let label = tape.symbol(variable("label").shape([None, Some(1)]));
+//! let weight = tape.symbol(variable("weight").shape([1_000_000, 1]).init(Init::Constant(0.0)));
+//! let logits = data.dot(weight);
+//! let training = Graph::new(&[logits.sigmoid_binary_cross_entropy(label)])?;
+//! let prediction = Graph::new(&[logits.sigmoid().named("probability")])?;
+//!
+//! let params = training.init_params(42, &[])?;
+//! let x = Tensor::from_rows(1_000_000, &[vec![(3, 1.0f32), (70_000, 2.0)], vec![(3, -1.0)]])?;
+//! let y = Tensor::dense([2, 1], vec![1.0f32, 0.0])?;
+//! let batch = Bind::from(&params).tensor("data", x.clone()).tensor("label", y);
+//! let mut executor = training.bind(batch.train())?;
+//! let mut sgd = Sgd::new(0.5);
+//! for _ in 0..3 {
+//!     executor.backward_into(&mut sgd)?; // forward, backward, update: two rows move
+//! }
+//!
+//! let path = std::env::temp_dir().join("sparsetape-tour.safetensors");
+//! prediction.save(&path, &params, &BTreeMap::new())?;
+//! let model = Model::load(&path)?;
+//! let mut executor = model.graph.bind(model.bind().shape("data", [1, 1_000_000]))?;
+//! executor.feed_csr("data", &[0, 1], &[70_000], &[1.0f32])?; // a request, from borrowed slices
+//! executor.forward(false)?;
+//! assert!(executor.output(0)?.item::<f32>()? > 0.5);
+//! # Ok::<(), sparsetape::Error>(())
+//! ```
+//!
 //! # What runs
 //!
 //! With the environment variable `SPARSETAPE_LOG=info`, and no code, every operator that runs says so

@@ -68,8 +68,10 @@ pub(super) fn run_on<T: Real>(
     shape: &Shape,
     value: &mut [T],
 ) -> Result<()> {
-    let others = others.iter().map(|v| on_dense::<T>(v, shape));
-    let columns = std::iter::once(Ok(Column::Own)).chain(others).collect::<Result<_>>()?;
+    let mut columns = Operands::from_iter([Column::Own]);
+    for v in others {
+        columns.push(on_dense::<T>(v, shape)?);
+    }
     evaluate(op, &columns, Places::Dense, value);
     Ok(())
 }
