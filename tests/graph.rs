@@ -157,3 +157,18 @@ fn values_of_another_storage_type_are_cast() {
     let wide = Tensor::full([2, 4], 1.0f32).unwrap();
     assert_eq!(executor.set("data", wide).unwrap_err().kind(), ErrorKind::Shape);
 }
+
+#[test]
+fn fallbacks_may_be_denied_when_freezing() {
+    let tape = Tape::new();
+    tape.set_fallback(Fallback::Allow);
+    let data = tape.constant(x(3));
+    let (y, line) = (data.exp(), line!());
+    assert!(tape.freeze([("data", data)], [y]).is_ok());
+    tape.set_fallback(Fallback::Deny);
+    let error = tape.freeze([("data", data)], [y]).unwrap_err();
+    let at = error.location().map(|at| at.line());
+    assert_eq!((error.kind(), at), (ErrorKind::Fallback, Some(line)));
+    let meant = data.cast_storage(Stype::Default).exp();
+    assert!(tape.freeze([("data", data)], [meant]).is_ok());
+}

@@ -140,10 +140,10 @@ fn run(trial: &Trial, checked: &mut Checked) -> Result<bool> {
     let Some(y) = forward::check(trial, checked)? else { return Ok(false) };
     checked.runs += 1;
     unread::check(trial, &y)?;
-    frozen::check(trial, &y)?;
     repeated::check(trial, &y)?;
     batches::check(trial, &y, checked)?;
     backward::check(trial, &y, checked)?;
+    frozen::check(trial, &y)?;
     if trial.dtype != DType::F32 {
         symbolic::check(trial, &y)?;
     }

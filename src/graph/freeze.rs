@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use super::collect::{collect, ids, tape_of};
 use super::{Body, Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{PartialShape, PartialType, Tape, Var, Variable, variable};
+use crate::tape::{Fallback, PartialShape, PartialType, Tape, Var, Variable, variable};
 use crate::tensor::Tensor;
 
 /// An input of a graph to freeze: a name, a value, and the axis whose size is that of a batch, which
@@ -65,7 +65,8 @@ impl Tape {
     ///
     /// # Errors
     /// The first error on the way to an output; [`ErrorKind::State`] for a variable of the tape that is not
-    /// among the inputs; for an operator that holds the size of this batch, found by inferring all shapes for
+    /// among the inputs; [`ErrorKind::Fallback`] for a value made dense for want of a kernel, where the tape denies
+    /// that by now; for an operator that holds the size of this batch, found by inferring all shapes for
     /// a second size, an error with the operator and its line. A size that went into a constant is not seen
     /// here: [`freeze_fn`] finds it.
     #[track_caller]
@@ -102,6 +103,9 @@ fn freeze(tape: &Tape, inputs: &[Input<Var<'_>>], outputs: &[Var<'_>]) -> Result
     if let Some(unused) = inputs.iter().find(|i| body.find_variable(&i.name).is_err()) {
         return fault(format!("no output needs input {:?}", unused.name));
     }
+    if tape.fallback() == Fallback::Deny {
+        body.refuse_fallbacks()?;
+    }
     body.probe(inputs)?;
     body.forget_shapes();
     body.refine_types()?;
@@ -124,6 +128,19 @@ fn without_batch(ty: PartialType, input: &Input<Var<'_>>) -> Result<PartialType>
 }
 
 impl Body {
+    /// An error for a value that was made dense for want of a kernel, under an earlier policy.
+    fn refuse_fallbacks(&self) -> Result<()> {
+        let mut fallbacks = self.dense_casts().into_iter().filter(|cast| cast.fallback.is_some());
+        match fallbacks.next() {
+            None => Ok(()),
+            Some(cast) => {
+                let message = "a sparse value is made dense for want of a kernel; `cast_storage` says \
+                               that it is meant";
+                Err(self.blame(cast.node, Error::new(ErrorKind::Fallback, message)))
+            }
+        }
+    }
+
     /// Infers all shapes for batches twice as large: an operator that holds the size of a batch cannot
     /// take both.
     fn probe(&self, inputs: &[Input<Var<'_>>]) -> Result<()> {

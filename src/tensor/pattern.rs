@@ -82,7 +82,9 @@ impl Pattern {
                 format!("indptr spans {stored} entries, but there are {} indices", indices.len());
             return Err(Error::new(ErrorKind::Shape, message));
         }
-        (0..rows).try_for_each(|row| self.check_row(row))?;
+        for row in 0..rows {
+            self.check_row(row)?;
+        }
         Ok(self)
     }
 

@@ -37,7 +37,8 @@ impl Executor {
 
     /// Calls `f` with the result of each operator whose node has a matching name (`dot0`, or what
     /// [`Var::named`](crate::Var::named) gave), when it has run, in the forward and the backward pass.
-    /// Of a graph that was simplified, the nodes that are left are seen. (MXNet: `Monitor`.)
+    /// Of an optimized graph, the nodes that are left are seen; [`Bind::passes`](crate::Bind::passes) with
+    /// [`Passes::none`](crate::Passes::none) leaves all. (MXNet: `Monitor`.)
     ///
     /// In the pattern `*` stands for any characters, also none, `?` for any one; all others stand for
     /// themselves. (MXNet takes a regular expression.) [`Executor::unobserve`] ends it. An error of `f` stops
@@ -45,10 +46,11 @@ impl Executor {
     ///
     /// ```
     /// use std::sync::mpsc::channel;
-    /// use sparsetape::{Graph, Tape, Tensor, variable};
+    /// use sparsetape::{Bind, Graph, Passes, Tape, Tensor, variable};
     /// let tape = Tape::symbolic();
     /// let graph = Graph::new(&[tape.symbol(variable("x")).exp().named("odds").log1p()])?;
-    /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
+    /// let bind = Bind::from([("x", Tensor::full([2], 0.0f32)?)]).passes(Passes::none());
+    /// let mut executor = graph.bind(bind)?;
     /// let (send, seen) = channel();
     /// executor.observe("o*", move |odds| {
     ///     let _ = send.send((odds.name().to_owned(), odds.value().cloned()));
