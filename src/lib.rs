@@ -43,6 +43,10 @@
 //!   rows that were used, that of a csr value lives on its pattern.
 //! - A [`Parameter`] is a table that outlives tapes. Tapes read it in place, optimizers write it in
 //!   place; [`Parameter::snapshot`] alone copies.
+//! - A [`Graph`] is the same model as plain data, without weights: composed of named variables on a
+//!   [symbolic tape](Tape::symbolic), or [frozen](freeze_fn) from an eager recording. Its types are known
+//!   before it runs. [`Graph::bind`] makes an [`Executor`], one thread's memory for it, which predicts and
+//!   trains; a [`Model`] is a graph with its weights in one file.
 //! - Where no kernel takes an operand's storage type, the operand is cast to dense, as a recorded,
 //!   differentiable step, under a [`Fallback`] policy: warn (the default), allow, or deny.
 //! - Operators are methods of [`Var`] and, unrecorded, of [`Tensor`]; those of a list of operands

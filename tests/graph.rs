@@ -172,3 +172,88 @@ fn fallbacks_may_be_denied_when_freezing() {
     let meant = data.cast_storage(Stype::Default).exp();
     assert!(tape.freeze([("data", data)], [meant]).is_ok());
 }
+
+/// What was inferred while little was known does not stand in the way of what follows later.
+#[test]
+fn labels_follow_from_data_that_is_known_later() {
+    let tape = Tape::symbolic();
+    let data = tape.symbol(variable("data").stype(Stype::Csr));
+    let weight = tape.symbol(variable("weight").shape([None, Some(3)]));
+    let label = tape.symbol(variable("label"));
+    let graph = Graph::new(&[data.dot(weight).softmax_output(label).named("p")]).unwrap();
+    let shapes = graph.infer_shape(&[("data", [4, 10].into())]).unwrap();
+    assert_eq!(
+        shapes.to_string(),
+        "data      (4, 10)\nweight    (10, 3)\nlabel     (4,)\np_output  (4, 3)\n"
+    );
+    // Probabilities are labels too.
+    let known = [("data", [4, 10].into()), ("label", [4, 3].into())];
+    assert_eq!(graph.infer_shape(&known).unwrap().get("label").unwrap().to_string(), "(4, 3)");
+}
+
+#[test]
+fn nodes_go_by_their_names_and_their_outputs() {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").shape([3]));
+    let graph = Graph::new(&[x.exp().named("odds").log1p()]).unwrap();
+    for name in ["odds", "odds_output"] {
+        assert_eq!(graph.internal(&[name]).unwrap().list_outputs(), ["odds_output"]);
+        assert!(graph.explain(name).unwrap().starts_with("odds = exp(x)"));
+    }
+    let mut executor = graph.simple_bind(&[]).unwrap();
+    let head = Tensor::full([3], 1.0f32).unwrap();
+    for name in ["log1p0", "log1p0_output"] {
+        executor.forward(true).unwrap();
+        executor.backward_with(&[(name, &head)]).unwrap();
+    }
+    assert!(executor.grad("x").is_some());
+}
+
+/// Mistakes in what a graph is told are those of the line that told it.
+#[test]
+fn errors_point_at_the_callers_line() {
+    let tape = Tape::symbolic();
+    let (a, b) = (tape.symbol(variable("a").shape([2, 3])), tape.symbol(variable("b")));
+    let graph = Graph::new(&[a.dot(b)]).unwrap();
+    let other = Tape::symbolic();
+    let csr = Graph::new(&[other.symbol(variable("a").stype(Stype::Csr)).sin()]).unwrap();
+    let eager = Tape::new();
+    let number = eager.constant(Tensor::scalar(1.0f32));
+    let (x, y) = (x(2), y(2));
+    let errors = [
+        graph.simple_bind(&[("a", &[2, 4])]).err(),
+        graph.simple_bind(&[]).err(),
+        graph.bind([("a", &x)]).err(),
+        graph.bind([("c", &x)]).err(),
+        graph.bind([("a", &y), ("a", &y)]).err(),
+        graph.infer_shape(&[("a", [3, 3].into())]).err(),
+        graph.explain("c").err(),
+        graph.internal(&["c"]).err(),
+        graph.with_gradients(&["c"]).err(),
+        Graph::group(&[&graph, &csr]).err(),
+        eager.freeze([("n", number)], [number.exp()]).err(),
+        freeze_fn([("x", &x), ("y", &y)], |_, x| vec![x[0].sin()]).err(),
+        freeze_fn([("n", Tensor::scalar(1.0f32))], |_, x| vec![x[0].sin()]).err(),
+        graph.init_params(0, &[("c", &[1])]).err(),
+    ];
+    for error in errors.map(|error| error.expect("a mistake")) {
+        let at = error.location().map(|at| at.file());
+        assert_eq!(at, Some(file!()), "{error}");
+    }
+}
+
+#[test]
+fn gradients_of_some_variables_that_are_zeros() {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").stype(Stype::Csr).shape([None, Some(9)]));
+    let w = tape.symbol(variable("w").shape([None, Some(1)]));
+    let graph = Graph::new(&[x.dot(w).sum()]).unwrap();
+    let threes = Tensor::from_rows(9, &[vec![(2, 3.0f32), (4, 3.0)]]).unwrap();
+    let bind = Bind::new().zeros().tensor("x", &threes).grad_req("w", GradReq::Write);
+    let mut executor = graph.bind(bind).unwrap();
+    executor.forward(true).unwrap();
+    executor.backward().unwrap();
+    assert_eq!(executor.arg("w").unwrap().values::<f32>().unwrap(), [0.0; 9]);
+    assert_eq!(executor.grad("w").unwrap().rows(), Some(&[2, 4][..]));
+    assert!(executor.grad("x").is_none());
+}

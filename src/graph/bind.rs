@@ -82,6 +82,7 @@ pub struct Bind {
     of_params: bool,
     grad_reqs: Vec<(String, GradReq)>,
     heads: Vec<(String, Stype)>,
+    zeros: bool,
     pub(super) fallback: Fallback,
     pub(super) passes: Passes,
 }
@@ -118,6 +119,24 @@ impl Bind {
         self
     }
 
+    /// Binds every variable that is not bound otherwise to zeros, of its storage type, as
+    /// [`Graph::simple_bind`] does.
+    ///
+    /// ```
+    /// use sparsetape::{Bind, Graph, GradReq, Tape, variable};
+    /// let tape = Tape::symbolic();
+    /// let (x, w) = (tape.symbol(variable("x")), tape.symbol(variable("w")));
+    /// let bind = Bind::new().shape("x", [8, 3]).shape("w", [3, 1]).zeros();
+    /// let executor = Graph::new(&[x.dot(w)])?.bind(bind.grad_req("w", GradReq::Add))?;
+    /// assert_eq!(executor.arg("w")?.values::<f32>()?, [0.0; 3]);
+    /// assert!(executor.grad("x").is_none());
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn zeros(mut self) -> Self {
+        self.zeros = true;
+        self
+    }
+
     /// Asks for the gradients of the bound parameters, as each one's [`GradReq`] says.
     pub fn train(mut self) -> Self {
         self.of_params = true;
@@ -131,6 +150,7 @@ impl Bind {
     }
 
     /// Asks for the gradient of one variable, or says that it is not wanted.
+    #[doc(alias = "requires_grad")]
     pub fn grad_req(mut self, name: impl Into<String>, grad_req: GradReq) -> Self {
         self.grad_reqs.push((name.into(), grad_req));
         self
@@ -211,11 +231,16 @@ impl Graph {
         for (name, shape) in &bind.shapes {
             shapes.push((graph.body().find_variable(name)?, shape.clone()));
         }
-        Executor::new(graph, arguments, &shapes, &bind)
+        let mut executor = Executor::new(graph, arguments, &shapes, &bind)?;
+        if bind.zeros {
+            executor.take_zeros();
+        }
+        Ok(executor)
     }
 
     /// An executor with zeros, of each variable's storage type, for all variables, and the gradients of all
-    /// that have one. The shapes that are not given must follow from those that are. (MXNet: `simple_bind`.)
+    /// that have one. The shapes that are not given must follow from those that are. With [`Bind::zeros`],
+    /// [`Graph::bind`] does the same for gradients of some. (MXNet: `simple_bind`.)
     ///
     /// ```
     /// use sparsetape::{Graph, Stype, Tape, variable};
@@ -235,13 +260,11 @@ impl Graph {
     /// As [`Graph::bind`].
     #[track_caller]
     pub fn simple_bind(&self, shapes: &[(&str, &[usize])]) -> Result<Executor> {
-        let mut bind = Bind::new().gradients(GradReq::Write);
+        let mut bind = Bind::new().gradients(GradReq::Write).zeros();
         for &(name, shape) in shapes {
             bind = bind.shape(name, shape);
         }
-        let mut executor = self.bind(bind)?;
-        executor.take_zeros();
-        Ok(executor)
+        self.bind(bind)
     }
 
     /// This graph, with the gradients that are asked for.
@@ -283,7 +306,9 @@ impl Graph {
     pub(super) fn find_output(&self, name: &str) -> Result<usize> {
         let at = Location::caller();
         let outputs = self.list_outputs();
-        outputs.iter().position(|own| own == name).ok_or_else(|| {
+        let nodes = self.body().outputs.iter().map(|&id| &self.body().nodes[id as usize].name);
+        let of_node = || nodes.into_iter().position(|own| own == name);
+        outputs.iter().position(|own| own == name).or_else(of_node).ok_or_else(|| {
             let message = format!("there is no output {name:?}, only {}", outputs.join(", "));
             Error::new(ErrorKind::State, message).operator("graph").at(at)
         })

@@ -23,6 +23,7 @@ impl Graph {
     /// # Errors
     /// The first error on the way to an output; [`ErrorKind::State`] without outputs, for outputs on
     /// several tapes, and for an eager tape, whose inputs [`Tape::freeze`] wants to know.
+    #[doc(alias = "compose")]
     #[track_caller]
     pub fn new(outputs: &[Var<'_>]) -> Result<Graph> {
         let tape = tape_of(outputs)?;

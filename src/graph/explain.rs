@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Body, Graph, Kind, Node};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::tape::{OpRef, Read, TableRow, Variable};
 use crate::tensor::Stype;
 
@@ -25,14 +25,11 @@ impl Graph {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::State`] for a name that there is not.
+    /// [`ErrorKind::State`](crate::ErrorKind::State) for a name that there is not.
+    #[track_caller]
     pub fn explain(&self, name: &str) -> Result<String> {
         let body = self.body();
-        let named = |node: &Node| node.name == name || node.output_name() == name;
-        let id = body.nodes.iter().position(named).ok_or_else(|| {
-            let message = format!("there is no value {name:?}; `list_internals` lists all");
-            Error::new(ErrorKind::State, message).operator("explain")
-        })?;
+        let id = body.find_value(name)?;
         let node = &body.nodes[id];
         let mut text = String::new();
         // Writing to a string does not fail.

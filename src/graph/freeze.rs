@@ -40,6 +40,12 @@ impl<V> From<(&str, V)> for Input<V> {
     }
 }
 
+impl From<(&str, &Tensor)> for Input<Tensor> {
+    fn from((name, value): (&str, &Tensor)) -> Self {
+        Input::new(name, value.clone())
+    }
+}
+
 impl Tape {
     /// A graph of what this tape recorded between these inputs and outputs: the nodes that the outputs
     /// need, parameters as variables of their names, constants as they are. Storage types are fixed;
@@ -69,6 +75,9 @@ impl Tape {
     /// that by now; for an operator that holds the size of this batch, found by inferring all shapes for
     /// a second size, an error with the operator and its line. A size that went into a constant is not seen
     /// here: [`freeze_fn`] finds it.
+    #[doc(alias = "hybridize")]
+    #[doc(alias = "trace")]
+    #[doc(alias = "export")]
     #[track_caller]
     pub fn freeze<'t>(
         &'t self,
@@ -114,6 +123,7 @@ fn freeze(tape: &Tape, inputs: &[Input<Var<'_>>], outputs: &[Var<'_>]) -> Result
 }
 
 /// The type with a batch axis of unknown size.
+#[track_caller]
 fn without_batch(ty: PartialType, input: &Input<Var<'_>>) -> Result<PartialType> {
     let Some(axis) = input.batch_axis else { return Ok(ty) };
     let mut sizes = ty.shape.sizes().unwrap_or_default();
@@ -216,17 +226,21 @@ impl Body {
 /// # Errors
 /// As [`Tape::freeze`]; [`ErrorKind::State`] for a node that differs between the batch sizes, with its operator
 /// and source line.
+#[doc(alias = "trace")]
+#[doc(alias = "make_fx")]
 #[track_caller]
 pub fn freeze_fn(
     examples: impl IntoIterator<Item = impl Into<Input<Tensor>>>,
     record: impl for<'t> Fn(&'t Tape, &[Var<'t>]) -> Vec<Var<'t>>,
 ) -> Result<Graph> {
     let examples: Vec<Input<Tensor>> = examples.into_iter().map(Into::into).collect();
-    let doubled = examples.iter().map(doubled).collect::<Result<Vec<_>>>()?;
+    let mut doubled = Vec::with_capacity(examples.len());
+    for input in &examples {
+        doubled.push(self::doubled(input)?);
+    }
     let at = Location::caller();
     let (first, second) = (Tape::new(), Tape::new());
-    let recorded = |tape| frozen(tape, &examples, &record);
-    let graph = recorded(&first)?;
+    let graph = frozen(&first, &examples, &record)?;
     frozen(&second, &doubled, &record)?;
     compare(&first, &second, examples.len()).map_err(|error| match error.location() {
         Some(_) => error,

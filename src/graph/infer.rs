@@ -1,5 +1,6 @@
 //! Types of a graph, as far as they follow from what is known.
 
+use std::fmt;
 use std::panic::Location;
 
 use super::{Body, Graph};
@@ -22,6 +23,15 @@ impl<T> Inferred<T> {
     pub fn get(&self, name: &str) -> Option<&T> {
         let all = self.arguments.iter().chain(&self.outputs);
         all.into_iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Inferred<T> {
+    /// A line for each: its name, and what was inferred.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = || self.arguments.iter().chain(&self.outputs);
+        let width = all().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        all().try_for_each(|(name, value)| writeln!(f, "{name:<width$}  {value}"))
     }
 }
 
@@ -79,6 +89,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`ErrorKind::State`](crate::ErrorKind::State) for a name that is not a variable's; what operators refuse.
+    #[doc(alias = "infer_storage_type")]
     #[track_caller]
     pub fn infer_stype(&self, known: &[(&str, Stype)]) -> Result<Inferred<Stype>> {
         Ok(self.with_stypes(known)?.inferred(|ty| ty.stype))
@@ -117,9 +128,11 @@ impl Graph {
     /// # Errors
     /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) where shapes contradict each other, with operator and
     /// line; [`ErrorKind::State`](crate::ErrorKind::State) for a name that is not a variable's.
+    #[doc(alias = "infer_shape_partial")]
     #[track_caller]
     pub fn infer_shape(&self, known: &[(&str, PartialShape)]) -> Result<Inferred<PartialShape>> {
         let mut body = self.body().clone();
+        body.forget_shapes();
         for (name, shape) in known {
             let id = body.find_variable(name)?;
             let ty = PartialType { shape: shape.clone(), ..body.nodes[id].ty.clone() };
@@ -145,6 +158,7 @@ impl Graph {
     /// # Errors
     /// [`ErrorKind::DType`](crate::ErrorKind::DType) where element types contradict each other, with operator
     /// and line; [`ErrorKind::State`](crate::ErrorKind::State) for a name that is not a variable's.
+    #[doc(alias = "infer_type")]
     #[track_caller]
     pub fn infer_dtype(&self, known: &[(&str, DType)]) -> Result<Inferred<DType>> {
         let mut body = self.body().clone();

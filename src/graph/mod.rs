@@ -61,6 +61,8 @@ use crate::tensor::{Stype, Tensor};
 /// assert_eq!(executor.output(0)?.rows(), Some(&[0][..]));
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
+#[doc(alias = "Symbol")]
+#[doc(alias = "symbol")]
 #[derive(Clone)]
 pub struct Graph(Arc<Body>);
 
@@ -162,6 +164,17 @@ impl Body {
         })
     }
 
+    /// The value of this name, or of the node of this name.
+    #[track_caller]
+    pub fn find_value(&self, name: &str) -> Result<usize> {
+        let at = Location::caller();
+        let named = |own: fn(&Node) -> String| self.nodes.iter().position(|node| own(node) == name);
+        named(Node::output_name).or_else(|| named(|node| node.name.clone())).ok_or_else(|| {
+            let message = format!("there is no value {name:?}; `list_internals` lists all");
+            Error::new(ErrorKind::State, message).operator("graph").at(at)
+        })
+    }
+
     /// An error in a node, with its line.
     pub fn blame(&self, id: usize, error: Error) -> Error {
         let node = &self.nodes[id];
@@ -185,6 +198,7 @@ impl Graph {
     }
 
     /// Names of the variables, in the order in which they are needed. (MXNet: `list_arguments`.)
+    #[doc(alias = "list_inputs")]
     pub fn list_arguments(&self) -> Vec<&str> {
         self.0.variables().map(|(_, variable)| variable.name()).collect()
     }
@@ -196,11 +210,13 @@ impl Graph {
 
     /// Names of all values, inner ones too, in topological order: each is an output that
     /// [`Graph::internal`] takes. (MXNet: `get_internals`.)
+    #[doc(alias = "get_internals")]
     pub fn list_internals(&self) -> Vec<String> {
         self.0.nodes.iter().map(Node::output_name).collect()
     }
 
-    /// The part of the graph that computes the values of these names, with them as outputs.
+    /// The part of the graph that computes the values of these names, with them as outputs. The name of
+    /// a node will do: `dot0` for `dot0_output`. (MXNet: `get_internals()[..]`.)
     ///
     /// ```
     /// use sparsetape::{Graph, Tape, variable};
@@ -215,17 +231,13 @@ impl Graph {
     ///
     /// # Errors
     /// [`ErrorKind::State`] for a name that there is not.
+    #[doc(alias = "get_internals")]
     #[track_caller]
     pub fn internal(&self, names: &[&str]) -> Result<Graph> {
-        let at = Location::caller();
-        let find = |name: &&str| {
-            let found = self.0.nodes.iter().position(|node| node.output_name() == **name);
-            found.map(|id| id as u32).ok_or_else(|| {
-                let message = format!("there is no value {name:?}; `list_internals` lists all");
-                Error::new(ErrorKind::State, message).operator("internal").at(at)
-            })
-        };
-        let outputs = names.iter().map(find).collect::<Result<_>>()?;
+        let mut outputs = Vec::with_capacity(names.len());
+        for name in names {
+            outputs.push(self.0.find_value(name)? as u32);
+        }
         let body = Body { outputs, nodes: self.0.nodes.clone(), ..Body::default() };
         Ok(Graph::from_body(body.compacted()))
     }
@@ -246,6 +258,8 @@ impl Graph {
     /// # Errors
     /// [`ErrorKind::Shape`], [`ErrorKind::DType`] or [`ErrorKind::Stype`] if variables of one name have
     /// types that contradict each other.
+    #[doc(alias = "Group")]
+    #[track_caller]
     pub fn group(graphs: &[&Graph]) -> Result<Graph> {
         let tape = crate::Tape::symbolic();
         let mut outputs = Vec::new();

@@ -58,6 +58,8 @@ const CONSTANT: &str = "constant:";
 /// No file is trusted. Graphs are checked in full: operands come before their users, names are unique,
 /// operators have a table row for their operands' storage types, all types agree. Whatever does not fit is
 /// an [`ErrorKind::Parse`] that names file, node and reason.
+#[doc(alias = "SymbolBlock")]
+#[doc(alias = "InferenceSession")]
 #[derive(Clone, Debug)]
 pub struct Model {
     /// What is computed.
@@ -125,6 +127,8 @@ impl Model {
     /// # Errors
     /// [`ErrorKind::Io`] if the file cannot be read, [`ErrorKind::Parse`] if it is damaged, holds no
     /// graph, or one that does not fit together.
+    #[doc(alias = "load_checkpoint")]
+    #[doc(alias = "load_state_dict")]
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
         Model::load_with(path, &Registry::standard())
     }
@@ -195,6 +199,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Archive::read_notes`].
+    #[doc(alias = "metadata")]
     pub fn read_notes(path: impl AsRef<Path>) -> Result<BTreeMap<String, String>> {
         Archive::read_notes(path)
     }
@@ -230,6 +235,7 @@ impl Model {
     }
 
     /// Whatever the file holds beside tensors: classes, a model's version, a schema.
+    #[doc(alias = "metadata")]
     pub fn notes(&self) -> &BTreeMap<String, String> {
         &self.weights.notes
     }

@@ -22,9 +22,11 @@ impl Graph {
     ///
     /// # Errors
     /// [`ErrorKind::Shape`] for a shape that stays unknown; as [`Graph::infer_shape`].
+    #[doc(alias = "initialize")]
     #[track_caller]
     pub fn init_params(&self, seed: u64, shapes: &[(&str, &[usize])]) -> Result<Params> {
         let mut body = self.body().clone();
+        body.forget_shapes();
         for &(name, shape) in shapes {
             let id = body.find_variable(name)?;
             let ty = PartialType { shape: shape.into(), ..body.nodes[id].ty.clone() };

@@ -40,6 +40,7 @@ pub(super) struct Plans {
 impl Plans {
     /// With passes that know the element types of the recorded graph's variables: those stay, while shapes
     /// may change.
+    #[track_caller]
     pub fn new(recorded: &Graph, known: &[(usize, PartialType)], passes: Passes) -> Result<Plans> {
         let recorded = recorded.body().clone();
         let typed = recorded.with_types(known.iter().cloned())?;

@@ -29,6 +29,7 @@ impl Graph {
     /// # Errors
     /// [`ErrorKind::State`] for a name that is not a variable's, or a variable without a value on an
     /// eager tape; what the operators refuse.
+    #[doc(alias = "compose")]
     #[track_caller]
     pub fn record<'t>(&self, tape: &'t Tape, values: &[(&str, Var<'t>)]) -> Result<Vec<Var<'t>>> {
         for (name, _) in values {

@@ -20,6 +20,7 @@ pub enum Init {
     Normal(f64),
     /// Uniform in `[-s, s)` with `s = √(6 / (n + m))` for n outputs, the rows, of m inputs each (Glorot
     /// and Bengio 2010).
+    #[doc(alias = "Glorot")]
     Xavier,
 }
 

@@ -131,6 +131,8 @@ impl Tape {
     /// assert!(y.value().unwrap_err().to_string().contains("hidden2 is large"));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "Monitor")]
+    #[doc(alias = "register_forward_hook")]
     pub fn observe(
         &mut self,
         pattern: impl Into<String>,

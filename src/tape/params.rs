@@ -16,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert!(params.to_string().contains("(4, 2)"));
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
+#[doc(alias = "state_dict")]
+#[doc(alias = "ParameterDict")]
 #[derive(Clone, Debug, Default)]
 pub struct Params(pub(super) Vec<Parameter>);
 

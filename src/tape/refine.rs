@@ -24,7 +24,7 @@ const UNKNOWN: usize = usize::MAX;
 /// assert_eq!(a.to_string(), "(2, 3)");
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Option<Vec<Option<usize>>>", into = "Option<Vec<Option<usize>>>")]
 pub struct PartialShape {
     dims: Option<SmallVec<[usize; 4]>>,
@@ -273,6 +273,12 @@ impl From<Option<Vec<Option<usize>>>> for PartialShape {
 impl From<PartialShape> for Option<Vec<Option<usize>>> {
     fn from(shape: PartialShape) -> Self {
         shape.sizes()
+    }
+}
+
+impl fmt::Debug for PartialShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

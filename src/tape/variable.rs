@@ -9,6 +9,7 @@ use crate::tensor::{DType, Stype};
 
 /// A named variable of a graph: storage type, and whatever is known of shape and element type. Made
 /// by [`variable`].
+#[doc(alias = "placeholder")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Variable {
     pub(crate) name: String,
@@ -30,6 +31,7 @@ pub struct Variable {
 /// assert_eq!(weight.partial_type()?.to_string(), "default ? (100, ?)");
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
+#[doc(alias = "placeholder")]
 pub fn variable(name: impl Into<String>) -> Variable {
     let (name, ty) = (name.into(), PartialType::unknown());
     Variable { name, ty, init: None, lr_mult: 1.0, wd_mult: 1.0 }

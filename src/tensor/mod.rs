@@ -59,6 +59,13 @@ pub(crate) enum Layout {
     RowSparse(Buffer<u32>),
 }
 
+/// A clone, which shares memory.
+impl From<&Tensor> for Tensor {
+    fn from(tensor: &Tensor) -> Tensor {
+        tensor.clone()
+    }
+}
+
 impl Tensor {
     /// A tensor that is valid by construction.
     pub(crate) fn from_parts(shape: Shape, layout: Layout, values: Values) -> Self {

@@ -18,6 +18,8 @@ impl Graph {
     /// assert!(text.starts_with("digraph") && text.contains("n0 -> n1"));
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "plot_network")]
+    #[doc(alias = "graphviz")]
     pub fn to_dot(&self) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.

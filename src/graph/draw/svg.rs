@@ -36,6 +36,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`ErrorKind::State`] for more than 500 nodes: [`Graph::to_dot`] is for larger tools.
+    #[doc(alias = "plot_network")]
     #[track_caller]
     pub fn to_svg(&self) -> Result<String> {
         let count = self.body().nodes.len();

@@ -7,6 +7,7 @@ use crate::tape::{Observed, Profile};
 impl Executor {
     /// From now on every operator that this executor runs is measured; what was measured before is
     /// forgotten. Costs nothing unless it is on: no clock is read.
+    #[doc(alias = "profiler")]
     pub fn start_profile(&mut self) {
         self.workspace.start_profile();
     }
@@ -63,6 +64,9 @@ impl Executor {
     /// assert!(seen.recv().is_err());
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
+    #[doc(alias = "Monitor")]
+    #[doc(alias = "set_monitor_callback")]
+    #[doc(alias = "register_forward_hook")]
     pub fn observe(
         &mut self,
         pattern: impl Into<String>,

@@ -176,7 +176,16 @@ impl SoftmaxOutput {
             SoftmaxLayout::SecondAxis => 1..2,
         };
         let others = (0..rank).filter(|axis| !classes.contains(axis));
-        *label = others.map(|axis| data.dim(axis)).collect();
+        let default: PartialShape = others.map(|axis| data.dim(axis)).collect();
+        match label.sizes() {
+            None => *label = default,
+            // Known sizes may be those of probabilities: they stay.
+            Some(sizes) if default.rank() == Some(sizes.len()) => {
+                let both = sizes.iter().enumerate().map(|(axis, size)| size.or(default.dim(axis)));
+                *label = both.collect();
+            }
+            Some(_) => {}
+        }
         Ok(())
     }
 
@@ -272,9 +281,7 @@ impl Op for SoftmaxOutput {
 
     fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
         ins[0].unify(out)?;
-        if ins[1].rank().is_none() {
-            self.default_label(ins)?;
-        }
+        self.default_label(ins)?;
         match ins[0].known() {
             Some(data) => self.check_shapes(ins, self.along(&data)?),
             None => Ok(()),
