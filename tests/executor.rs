@@ -407,3 +407,16 @@ fn dropout_has_the_tapes_masks() {
         assert!(e.output(0).unwrap().same_bits(&x));
     }
 }
+
+#[test]
+fn a_head_that_is_the_gradient_stays() {
+    let tape = Tape::symbolic();
+    let graph = Graph::new(&[tape.symbol(variable("x"))]).unwrap();
+    let bind = Bind::from([("x", full(&[1], 3.0))]).grad_req("x", GradReq::Write);
+    let mut executor = graph.bind(bind.head_stype("x", Stype::Default)).unwrap();
+    for head in [-2.0, 5.0] {
+        executor.forward(true).unwrap();
+        executor.backward_with(&[("x", &full(&[1], head))]).unwrap();
+        assert_eq!(executor.grad("x").unwrap().values::<f32>().unwrap(), [head]);
+    }
+}

@@ -1,7 +1,7 @@
 //! Optimized graphs: the same bits with less work.
 
 use sparsetape::{
-    DType, Fallback, Graph, Pass, Passes, Result, Stype, Tape, Tensor, Var, Variable, variable,
+    Bind, DType, Fallback, Graph, Pass, Passes, Result, Stype, Tape, Tensor, Var, Variable, variable,
 };
 
 /// The graph of what `record` makes of variables.
@@ -495,4 +495,39 @@ mod random {
             }
         }
     }
+}
+
+#[test]
+fn what_is_replaced_but_stays_has_no_place_in_memory() {
+    let g = graph([matrix("x", Stype::Default)], |_, [x]| vec![(-(-x.sin())).exp()]);
+    for pass in [Pass::Algebra, Pass::Common, Pass::Constants, Pass::Fuse, Pass::FuseDot] {
+        let x = Tensor::full([3, 3], 0.5f32).unwrap();
+        let bind = Bind::from([("x", x.clone())]).passes(Passes::none().with(pass));
+        let mut executor = g.bind(bind).unwrap();
+        executor.forward(false).unwrap();
+        assert!(executor.output(0).unwrap().same_bits(&run(&g, &[("x", x)]).unwrap()[0]));
+    }
+}
+
+#[test]
+fn an_operand_given_twice_is_stored_where_two_would_be() {
+    // Entries of the condition alone are stored, as zeros.
+    let both = [matrix("c", Stype::Csr), matrix("x", Stype::Csr)];
+    let chosen = graph(both.clone(), |_, [c, x]| vec![c.select(x, x).sin()]);
+    let chosen_once = graph(both.clone(), |_, [c, x]| vec![c.select(x.sin(), x.sin())]);
+    let gradient = graph(both, |_, [c, x]| vec![c.select(x, x).sum()]);
+    let gradient = gradient.with_gradients(&["x"]).unwrap();
+    let csr = |columns: Vec<u32>| {
+        let n = columns.len();
+        Tensor::csr([3, 3], vec![0, n, n, n], columns, vec![1.5f32; n]).unwrap()
+    };
+    let values = [("c", csr(vec![0, 1])), ("x", csr(vec![1, 2]))];
+    for g in [chosen, chosen_once] {
+        assert_same(&g, &g.optimized(Passes::all()).unwrap(), &values);
+        assert_eq!(run(&g, &values).unwrap()[0].nnz(), 3);
+    }
+    let mut executor = gradient.bind(values).unwrap();
+    executor.forward(true).unwrap();
+    executor.backward().unwrap();
+    assert_eq!(executor.grad("x").unwrap().nnz(), 2);
 }

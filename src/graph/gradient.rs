@@ -79,6 +79,10 @@ impl Graph {
             let name = &self.body().nodes[id].name;
             slopes.push(match grad_req {
                 GradReq::Add => accumulated(&tape, name, x, dx)?,
+                // A head cotangent is gone after the backward pass; the gradient, if it is one, stays.
+                _ if heads.iter().flatten().any(|head| head.index() == dx.index()) => {
+                    (x, dx.identity().ok()?, None)
+                }
                 _ => (x, dx, None),
             });
         }

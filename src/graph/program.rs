@@ -164,7 +164,9 @@ fn steps(body: &Body, types: &[Type], which: impl Iterator<Item = bool>) -> Resu
 fn place(body: &Body, types: &[Type], steps: &mut [Step]) -> (Vec<u32>, usize) {
     let ends = lifetimes(body, steps);
     let mut ending: Vec<SmallVec<[u32; 2]>> = vec![SmallVec::new(); steps.len()];
-    for id in (0..body.nodes.len() as u32).rev().filter(|&id| is_result(body, id)) {
+    let mut results: Vec<u32> = steps.iter().map(|step| step.node).collect();
+    results.sort_unstable();
+    for id in results.into_iter().rev() {
         if let Some(dead) = ending.get_mut(ends[id as usize]) {
             dead.push(id);
         }

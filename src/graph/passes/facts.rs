@@ -78,7 +78,7 @@ impl Facts {
         let stype = |id: u32| body.nodes[id as usize].ty.stype;
         let op = node.op().filter(|_| node.ty.stype != Stype::Default)?;
         if let Some(map) = op.get::<Map>() {
-            let fusion = Fusion::of(map, &node.ins);
+            let fusion = Fusion::recorded(map, &node.ins);
             let places = fusion.places(stype, |id| self.classes[id as usize])?;
             let next = self.classes.len() as u32;
             return match &places {

@@ -24,10 +24,10 @@ pub(super) fn fused(mut body: Body) -> Body {
 
 /// The operator of a node with all others that fit into it, if there are any.
 fn chain(body: &Body, facts: &Facts, uses: &mut Uses, id: u32) -> Option<Fusion> {
-    let mut fusion = operator(body, id).filter(|_| !uses.is_gone(id))?;
+    let mut fusion = operator(body, facts, id).filter(|_| !uses.is_gone(id))?;
     let mut found = None;
     while let Some((value, inner, larger)) = fusion.operands().iter().find_map(|&value| {
-        let inner = inner_operator(body, value).filter(|_| uses.is_single(value))?;
+        let inner = inner_operator(body, facts, value).filter(|_| uses.is_single(value))?;
         let larger = joined(body, facts, (id, &fusion), (value, &inner))?;
         Some((value, inner, larger))
     }) {
@@ -38,13 +38,18 @@ fn chain(body: &Body, facts: &Facts, uses: &mut Uses, id: u32) -> Option<Fusion>
     found
 }
 
-/// The element-wise operator of a node; a sum of dense cotangents is one.
-fn operator(body: &Body, id: u32) -> Option<Fusion> {
+/// The element-wise operator of a node; a sum of dense cotangents is one. Not one whose result is
+/// stored at fewer places where operands that are the same value are one.
+fn operator(body: &Body, facts: &Facts, id: u32) -> Option<Fusion> {
     let node = &body.nodes[id as usize];
     let op = node.op()?;
     let dense = node.ins.iter().all(|&i| body.nodes[i as usize].ty.stype == Stype::Default);
     match op.get::<Map>() {
-        Some(map) => Some(Fusion::of(map, &node.ins)),
+        Some(map) => {
+            let fusion = Fusion::of(map, &node.ins);
+            let recorded = Fusion::recorded(map, &node.ins);
+            (places(body, facts, &fusion) == places(body, facts, &recorded)).then_some(fusion)
+        }
         None if op.get::<Accumulate>().is_some() && dense => {
             Some(Fusion::of(Map::sum(), &node.ins))
         }
@@ -53,8 +58,8 @@ fn operator(body: &Body, id: u32) -> Option<Fusion> {
 }
 
 /// As [`operator`], for one that goes into another: repeated elements are what broadcasting is.
-fn inner_operator(body: &Body, id: u32) -> Option<Fusion> {
-    operator(body, id).or_else(|| {
+fn inner_operator(body: &Body, facts: &Facts, id: u32) -> Option<Fusion> {
+    operator(body, facts, id).or_else(|| {
         let node = &body.nodes[id as usize];
         let small = *node.ins.first()?;
         let number = body.nodes[small as usize].ty.shape.rank() == Some(0);
@@ -76,9 +81,7 @@ fn joined(
     if outer.stretches(value) && !facts.same_shape(body, value, id) {
         return None;
     }
-    let places = |fusion: &Fusion| {
-        fusion.places(|id| body.nodes[id as usize].ty.stype, |id| facts.class(id))
-    };
+    let places = |fusion: &Fusion| places(body, facts, fusion);
     let apart = places(outer)?;
     // Where the inner value is absent, it is a zero that nobody computed.
     let computed = match places(inner)? {
@@ -95,6 +98,11 @@ fn joined(
     // What no proof finds, an operand may have: the pattern.
     let stated = (0..larger.operands().len()).map(|k| larger.on(k));
     std::iter::once(larger.clone()).chain(stated).find(same)
+}
+
+/// Where the operator's result is stored.
+fn places(body: &Body, facts: &Facts, fusion: &Fusion) -> Option<Places> {
+    fusion.places(|id| body.nodes[id as usize].ty.stype, |id| facts.class(id))
 }
 
 /// How values are used.

@@ -77,6 +77,18 @@ impl Map {
 }
 
 impl Fusion {
+    /// The operator as it runs: an operand given twice is two inputs, of which the proof knows less.
+    pub fn recorded(map: &Map, operands: &[u32]) -> Fusion {
+        Fusion {
+            labels: SmallVec::from_slice(&[&map.program.label[..]]),
+            expr: map.program.expr.clone(),
+            cotangent: map.program.cotangent,
+            scalars: map.scalars.clone(),
+            operands: operands.into(),
+            stretched: map.stretched,
+        }
+    }
+
     /// The operator on these operands.
     pub fn of(map: &Map, operands: &[u32]) -> Fusion {
         let mut distinct: Few<u32> = Few::new();
