@@ -37,28 +37,38 @@ pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratc
     match out.stype() {
         Stype::Default => {
             let own = out.in_place();
-            let column = |(i, v)| match Some(i) == own {
+            let columns = columns(ins.len(), |i| match Some(i) == own {
                 true => Ok(Column::Own),
-                false => on_dense::<T>(v, shape),
-            };
-            let columns = ins.iter().enumerate().map(column).collect::<Result<_>>()?;
+                false => on_dense::<T>(&ins[i], shape),
+            })?;
             evaluate(op, &columns, Places::Dense, out.dense());
         }
         Stype::Csr => {
             let pattern = support_pattern(op, ins)?;
-            let columns =
-                ins.iter().map(|v| on_csr::<T>(*v, &pattern, shape)).collect::<Result<_>>()?;
+            let columns = columns(ins.len(), |i| on_csr::<T>(ins[i], &pattern, shape))?;
             evaluate(op, &columns, Places::Csr(&pattern), out.csr_on(&pattern)?);
         }
         Stype::RowSparse => {
             let rows = support_rows(op, ins)?;
-            let columns =
-                ins.iter().map(|v| on_rows::<T>(*v, &rows, shape)).collect::<Result<_>>()?;
+            let columns = columns(ins.len(), |i| on_rows::<T>(ins[i], &rows, shape))?;
             let places = Places::Rows(&rows, row_len(shape));
             evaluate(op, &columns, places, out.rows(rows.clone())?);
         }
     }
     Ok(())
+}
+
+/// A column for each operand. A loop, because collecting results moves each column several times, which
+/// is what small values spend their time on.
+fn columns<'a, T>(
+    n: usize,
+    column: impl Fn(usize) -> Result<Column<'a, T>>,
+) -> Result<Operands<Column<'a, T>>> {
+    let mut columns = Operands::new();
+    for i in 0..n {
+        columns.push(column(i)?);
+    }
+    Ok(columns)
 }
 
 /// Evaluates on a dense value, the first operand, in its own memory; all others are dense.
@@ -68,10 +78,10 @@ pub(super) fn run_on<T: Real>(
     shape: &Shape,
     value: &mut [T],
 ) -> Result<()> {
-    let mut columns = Operands::from_iter([Column::Own]);
-    for v in others {
-        columns.push(on_dense::<T>(v, shape)?);
-    }
+    let columns = columns(others.len() + 1, |i| match i.checked_sub(1) {
+        None => Ok(Column::Own),
+        Some(i) => on_dense::<T>(&others[i], shape),
+    })?;
     evaluate(op, &columns, Places::Dense, value);
     Ok(())
 }
