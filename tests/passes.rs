@@ -1,7 +1,8 @@
 //! Optimized graphs: the same bits with less work.
 
 use sparsetape::{
-    Bind, DType, Fallback, Graph, Pass, Passes, Result, Stype, Tape, Tensor, Var, Variable, variable,
+    Bind, DType, Fallback, Graph, Pass, Passes, Result, Stype, Tape, Tensor, Var, Variable,
+    variable,
 };
 
 /// The graph of what `record` makes of variables.

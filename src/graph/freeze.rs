@@ -66,8 +66,8 @@ impl Tape {
     /// # Errors
     /// The first error on the way to an output; [`ErrorKind::State`] for a variable of the tape that is not
     /// among the inputs; for an operator that holds the size of this batch, found by inferring all shapes for
-    /// a second size, an error with the operator and its line. A size that went into a constant is not seen
-    /// here: [`freeze_fn`] finds it.
+    /// a second size, an error with the operator and its line. A size that went into a constant, or into an
+    /// operator that takes any batch, as a slice up to it does, is not seen here: [`freeze_fn`] finds it.
     #[track_caller]
     pub fn freeze<'t>(
         &'t self,
@@ -198,15 +198,15 @@ impl Body {
 ///
 /// # Errors
 /// As [`Tape::freeze`]; [`ErrorKind::State`] for a node that differs between the batch sizes, with its operator
-/// and source line.
+/// and source line; [`ErrorKind::Shape`] for an example whose batch is empty.
 #[track_caller]
 pub fn freeze_fn(
     examples: impl IntoIterator<Item = impl Into<Input<Tensor>>>,
     record: impl for<'t> Fn(&'t Tape, &[Var<'t>]) -> Vec<Var<'t>>,
 ) -> Result<Graph> {
     let examples: Vec<Input<Tensor>> = examples.into_iter().map(Into::into).collect();
-    let doubled = examples.iter().map(doubled).collect::<Result<Vec<_>>>()?;
     let at = Location::caller();
+    let doubled = examples.iter().map(|input| doubled(input, at)).collect::<Result<Vec<_>>>()?;
     let (first, second) = (Tape::new(), Tape::new());
     let recorded = |tape| frozen(tape, &examples, &record);
     let graph = recorded(&first)?;
@@ -235,11 +235,20 @@ fn frozen<'t>(
     freeze(tape, &named.collect::<Vec<_>>(), &outputs)
 }
 
-#[track_caller]
-fn doubled(input: &Input<Tensor>) -> Result<Input<Tensor>> {
+fn doubled(input: &Input<Tensor>, at: &'static Location<'static>) -> Result<Input<Tensor>> {
     let value = match input.batch_axis {
         None => input.value.clone(),
-        Some(axis) => Tensor::concat(&[&input.value, &input.value], axis as isize)?,
+        Some(axis) if input.value.shape().get(axis).is_some_and(|&size| size > 0) => {
+            Tensor::concat(&[&input.value, &input.value], axis as isize)?
+        }
+        Some(axis) => {
+            let message = format!(
+                "input {:?} is {}: there is no batch along axis {axis} to be made twice as large",
+                input.name,
+                input.value.ty()
+            );
+            return Err(Error::new(ErrorKind::Shape, message).operator("freeze_fn").at(at));
+        }
     };
     Ok(Input { name: input.name.clone(), value, batch_axis: input.batch_axis })
 }
