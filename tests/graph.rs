@@ -257,3 +257,41 @@ fn gradients_of_some_variables_that_are_zeros() {
     assert_eq!(executor.grad("w").unwrap().rows(), Some(&[2, 4][..]));
     assert!(executor.grad("x").is_none());
 }
+
+#[test]
+fn a_name_makes_no_other_value_a_parameter() -> Result<(), sparsetape::Error> {
+    let p = Parameter::new("p", Tensor::full([3, 2], 1.0f64)?)?;
+    let tape = Tape::new();
+    let x = tape.constant(Tensor::full([3, 2], 2.0f64)?);
+    let y = x * tape.parameter(&p);
+    assert!(tape.freeze([("p", x)], [y]).unwrap_err().to_string().contains("are named \"p\""));
+
+    let tape = Tape::new();
+    let x = tape.constant(Tensor::full([3, 2], 2.0f64)?);
+    let y = x.sin().named("p") * tape.parameter(&p);
+    assert!(tape.freeze([("x", x)], [y]).unwrap_err().to_string().contains("are named \"p\""));
+    Ok(())
+}
+
+#[test]
+fn an_empty_example_shows_no_batch_size() -> Result<(), sparsetape::Error> {
+    let empty = || Tensor::zeros(Stype::Default, [0, 2], sparsetape::DType::F32);
+    let sized = freeze_fn([("x", empty()?)], |_, x| {
+        vec![x[0] * x[0].shape().map_or(0.0, |shape| shape[0] as f64)]
+    });
+    let error = sized.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Shape);
+    assert!(error.to_string().contains("there is no batch along axis 0"), "{error}");
+    assert!(freeze_fn([("x", Tensor::scalar(1.0f32))], |_, x| x.to_vec()).is_err());
+    Ok(())
+}
+
+#[test]
+fn other_storage_types_keep_the_order_of_arguments() -> Result<(), sparsetape::Error> {
+    let tape = Tape::symbolic();
+    let (x, z) = (tape.symbol(variable("x").shape([3, 2])), tape.symbol(variable("z")));
+    let graph = Graph::new(&[x + z])?.with_stypes(&[("z", Stype::RowSparse)])?;
+    assert_eq!(graph.list_arguments(), ["x", "z"]);
+    assert_eq!(graph.infer_stype(&[("x", Stype::RowSparse)])?.arguments[0].0, "x");
+    Ok(())
+}

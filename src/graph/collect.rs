@@ -70,20 +70,21 @@ pub(super) fn collect(
         }
     }
     let mut places: FxHashMap<u32, u32> = FxHashMap::default();
-    let mut nodes: Vec<Node> = Vec::new();
+    let (mut nodes, mut parameters): (Vec<Node>, Vec<usize>) = (Vec::new(), Vec::new());
     for (id, value) in recorded.iter().enumerate().filter(|(id, _)| needed[*id]) {
-        let node = match inputs.get(&(id as u32)) {
+        let input = inputs.get(&(id as u32));
+        let node = match input {
             Some(input) => variable_node(input.clone(), value),
             None => node(value, &places)?,
         };
+        let is_parameter = input.is_none() && matches!(&value.leaf, Some(Leaf::Parameter(_)));
         // A parameter recorded twice is one variable.
-        let same = nodes.iter().position(|known| {
-            matches!(&value.leaf, Some(Leaf::Parameter(_))) && known.name == node.name
-        });
-        let place = same.unwrap_or_else(|| {
+        let same = |&at: &usize| is_parameter && nodes[at].name == node.name;
+        let place = parameters.iter().copied().find(same).unwrap_or(nodes.len());
+        if place == nodes.len() {
+            parameters.extend(is_parameter.then_some(place));
             nodes.push(node);
-            nodes.len() - 1
-        });
+        }
         places.insert(id as u32, place as u32);
     }
     check_parameters(&recorded, &needed)?;

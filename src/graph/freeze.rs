@@ -73,8 +73,8 @@ impl Tape {
     /// The first error on the way to an output; [`ErrorKind::State`] for a variable of the tape that is not
     /// among the inputs; [`ErrorKind::Fallback`] for a value made dense for want of a kernel, where the tape denies
     /// that by now; for an operator that holds the size of this batch, found by inferring all shapes for
-    /// a second size, an error with the operator and its line. A size that went into a constant is not seen
-    /// here: [`freeze_fn`] finds it.
+    /// a second size, an error with the operator and its line. A size that went into a constant, or into an
+    /// operator that takes any batch, as a slice up to it does, is not seen here: [`freeze_fn`] finds it.
     #[doc(alias = "hybridize")]
     #[doc(alias = "trace")]
     #[doc(alias = "export")]
@@ -225,7 +225,7 @@ impl Body {
 ///
 /// # Errors
 /// As [`Tape::freeze`]; [`ErrorKind::State`] for a node that differs between the batch sizes, with its operator
-/// and source line.
+/// and source line; [`ErrorKind::Shape`] for an example whose batch is empty.
 #[doc(alias = "trace")]
 #[doc(alias = "make_fx")]
 #[track_caller]
@@ -234,11 +234,8 @@ pub fn freeze_fn(
     record: impl for<'t> Fn(&'t Tape, &[Var<'t>]) -> Vec<Var<'t>>,
 ) -> Result<Graph> {
     let examples: Vec<Input<Tensor>> = examples.into_iter().map(Into::into).collect();
-    let mut doubled = Vec::with_capacity(examples.len());
-    for input in &examples {
-        doubled.push(self::doubled(input)?);
-    }
     let at = Location::caller();
+    let doubled = examples.iter().map(|input| doubled(input, at)).collect::<Result<Vec<_>>>()?;
     let (first, second) = (Tape::new(), Tape::new());
     let graph = frozen(&first, &examples, &record)?;
     frozen(&second, &doubled, &record)?;
@@ -266,11 +263,20 @@ fn frozen<'t>(
     freeze(tape, &named.collect::<Vec<_>>(), &outputs)
 }
 
-#[track_caller]
-fn doubled(input: &Input<Tensor>) -> Result<Input<Tensor>> {
+fn doubled(input: &Input<Tensor>, at: &'static Location<'static>) -> Result<Input<Tensor>> {
     let value = match input.batch_axis {
         None => input.value.clone(),
-        Some(axis) => Tensor::concat(&[&input.value, &input.value], axis as isize)?,
+        Some(axis) if input.value.shape().get(axis).is_some_and(|&size| size > 0) => {
+            Tensor::concat(&[&input.value, &input.value], axis as isize)?
+        }
+        Some(axis) => {
+            let message = format!(
+                "input {:?} is {}: there is no batch along axis {axis} to be made twice as large",
+                input.name,
+                input.value.ty()
+            );
+            return Err(Error::new(ErrorKind::Shape, message).operator("freeze_fn").at(at));
+        }
     };
     Ok(Input { name: input.name.clone(), value, batch_axis: input.batch_axis })
 }

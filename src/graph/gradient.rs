@@ -130,7 +130,9 @@ impl Graph {
                 Ok(matches!(answers[place], Some(Cotangent::NotDifferentiable(_))))
             });
             let float = vars[id].partial_type()?.dtypes.may_be_float();
-            if float && !refused.try_fold(true, |all, one: Result<bool>| Ok(all && one?))? {
+            let all_refuse = refused.try_fold(true, |all, one: Result<bool>| Ok(all && one?))?;
+            let looked_at = self.body().outputs.contains(&(id as u32));
+            if float && (looked_at || !all_refuse) {
                 asked.push(id);
             }
         }

@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::{Body, Graph};
 use crate::error::{Error, Result};
 use crate::tape::infer::{Step, refine_all};
-use crate::tape::{PartialShape, PartialType};
+use crate::tape::{PartialShape, PartialType, Variable};
 use crate::tensor::{DType, Stype};
 
 /// What was inferred, by name: for the variables and for the outputs.
@@ -102,13 +102,15 @@ impl Graph {
     #[track_caller]
     pub fn with_stypes(&self, stypes: &[(&str, Stype)]) -> Result<Graph> {
         let tape = crate::Tape::symbolic();
-        let mut changed = Vec::new();
-        for &(name, stype) in stypes {
-            let id = self.body().find_variable(name)?;
-            let variable = self.body().nodes[id].variable().cloned();
-            changed.extend(variable.map(|own| (name, tape.symbol(own.stype(stype)))));
+        for (name, _) in stypes {
+            self.body().find_variable(name)?;
         }
-        Graph::new(&self.record(&tape, &changed)?)
+        let symbol = |own: &Variable| {
+            let stype = stypes.iter().find(|(name, _)| *name == own.name());
+            tape.symbol(own.clone().stype(stype.map_or(own.ty().stype, |(_, stype)| *stype)))
+        };
+        let symbols: Vec<_> = self.variables().map(|own| (own.name(), symbol(own))).collect();
+        Graph::new(&self.record(&tape, &symbols)?)
     }
 
     /// Shapes of variables and outputs, as far as they follow from these and from what the variables were

@@ -230,10 +230,14 @@ impl Graph {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::State`] for a name that there is not.
+    /// [`ErrorKind::State`] for a name that there is not, and without any.
     #[doc(alias = "get_internals")]
     #[track_caller]
     pub fn internal(&self, names: &[&str]) -> Result<Graph> {
+        if names.is_empty() {
+            let message = "a graph has at least one output";
+            return Err(Error::new(ErrorKind::State, message).operator("internal"));
+        }
         let mut outputs = Vec::with_capacity(names.len());
         for name in names {
             outputs.push(self.0.find_value(name)? as u32);

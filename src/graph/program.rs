@@ -72,7 +72,7 @@ impl Plans {
             known.iter().map(|(id, ty)| Ok((recorded(*id)?, ty.clone()))).collect::<Result<_>>()?;
         let mut typed = self.recorded.with_shapes(known.into_iter())?;
         for (id, _) in run.variables().filter(|_| !before.is_empty()) {
-            typed.suppose(recorded(id)?, (&before[id]).into())?;
+            typed.suppose(recorded(id)?, (&before[id]).into());
         }
         typed.choose_dtypes()?;
         let types = typed.variables().map(|(id, _)| typed.nodes[id].ty.clone());
@@ -221,13 +221,15 @@ impl Body {
     }
 
     /// Takes a variable of unknown type for one of this type, if it may be.
-    fn suppose(&mut self, id: usize, mut ty: PartialType) -> Result<()> {
+    fn suppose(&mut self, id: usize, mut ty: PartialType) {
         let mut own = self.nodes[id].ty.clone();
         if own.known().is_none() && own.unify(&mut ty).is_ok() {
-            self.nodes[id].ty = own;
-            self.refine_types()?;
+            let mut supposed = self.clone();
+            supposed.nodes[id].ty = own;
+            if supposed.refine_types().is_ok() {
+                *self = supposed;
+            }
         }
-        Ok(())
     }
 
     /// The types of all nodes.

@@ -9,6 +9,7 @@ use super::super::program::Program;
 use super::{Done, Executor, PROGRAMS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Params, PartialType, Value};
+use crate::tensor::construct::check_room;
 use crate::tensor::{Stype, Tensor, Type};
 
 impl Executor {
@@ -100,6 +101,11 @@ impl Executor {
             Some(at) => self.programs.remove(at),
             None => Arc::new(self.plans.program(&known, &self.program.types)?),
         };
+        // What does not fit into memory is refused before anything changes.
+        for (id, _) in program.body.variables() {
+            let ty = &program.types[id];
+            check_room(&ty.shape, ty.stype, ty.dtype)?;
+        }
         self.programs.push(Arc::clone(&program));
         if self.programs.len() > PROGRAMS {
             self.programs.remove(0);

@@ -1,5 +1,7 @@
 //! Batches for an executor, of any size, from tensors or from borrowed slices.
 
+use std::panic::Location;
+
 use smallvec::SmallVec;
 
 use super::super::bind::Argument;
@@ -143,15 +145,18 @@ impl Executor {
     fn refill(&mut self, id: usize, make: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<()> {
         let last = std::mem::replace(&mut self.values[id], Value::Symbol);
         self.unbound[id] = true;
+        let at = Location::caller();
         let fed = match last {
             Value::Tensor(last) => make(last),
             _ => make(Tensor::scalar(0.0f32)),
         };
-        let bound = fed.and_then(|value| self.bind_fed(id, value));
-        if bound.is_err() {
+        let fed = fed.and_then(|value| self.bind_fed(id, value));
+        fed.or_else(|error| {
             self.fill_placeholders()?;
-        }
-        bound
+            let name = &self.program.body.nodes[id].name;
+            let named = error.operator("feed").at(at);
+            Err(if named.operand_types().is_empty() { named.operands([name]) } else { named })
+        })
     }
 
     fn bind_fed(&mut self, id: usize, value: Tensor) -> Result<()> {

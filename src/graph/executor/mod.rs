@@ -61,6 +61,8 @@ pub struct Executor {
     fallback: Fallback,
     seed: u64,
     step: u64,
+    /// Whether the last forward pass was in training mode.
+    trains: bool,
     /// How far this run is: whether there are outputs, and gradients.
     done: Done,
     /// Whether what accumulates is where the next gradients are added to it.
@@ -111,6 +113,7 @@ impl Executor {
             fallback: bind.fallback,
             seed: 0,
             step: 0,
+            trains: false,
             done: Done::Nothing,
             carried: true,
             params: Params::default(),
@@ -156,7 +159,7 @@ impl Executor {
         let program = Arc::clone(&self.program);
         self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
         self.run_steps(0..program.forward)?;
-        self.done = Done::Forward;
+        (self.done, self.trains) = (Done::Forward, is_train);
         Ok(())
     }
 
@@ -232,10 +235,11 @@ impl Executor {
     /// ```
     ///
     /// # Errors
-    /// As [`Executor::forward`] and [`Executor::backward`], and what the optimizer refuses.
+    /// As [`Executor::forward`] and [`Executor::backward`], and what the optimizer refuses;
+    /// [`ErrorKind::State`] if there is no parameter to move.
     #[track_caller]
     pub fn backward_into(&mut self, optimizer: &mut impl Optimizer) -> Result<()> {
-        if self.done != Done::Forward {
+        if self.done != Done::Forward || !self.trains {
             self.forward(true)?;
         }
         self.backward()?;
@@ -246,6 +250,11 @@ impl Executor {
                 self.params.push(parameter)?;
                 self.gradients.add(parameter, gradient.clone())?;
             }
+        }
+        if self.params.is_empty() {
+            let message = "no variable of which there is a gradient is bound to a parameter: \
+                           `Bind::params` binds parameters";
+            return Err(Error::new(ErrorKind::State, message).operator("backward_into"));
         }
         let stepped = optimizer.step(&self.params, &self.gradients);
         // The gradients' memory is the next run's.
