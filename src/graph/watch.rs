@@ -47,7 +47,7 @@ impl Executor {
     /// use std::sync::mpsc::channel;
     /// use sparsetape::{Graph, Tape, Tensor, variable};
     /// let tape = Tape::symbolic();
-    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp().named("odds").log1p()])?;
+    /// let graph = Graph::new(&[tape.symbol(variable("x")).exp().named("odds").sum()])?;
     /// let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32)?)])?;
     /// let (send, seen) = channel();
     /// executor.observe("o*", move |odds| {
