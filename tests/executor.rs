@@ -420,3 +420,58 @@ fn a_head_that_is_the_gradient_stays() {
         assert_eq!(executor.grad("x").unwrap().values::<f32>().unwrap(), [head]);
     }
 }
+
+#[test]
+fn a_step_without_parameters_is_an_error() {
+    let tape = Tape::symbolic();
+    let graph = Graph::new(&[tape.symbol(variable("x").shape([2])).square().sum()]).unwrap();
+    let mut executor = graph.simple_bind(&[]).unwrap();
+    let error = executor.backward_into(&mut Sgd::new(0.1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::State);
+    assert!(error.to_string().contains("bound to a parameter"), "{error}");
+}
+
+#[test]
+fn a_step_trains_also_after_a_prediction() {
+    let w = Parameter::new("w", Tensor::full([64], 1.0f32).unwrap()).unwrap();
+    let tape = Tape::symbolic();
+    let graph = Graph::new(&[tape.symbol(variable("w")).dropout(0.5).sum()]).unwrap();
+    let mut executor = graph.bind(Bind::new().parameter(&w).train()).unwrap();
+    executor.forward(false).unwrap();
+    executor.backward_into(&mut Sgd::new(1.0)).unwrap();
+    let moved = w.snapshot().unwrap();
+    let kept = moved.values::<f32>().unwrap().iter().filter(|x| **x == 1.0).count();
+    assert!((8..56).contains(&kept), "{kept} of 64 were dropped");
+}
+
+#[test]
+fn a_reshape_that_fails_changes_nothing() {
+    let tape = Tape::symbolic();
+    let graph = Graph::new(&[tape.symbol(variable("x")).exp()]).unwrap();
+    let mut executor = graph.bind([("x", Tensor::full([2], 0.0f32).unwrap())]).unwrap();
+    assert!(executor.reshape(&[("x", &[1 << 60])]).is_err());
+    executor.forward(false).unwrap();
+    assert_eq!(executor.output(0).unwrap().values::<f32>().unwrap(), [1.0; 2]);
+}
+
+#[test]
+fn a_bad_request_is_blamed_on_the_caller() {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").stype(Stype::Csr).shape([None, Some(9)]));
+    let mut executor = Graph::new(&[x.sin()]).unwrap().simple_bind(&[("x", &[1, 9])]).unwrap();
+    let error = executor.feed_csr("x", &[0, 1], &[70], &[1.0f32]).unwrap_err();
+    assert_eq!(error.location().map(|at| at.file()), Some(file!()));
+    assert!(error.to_string().starts_with("csr(x): indices[0] = 70"), "{error}");
+}
+
+#[test]
+fn a_variable_that_is_an_output_has_a_gradient() {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("x").shape([3]));
+    let graph = Graph::new(&[x]).unwrap();
+    let mut executor = graph.bind(Bind::new().zeros().gradients(GradReq::Write)).unwrap();
+    executor.forward(true).unwrap();
+    let head = Tensor::full([3], 2.0f32).unwrap();
+    executor.backward_with(&[("x", &head)]).unwrap();
+    assert_eq!(executor.grad("x").unwrap().values::<f32>().unwrap(), [2.0; 3]);
+}
