@@ -4,7 +4,7 @@
 //!
 //! One file, one word in `ops!` below (it registers the operator for loading, tests it and prints its
 //! table) and a line in `methods!`, which makes it a method of [`Var`](crate::Var) and
-//! [`Tensor`](crate::Tensor). The file holds this, and no tests: the samples drive all generic ones.
+//! [`Tensor`]. The file holds this, and no tests: the samples drive all generic ones.
 //!
 //! ```
 //! use ndarray::ArrayD;

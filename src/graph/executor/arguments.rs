@@ -72,7 +72,7 @@ impl Executor {
     /// ```
     ///
     /// # Errors
-    /// As [`Graph::bind`].
+    /// As [`Graph::bind`](crate::Graph::bind).
     #[track_caller]
     pub fn reshape(&mut self, shapes: &[(&str, &[usize])]) -> Result<()> {
         let mut known = Vec::new();
