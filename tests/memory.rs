@@ -1,9 +1,11 @@
 //! What training allocates, measured by a counting allocator: the tables, and no more than a batch.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
+use counting::Counting;
 use sparsetape::Stype::{Csr, RowSparse};
 use sparsetape::check::Wide;
 use sparsetape::ops::{all_sparse_rows, all_wide_samples};
@@ -12,8 +14,6 @@ use sparsetape::random::{Popularity, Random};
 use sparsetape::{
     DType, ErrorKind, Fallback, Gradients, Parameter, Params, Stype, Tape, Tensor, Var,
 };
-
-struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -28,36 +28,12 @@ fn count(size: usize) {
     LARGEST.fetch_max(size, Relaxed);
 }
 
-// SAFETY: all calls go to the system allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size);
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
+fn forget(size: usize) {
+    LIVE.fetch_sub(size, Relaxed);
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { taken: count, freed: forget };
 
 /// Peak and largest single allocation of `work`, in bytes beyond what was live before.
 fn measure(work: impl FnOnce()) -> (usize, usize) {

@@ -1,48 +1,28 @@
 //! What tapes and executors measure of their operators, and show of their results.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod counting;
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, channel};
 
+use counting::Counting;
 use sparsetape::Stype::{Csr, Default as Dense, RowSparse};
 use sparsetape::{
     Bind, DType, Error, ErrorKind, Executor, GradReq, Graph, Observed, Parameter, Profile,
     ProfileRow, Result, Stype, Tape, Tensor, Var, variable,
 };
 
-struct Counting;
-
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(_: usize) {
     ALLOCATIONS.set(ALLOCATIONS.get() + 1);
 }
 
-// SAFETY: all calls go to the system allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { taken: count, freed: |_| {} };
 
 /// How often this thread allocates in `work`.
 fn allocations(work: impl FnOnce()) -> usize {

@@ -182,31 +182,31 @@ impl Body {
     }
 
     /// Without the other nodes.
-    pub(super) fn keeping(self, needed: &[bool]) -> Body {
+    pub(super) fn keeping(mut self, needed: &[bool]) -> Body {
         let mut places = vec![u32::MAX; self.nodes.len()];
         let mut nodes = Vec::with_capacity(self.nodes.len());
-        for (id, mut node) in self.nodes.into_iter().enumerate().filter(|(id, _)| needed[*id]) {
+        let all = std::mem::take(&mut self.nodes).into_iter().enumerate();
+        for (id, mut node) in all.filter(|(id, _)| needed[*id]) {
             places[id] = nodes.len() as u32;
             node.ins.iter_mut().for_each(|i| *i = places[*i as usize]);
             nodes.push(node);
         }
-        let at = |id: u32| places[id as usize];
-        let gradients = self.gradients.into_iter().filter_map(|mut slope| {
-            let before = slope.before.map(at);
-            slope =
-                super::Slope { variable: at(slope.variable), gradient: at(slope.gradient), before };
-            (slope.variable != u32::MAX).then_some(slope)
-        });
-        Body {
-            outputs: self.outputs.into_iter().map(at).collect(),
-            gradients: gradients.collect(),
-            heads: self
-                .heads
-                .into_iter()
-                .map(|(k, id)| (k, at(id)))
-                .filter(|h| h.1 != u32::MAX)
-                .collect(),
-            nodes,
+        self.nodes = nodes;
+        self.renumber(&places);
+        self.gradients.retain(|slope| slope.variable != u32::MAX);
+        self.heads.retain(|(_, head)| *head != u32::MAX);
+        self
+    }
+
+    /// What is looked at, at the new places of its nodes.
+    pub(super) fn renumber(&mut self, places: &[u32]) {
+        let at = |id: &mut u32| *id = places[*id as usize];
+        self.outputs.iter_mut().for_each(at);
+        self.heads.iter_mut().for_each(|(_, head)| at(head));
+        for slope in &mut self.gradients {
+            at(&mut slope.variable);
+            at(&mut slope.gradient);
+            slope.before.iter_mut().for_each(at);
         }
     }
 }

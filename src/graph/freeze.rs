@@ -32,6 +32,11 @@ impl<V> Input<V> {
         self.batch_axis = axis;
         self
     }
+
+    /// The same input with another value.
+    fn holding<W>(&self, value: W) -> Input<W> {
+        Input { name: self.name.clone(), value, batch_axis: self.batch_axis }
+    }
 }
 
 impl<V> From<(&str, V)> for Input<V> {
@@ -255,11 +260,7 @@ fn frozen<'t>(
     let inputs: Vec<Var<'t>> =
         examples.iter().map(|input| tape.constant(input.value.clone())).collect();
     let outputs = record(tape, &inputs);
-    let named = examples.iter().zip(&inputs).map(|(input, &value)| Input {
-        name: input.name.clone(),
-        value,
-        batch_axis: input.batch_axis,
-    });
+    let named = examples.iter().zip(&inputs).map(|(input, &value)| input.holding(value));
     freeze(tape, &named.collect::<Vec<_>>(), &outputs)
 }
 
@@ -278,7 +279,7 @@ fn doubled(input: &Input<Tensor>, at: &'static Location<'static>) -> Result<Inpu
             return Err(Error::new(ErrorKind::Shape, message).operator("freeze_fn").at(at));
         }
     };
-    Ok(Input { name: input.name.clone(), value, batch_axis: input.batch_axis })
+    Ok(input.holding(value))
 }
 
 /// The two recordings are the same, but for the inputs, which come first.

@@ -70,7 +70,8 @@ impl Plans {
         let recorded = |id: usize| self.recorded.find_variable(&run.nodes[id].name);
         let known: Vec<(usize, PartialType)> =
             known.iter().map(|(id, ty)| Ok((recorded(*id)?, ty.clone()))).collect::<Result<_>>()?;
-        let mut typed = self.recorded.with_shapes(known.into_iter())?;
+        let mut typed = self.recorded.declaring(known.into_iter())?;
+        typed.refine_types()?;
         for (id, _) in run.variables().filter(|_| !before.is_empty()) {
             typed.suppose(recorded(id)?, (&before[id]).into());
         }
@@ -203,20 +204,19 @@ impl Body {
     /// All that follows for variables of these types, and types of elements where they stay open.
     #[track_caller]
     fn with_types(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
-        let mut body = self.with_shapes(known)?;
+        let mut body = self.declaring(known)?;
         body.choose_dtypes()?;
         Ok(body)
     }
 
-    /// All that follows for variables of these types.
+    /// Before anything is inferred, for variables of these types.
     #[track_caller]
-    fn with_shapes(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
+    fn declaring(&self, known: impl Iterator<Item = (usize, PartialType)>) -> Result<Body> {
         let mut body = self.clone();
         body.forget_shapes();
         for (id, ty) in known {
             body.learn(id, &ty)?;
         }
-        body.refine_types()?;
         Ok(body)
     }
 

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::dyn_op::DynOp;
-use super::partial::{DTypes, PartialType};
+use super::partial::{DTypes, ORDER, PartialType};
 use super::refine::PartialShape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Stype};
@@ -85,10 +85,11 @@ fn refine_dtypes(op: &dyn DynOp, ins: &mut [PartialType], out: &mut PartialType)
     }
     let (mut possible, mut results) = (Few::from_elem(DTypes::NONE, ins.len()), DTypes::NONE);
     let mut refused = None;
-    for choice in 0..3usize.pow(open.len().min(TRIED) as u32) {
+    for choice in 0..ORDER.len().pow(open.len().min(TRIED) as u32) {
         for (k, &i) in open.iter().enumerate() {
-            let digit = if open.len() > TRIED { choice } else { choice / 3usize.pow(k as u32) };
-            dtypes[i] = [DType::F32, DType::F64, DType::I64][digit % 3];
+            let digit =
+                if open.len() > TRIED { choice } else { choice / ORDER.len().pow(k as u32) };
+            dtypes[i] = ORDER[digit % ORDER.len()];
         }
         if open.iter().any(|&i| !ins[i].dtypes.contains(dtypes[i])) {
             continue;

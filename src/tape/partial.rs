@@ -14,7 +14,7 @@ use crate::tensor::{DType, Stype, Type};
 pub struct DTypes(u8);
 
 /// Every element type, in the order in which an open choice is made.
-const ORDER: [DType; 3] = [DType::F32, DType::F64, DType::I64];
+pub(super) const ORDER: [DType; 3] = [DType::F32, DType::F64, DType::I64];
 
 impl DTypes {
     /// Any element type.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::Kind;
 use super::super::bind::{Argument, fitting};
 use super::super::program::Program;
-use super::{Done, Executor, PROGRAMS};
+use super::{Executor, PROGRAMS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Params, PartialType, Value};
 use crate::tensor::construct::check_room;
@@ -77,11 +77,15 @@ impl Executor {
     pub fn reshape(&mut self, shapes: &[(&str, &[usize])]) -> Result<()> {
         let mut known = Vec::new();
         for &(name, shape) in shapes {
-            let id = self.find_variable(name)?;
-            let ty = PartialType::from(&self.program.types[id]);
-            known.push((id, PartialType { shape: shape.into(), ..ty }));
+            known.push(self.of_shape(self.find_variable(name)?, shape));
         }
         self.reshape_to(known)
+    }
+
+    /// A variable and its type, in another shape.
+    pub(super) fn of_shape(&self, id: usize, shape: &[usize]) -> (usize, PartialType) {
+        let ty = PartialType::from(&self.program.types[id]);
+        (id, PartialType { shape: shape.into(), ..ty })
     }
 
     #[track_caller]
@@ -136,9 +140,7 @@ impl Executor {
     }
 
     pub(super) fn bind_zeros(&mut self, id: usize) -> Result<()> {
-        let ty = &self.program.types[id];
-        let zeros = Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype)?;
-        self.values[id] = Value::Tensor(zeros);
+        self.values[id] = Value::Tensor(zeros(&self.program.types[id])?);
         self.unbound[id] = false;
         Ok(())
     }
@@ -171,7 +173,7 @@ impl Executor {
         self.unbound[id] = false;
         // What the forward pass read is no longer there to go back through.
         if self.program.forward_reads[id] {
-            self.done = Done::Nothing;
+            self.passed = false;
         }
         self.list_parameter(id);
         Ok(())
@@ -211,7 +213,7 @@ impl Executor {
             }
         }
         self.memory.resize(program.places, None);
-        self.done = Done::Nothing;
+        self.passed = false;
         self.fill_accumulators()?;
         self.fill_placeholders()
     }
@@ -220,39 +222,26 @@ impl Executor {
     pub(super) fn start_heads(&mut self) -> Result<()> {
         for (_, id) in &self.program.body.heads {
             let (id, ty) = (*id as usize, &self.program.types[*id as usize]);
-            if self.unbound[id] && starts_alone(ty) {
-                self.values[id] = Value::Tensor(placeholder(ty, true)?);
+            // The gradient of a single number starts from 1.
+            if self.unbound[id] && ty.shape.size() == 1 && ty.stype == Stype::Default {
+                let one = Tensor::full(ty.shape.clone(), 1.0f64)?.cast(ty.dtype);
+                self.values[id] = Value::Tensor(one);
                 self.unbound[id] = false;
             }
         }
         Ok(())
     }
 
-    /// Zeros stand for variables without a value, of which operators may read the shape.
+    /// Zeros stand for variables without a value, of which operators may read the shape; heads that
+    /// start alone do so.
     pub(super) fn fill_placeholders(&mut self) -> Result<()> {
-        let program = Arc::clone(&self.program);
-        for (id, _) in program.body.variables() {
-            if !self.unbound[id] {
-                continue;
-            }
-            let ty = &program.types[id];
-            let head = program.body.heads.iter().any(|(_, head)| *head as usize == id);
-            let start = head && starts_alone(ty);
-            self.values[id] = Value::Tensor(placeholder(ty, start)?);
-            self.unbound[id] = !start;
+        for (id, _) in self.program.body.variables().filter(|(id, _)| self.unbound[*id]) {
+            self.values[id] = Value::Tensor(zeros(&self.program.types[id])?);
         }
-        Ok(())
+        self.start_heads()
     }
 }
 
-/// The gradient of a single number starts from 1.
-fn starts_alone(ty: &Type) -> bool {
-    ty.shape.size() == 1 && ty.stype == Stype::Default
-}
-
-fn placeholder(ty: &Type, start: bool) -> Result<Tensor> {
-    match start {
-        true => Ok(Tensor::full(ty.shape.clone(), 1.0f64)?.cast(ty.dtype)),
-        false => Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype),
-    }
+fn zeros(ty: &Type) -> Result<Tensor> {
+    Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype)
 }

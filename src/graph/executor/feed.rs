@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::super::bind::Argument;
 use super::Executor;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{PartialType, Value};
+use crate::tape::Value;
 use crate::tensor::{Element, Shape, Stype, Tensor, row_len};
 
 impl Executor {
@@ -37,12 +37,8 @@ impl Executor {
         }
         let types = &self.program.types;
         if ids.iter().zip(values).any(|(&id, (_, value))| types[id].shape != *value.shape()) {
-            let known = ids.iter().zip(values).map(|(&id, (_, value))| {
-                let ty = PartialType::from(&types[id]);
-                (id, PartialType { shape: value.shape().into(), ..ty })
-            });
-            let known = known.collect();
-            self.reshape_to(known)?;
+            let known = ids.iter().zip(values).map(|(&id, (_, x))| self.of_shape(id, x.shape()));
+            self.reshape_to(known.collect())?;
         }
         for (id, (_, value)) in ids.into_iter().zip(values) {
             self.put(id, Argument::Tensor((*value).clone()))?;
@@ -161,8 +157,7 @@ impl Executor {
 
     fn bind_fed(&mut self, id: usize, value: Tensor) -> Result<()> {
         if self.program.types[id].shape != *value.shape() {
-            let ty = PartialType::from(&self.program.types[id]);
-            self.reshape_to(vec![(id, PartialType { shape: value.shape().into(), ..ty })])?;
+            self.reshape_to(vec![self.of_shape(id, value.shape())])?;
         }
         self.assign(id, Argument::Tensor(value))
     }

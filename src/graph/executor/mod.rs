@@ -17,7 +17,7 @@ use super::{Graph, Kind, Slope};
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::Optimizer;
 use crate::tape::{
-    Fallback, Gradients, Observers, Params, PartialShape, PartialType, Value, Workspace,
+    Fallback, Gradients, Mode, Observers, Params, PartialShape, PartialType, Value, Workspace,
 };
 use crate::tensor::Tensor;
 
@@ -61,10 +61,8 @@ pub struct Executor {
     fallback: Fallback,
     seed: u64,
     step: u64,
-    /// Whether the last forward pass was in training mode.
-    trains: bool,
-    /// How far this run is: whether there are outputs, and gradients.
-    done: Done,
+    /// Whether there is a forward pass to go back through.
+    passed: bool,
     /// Whether what accumulates is where the next gradients are added to it.
     carried: bool,
     params: Params,
@@ -73,13 +71,6 @@ pub struct Executor {
 
 /// For so many different shapes an executor keeps programs.
 const PROGRAMS: usize = 8;
-
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-enum Done {
-    Nothing,
-    Forward,
-    Backward,
-}
 
 impl Executor {
     #[track_caller]
@@ -113,8 +104,7 @@ impl Executor {
             fallback: bind.fallback,
             seed: 0,
             step: 0,
-            trains: false,
-            done: Done::Nothing,
+            passed: false,
             carried: true,
             params: Params::default(),
             gradients: Gradients::default(),
@@ -159,7 +149,7 @@ impl Executor {
         let program = Arc::clone(&self.program);
         self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
         self.run_steps(0..program.forward)?;
-        (self.done, self.trains) = (Done::Forward, is_train);
+        self.passed = true;
         Ok(())
     }
 
@@ -188,7 +178,7 @@ impl Executor {
                 "the graph has no gradients; `with_gradients` or `Bind::train` gives them",
             );
         }
-        if self.done != Done::Forward {
+        if !self.passed {
             return fault(
                 "there is no forward pass to go back through: each serves one backward pass",
             );
@@ -208,12 +198,11 @@ impl Executor {
         let steps = self.program.forward..self.program.steps.len();
         let gradients = self.program.body.gradients.iter();
         self.check_bound(steps.clone(), gradients.map(|slope| slope.gradient))?;
-        self.done = Done::Nothing;
+        self.passed = false;
         let ran = self.run_steps(steps);
         // A head cotangent serves one backward pass.
         given.into_iter().for_each(|id| self.unbound[id] = true);
         ran?;
-        self.done = Done::Backward;
         self.carried = false;
         Ok(())
     }
@@ -239,7 +228,7 @@ impl Executor {
     /// [`ErrorKind::State`] if there is no parameter to move.
     #[track_caller]
     pub fn backward_into(&mut self, optimizer: &mut impl Optimizer) -> Result<()> {
-        if self.done != Done::Forward || !self.trains {
+        if !self.passed || self.workspace.scratch.mode() == Mode::Predict {
             self.forward(true)?;
         }
         self.backward()?;
@@ -259,7 +248,6 @@ impl Executor {
         let stepped = optimizer.step(&self.params, &self.gradients);
         // The gradients' memory is the next run's.
         self.gradients.clear();
-        self.done = Done::Nothing;
         stepped
     }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::super::program::{Program, Step};
-use super::{Done, Executor};
+use super::Executor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{InPlace, Made, Mode, Observed, PerOperand, Read, Reuse, Value, lock_parameters};
 use crate::tensor::{Tensor, View};
@@ -12,7 +12,7 @@ use crate::tensor::{Tensor, View};
 impl Executor {
     /// Before a run: parameters as they are now, nothing left that shares memory to be written.
     pub(super) fn begin(&mut self, is_train: bool) {
-        self.done = Done::Nothing;
+        self.passed = false;
         self.forget_aliases();
         self.carry_gradients();
         let program = Arc::clone(&self.program);

@@ -71,14 +71,7 @@ pub(super) fn rewritten(
         places.push(place);
     }
     body.nodes = written.nodes;
-    let at = |id: &mut u32| *id = places[*id as usize];
-    body.outputs.iter_mut().for_each(at);
-    body.heads.iter_mut().for_each(|(_, head)| at(head));
-    for slope in &mut body.gradients {
-        at(&mut slope.variable);
-        at(&mut slope.gradient);
-        slope.before.iter_mut().for_each(at);
-    }
+    body.renumber(&places);
     body.name_all()?;
     Ok(body)
 }
