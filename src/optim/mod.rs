@@ -1,9 +1,14 @@
 //! Optimizers: they move only the rows that a gradient holds.
 
 mod clip;
+mod schedule;
+mod settings;
 mod sgd;
+mod step;
 
 pub use clip::clip_global_norm;
+pub use schedule::Schedule;
+pub use settings::Update;
 pub use sgd::Sgd;
 
 use crate::error::Result;
@@ -11,16 +16,12 @@ use crate::tape::{Gradients, Params};
 
 /// Moves parameters along their gradients.
 pub trait Optimizer {
-    /// Moves each parameter that has a gradient.
+    /// Moves the parameters by their gradients.
     ///
     /// # Errors
-    /// What does not fit, before anything moves; [`ErrorKind::Busy`](crate::ErrorKind::Busy) while a
-    /// parameter is read elsewhere.
+    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) or [`ErrorKind::DType`](crate::ErrorKind::DType) for a
+    /// gradient that does not fit its parameter, [`ErrorKind::Busy`](crate::ErrorKind::Busy) while a
+    /// parameter is read elsewhere, [`ErrorKind::Value`](crate::ErrorKind::Value) for a setting that is
+    /// not finite; nothing moves then.
     fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()>;
-}
-
-impl Optimizer for Sgd {
-    fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
-        Sgd::step(self, params, gradients)
-    }
 }

@@ -1,13 +1,16 @@
 //! Stochastic gradient descent.
 
-use std::borrow::Cow;
+use super::settings::{Now, Settings, common_settings};
+use super::step::{Method, step};
+use super::{Optimizer, Schedule};
+use crate::error::Result;
+use crate::kernels::update::missed::{Linear, Missed};
+use crate::kernels::update::sgd::SgdStep;
+use crate::tape::{Gradients, Params};
+use crate::tensor::Real;
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::update::SgdStep;
-use crate::tape::{Gradients, Parameter, Params, Stored};
-use crate::tensor::{DType, Real, Stype, Tensor, row_len};
-
-/// Stochastic gradient descent with momentum, weight decay, gradient rescaling and clipping.
+/// Stochastic gradient descent with momentum (heavy ball or Nesterov's), weight decay, gradient rescaling
+/// and clipping.
 ///
 /// With `h = clip(rescale · g) + weight_decay · w`, a step is
 ///
@@ -15,11 +18,12 @@ use crate::tensor::{DType, Real, Stype, Tensor, row_len};
 /// |---|---|
 /// | without momentum | `w ← w − lr · h` |
 /// | with momentum | `m ← momentum · m − lr · h`, then `w ← w + m` |
+/// | Nesterov's | `m ← momentum · m − lr · h`, then `w ← w + momentum · m − lr · h` |
 ///
-/// A dense gradient moves everything. A row-sparse gradient moves the rows that it stores, zero or
-/// not, and their momentum: no other row decays or coasts (MXNet's `lazy_update`, its `sgd_update`
-/// and `sgd_mom_update`); cost and memory traffic follow those rows, not the table. With
-/// [`Sgd::lazy_update`]`(false)` every row moves, as with a zero gradient.
+/// (MXNet: `sgd_update`, `sgd_mom_update`, the classes `SGD` and `NAG`; Polyak 1964; Sutskever et al.
+/// 2013.) There is no dampening. A dense gradient moves everything; which rows a row-sparse one moves says
+/// [`Update`](super::Update): by default those that it stores, zero or not, at a cost that follows those
+/// rows, not the table.
 ///
 /// ```
 /// use sparsetape::{Gradients, Parameter, Params, Tape, Tensor, optim::Sgd};
@@ -40,194 +44,89 @@ use crate::tensor::{DType, Real, Stype, Tensor, row_len};
 /// ```
 #[derive(Debug)]
 pub struct Sgd {
-    lr: f64,
-    momentum: f64,
-    weight_decay: f64,
-    rescale_grad: f64,
-    clip_gradient: Option<f64>,
-    lazy_update: bool,
-    /// Momenta, laid out as their parameters are.
-    momenta: Vec<(Parameter, Stored)>,
+    settings: Settings,
+    momentum: Momentum,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct Momentum {
+    factor: f64,
+    nesterov: bool,
+}
+
+common_settings!(Sgd);
+
 impl Sgd {
-    /// Plain gradient descent at this learning rate.
-    pub fn new(lr: f64) -> Self {
-        Sgd {
-            lr,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            rescale_grad: 1.0,
-            clip_gradient: None,
-            lazy_update: true,
-            momenta: Vec::new(),
-        }
+    const STATES: &[&str] = &["momentum"];
+
+    /// Plain gradient descent at this learning rate, or by this schedule.
+    pub fn new(lr: impl Into<Schedule>) -> Self {
+        Sgd { settings: Settings::new(lr.into()), momentum: Momentum::default() }
     }
 
     /// How much of the last move is repeated (heavy ball); 0 keeps no momentum in memory.
     pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum = momentum;
+        self.momentum.factor = momentum;
         self
     }
 
-    /// The factor of the weight itself in its gradient (L2).
-    pub fn weight_decay(mut self, weight_decay: f64) -> Self {
-        self.weight_decay = weight_decay;
+    /// Whether the gradient counts as if taken after the next move by momentum.
+    pub fn nesterov(mut self, nesterov: bool) -> Self {
+        self.momentum.nesterov = nesterov;
         self
     }
 
-    /// A factor on every gradient, before clipping.
-    pub fn rescale_grad(mut self, rescale_grad: f64) -> Self {
-        self.rescale_grad = rescale_grad;
-        self
-    }
-
-    /// Clips every rescaled gradient value to `[−bound, bound]`; a negative bound does not clip.
-    pub fn clip_gradient(mut self, bound: f64) -> Self {
-        // NaN stays, to be refused by the step.
-        self.clip_gradient = (bound.is_nan() || bound >= 0.0).then_some(bound);
-        self
-    }
-
-    /// Whether row-sparse gradients move only the rows that they store; true by default.
-    pub fn lazy_update(mut self, lazy: bool) -> Self {
-        self.lazy_update = lazy;
-        self
-    }
-
-    /// The learning rate.
-    pub fn learning_rate(&self) -> f64 {
-        self.lr
-    }
-
-    /// Sets the learning rate of the steps to come.
-    pub fn set_learning_rate(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
-    /// The momentum of a parameter, a copy, once it has moved.
-    pub fn momentum_of(&self, parameter: &Parameter) -> Option<Tensor> {
-        let (_, held) = self.momenta.iter().find(|(p, _)| p.same(parameter))?;
-        Some(held.snapshot())
-    }
-
-    /// Bytes that momenta take.
-    pub fn bytes(&self) -> usize {
-        self.momenta.iter().map(|(_, m)| m.bytes()).sum()
-    }
-
-    /// Moves each parameter that has a gradient; the others stay.
+    /// Moves each parameter that has a gradient; unless updates are lazy, those without one as by a
+    /// gradient of zeros.
     ///
     /// # Errors
-    /// [`ErrorKind::Shape`] or [`ErrorKind::DType`] for a gradient that does not fit its parameter,
-    /// [`ErrorKind::Busy`] while a parameter is read elsewhere, [`ErrorKind::Value`] for a
-    /// hyper-parameter that is not finite. Gradients that do not fit are found before anything moves.
+    /// As [`Optimizer::step`].
     #[track_caller]
     pub fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
-        self.check_hyper_parameters()?;
-        let moving = || params.iter().filter_map(|p| Some((p, gradients.of(p)?)));
-        for (parameter, gradient) in moving() {
-            check_fits(parameter, gradient)?;
+        self.settings.check("sgd", &[("momentum", self.momentum.factor)])?;
+        match self.momentum.factor == 0.0 {
+            true => step::<_, 0>(&self.momentum, &mut self.settings, params, gradients),
+            false => step::<_, 1>(&self.momentum, &mut self.settings, params, gradients),
         }
-        for (parameter, gradient) in moving() {
-            match parameter.dtype() {
-                DType::F32 => self.update::<f32>(parameter, gradient)?,
-                _ => self.update::<f64>(parameter, gradient)?,
-            }
-        }
-        Ok(())
     }
+}
 
+impl Optimizer for Sgd {
     #[track_caller]
-    fn check_hyper_parameters(&self) -> Result<()> {
-        let named = [
-            ("learning rate", self.lr),
-            ("momentum", self.momentum),
-            ("weight decay", self.weight_decay),
-            ("gradient rescaling", self.rescale_grad),
-            ("clipping bound", self.clip_gradient.filter(|x| x.is_nan()).unwrap_or(0.0)),
-        ];
-        match named.iter().find(|(_, x)| !x.is_finite()) {
-            None => Ok(()),
-            Some((name, x)) => {
-                let message = format!("the {name} is {x}");
-                Err(Error::new(ErrorKind::Value, message).operator("sgd"))
-            }
+    fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
+        Sgd::step(self, params, gradients)
+    }
+}
+
+impl Method for Momentum {
+    const NAME: &'static str = "sgd";
+    type Rule<T: Real> = SgdStep<T>;
+
+    fn rule<T: Real>(&self, now: &Now) -> SgdStep<T> {
+        SgdStep {
+            lr: T::from_f64(now.lr),
+            momentum: T::from_f64(self.factor),
+            nesterov: self.nesterov,
+            decay: T::from_f64(now.decay),
+            rescale: T::from_f64(now.rescale),
+            clip: T::from_f64(now.clip),
         }
     }
 
-    #[track_caller]
-    fn update<T: Real>(&mut self, parameter: &Parameter, gradient: &Tensor) -> Result<()> {
-        let (lr_mult, wd_mult) = parameter.multipliers();
-        let step = SgdStep {
-            lr: T::from_f64(self.lr * lr_mult),
-            momentum: T::from_f64(self.momentum),
-            decay: T::from_f64(self.weight_decay * wd_mult),
-            rescale: T::from_f64(self.rescale_grad),
-            clip: self.clip_gradient.map_or(T::infinity(), T::from_f64),
-        };
-        let (gradient, lazy) = (by_rows(gradient)?, self.lazy_update);
-        let k = row_len(parameter.shape());
-        let g = gradient.values::<T>()?;
-        let mut weight = parameter.write()?;
-        let mut momentum = self.momentum_for::<T>(parameter, &weight);
-        if let Some(momentum) = &mut momentum {
-            momentum.match_rows::<T>(&mut weight);
-        }
-        match gradient.rows() {
-            None => {
-                weight.insert_all_rows::<T>();
-                momentum.iter_mut().for_each(|m| m.insert_all_rows::<T>());
-                step.dense(weight.values_mut(), momentum.map(Stored::values_mut), Some(g));
-            }
-            Some(rows) => {
-                let slots = weight.slots::<T>(rows);
-                // The same slots: both store the same rows.
-                momentum.iter_mut().for_each(|m| drop(m.slots::<T>(rows)));
-                let (w, m) = (weight.values_mut(), momentum.map(Stored::values_mut));
-                match lazy {
-                    true => step.rows(w, m, &slots, g, k),
-                    false => step.all_rows(w, m, &slots, g, k),
-                }
-            }
-        }
-        Ok(())
+    fn missed(&self, settings: &Settings) -> Option<Missed> {
+        let at_rest = self.factor == 0.0 && settings.weight_decay == 0.0;
+        (!at_rest).then(|| Missed::Linear(Linear::default()))
     }
 
-    /// The momentum of a parameter, zeros at first; none where it is not used.
-    fn momentum_for<T: Real>(
-        &mut self,
-        parameter: &Parameter,
-        weight: &Stored,
-    ) -> Option<&mut Stored> {
-        if self.momentum == 0.0 {
-            return None;
-        }
-        let held = self.momenta.iter().position(|(p, _)| p.same(parameter));
-        let at = held.unwrap_or_else(|| {
-            self.momenta.push((parameter.clone(), weight.zeros_like::<T>()));
-            self.momenta.len() - 1
+    /// With a gradient of zeros, a step is linear in w and m.
+    fn miss<T: Real>(&self, now: &Now, missed: &mut Missed) {
+        let Missed::Linear(linear) = missed;
+        // As rounded for the elements.
+        let rounded = |x: f64| T::from_f64(x).to_f64();
+        let (mu, a) = (rounded(self.factor), rounded(now.lr) * rounded(now.decay));
+        linear.push(&match self.nesterov {
+            false => [1.0 - a, mu, -a, mu],
+            true => [1.0 - a - mu * a, mu * mu, -a, mu],
         });
-        Some(&mut self.momenta[at].1)
     }
-}
-
-/// A gradient that is dense or row-sparse: a csr gradient touches the rows that hold an entry.
-fn by_rows(gradient: &Tensor) -> Result<Cow<'_, Tensor>> {
-    Ok(match gradient.stype() {
-        Stype::Csr => Cow::Owned(gradient.cast_storage(Stype::RowSparse)?),
-        _ => Cow::Borrowed(gradient),
-    })
-}
-
-#[track_caller]
-fn check_fits(parameter: &Parameter, gradient: &Tensor) -> Result<()> {
-    let (own, ty) = (parameter.ty(), gradient.ty());
-    let kind = match () {
-        _ if own.shape != ty.shape => ErrorKind::Shape,
-        _ if own.dtype != ty.dtype => ErrorKind::DType,
-        _ => return Ok(()),
-    };
-    let message = format!("parameter {:?} is {own}, its gradient {ty}", parameter.name());
-    Err(Error::new(kind, message).operator("sgd"))
 }

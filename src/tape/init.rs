@@ -63,9 +63,16 @@ impl Init {
     }
 
     fn values<T: Real>(self, shape: &Shape, seed: u64) -> Vec<T> {
+        let mut values = vec![T::default(); shape.size()];
+        self.fill(shape, seed, 0, &mut values);
+        values
+    }
+
+    /// Writes the elements from `first` on of a tensor of this shape.
+    pub(crate) fn fill<T: Real>(self, shape: &Shape, seed: u64, first: u64, out: &mut [T]) {
         let counter = Counter::new(&[seed]);
         let scale = match self {
-            Init::Constant(x) => return vec![Element::from_f64(x); shape.size()],
+            Init::Constant(x) => return out.fill(Element::from_f64(x)),
             Init::Uniform(scale) | Init::Normal(scale) => scale,
             Init::Xavier => {
                 let rows = shape.first().copied().unwrap_or(1);
@@ -76,6 +83,6 @@ impl Init {
             Init::Normal(_) => counter.normal(i),
             _ => 2.0 * counter.uniform(i) - 1.0,
         };
-        (0..shape.size() as u64).map(|i| Element::from_f64(scale * draw(i))).collect()
+        out.iter_mut().zip(first..).for_each(|(out, i)| *out = Element::from_f64(scale * draw(i)));
     }
 }

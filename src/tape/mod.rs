@@ -13,14 +13,11 @@ pub(crate) mod methods;
 mod observe;
 pub(crate) mod op;
 mod parameter;
-mod params;
-mod params_file;
 mod partial;
 mod profile;
 mod record;
 mod refine;
 mod registry;
-mod stored;
 pub(crate) mod structural;
 mod symbol;
 pub(crate) mod trace;
@@ -49,16 +46,13 @@ pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
     TableRow,
 };
-pub use parameter::{GradReq, Parameter};
-pub use params::Params;
+pub use parameter::{GradReq, Parameter, Params};
+pub(crate) use parameter::{Lent, Table, copied as unshared_copy};
 pub use partial::{DTypes, PartialType};
 pub use profile::{Profile, ProfileRow};
-pub(crate) use record::lock_parameters;
 pub use refine::PartialShape;
 pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
-pub(crate) use stored::Stored;
-pub(crate) use stored::copied as unshared_copy;
 use symbol::Names;
 pub use var::Var;
 pub use variable::{Variable, variable};

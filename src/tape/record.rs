@@ -1,18 +1,15 @@
 //! How an operator gets onto a tape: plan, cast what must be dense, lock parameters, run, push.
 
 use std::panic::Location;
-use std::sync::RwLockReadGuard;
 
 use smallvec::SmallVec;
 
-use super::dyn_op::DynOp;
 use super::execute::{Plan, Reuse, explain, plan};
 use super::fallback;
 use super::infer::{self, Few, choose_row};
 use super::memory::Made;
-use super::op::Read;
+use super::parameter::Lent;
 use super::partial::PartialType;
-use super::stored::Stored;
 use super::structural::CastStorage;
 use super::var::{Var, two_tapes};
 use super::{Node, OpRef, POISON, PartialShape, Tape, Value};
@@ -151,15 +148,21 @@ impl Tape {
         let recording = self.recording.borrow();
         let nodes: Few<&Node> = ins.iter().map(|&id| &recording.nodes[id as usize]).collect();
         let operands: Few<&Value> = nodes.iter().map(|node| &node.value).collect();
-        let guards = lock_parameters(&**op, &operands)?;
-        let views: Few<View<'_>> = nodes
+        let shapes: Few<&[usize]> =
+            nodes.iter().map(|node| node.ty.shape.dims().unwrap_or_default()).collect();
+        let inserting = |i: usize| nodes[i].needs_grad && self.no_grad.get() == 0;
+        let workspace = &mut *self.workspace.borrow_mut();
+        let lent = Lent::new(&**op, &operands, &shapes, inserting, &mut workspace.arena)?;
+        let views: Few<View<'_>> = operands
             .iter()
-            .map(|node| {
-                let shape = node.ty.shape.dims().unwrap_or_default();
-                node.value.view(shape, &guards)
-            })
+            .zip(&shapes)
+            .enumerate()
+            .map(|(i, (value, shape))| value.view(i, shape, &lent))
             .collect();
-        let made = self.workspace.borrow_mut().run(&**op, plan, &views, at, Reuse::None)?;
+        let made = workspace.run(&**op, plan, &views, at, Reuse::None);
+        drop(views);
+        lent.end(&mut workspace.arena);
+        let made = made?;
         Ok(match made {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))
@@ -181,17 +184,11 @@ impl Tape {
 }
 
 impl Value {
-    /// What kernels see, in this shape; of a parameter, what the guards lend.
-    pub(crate) fn view<'a>(&'a self, shape: &'a [usize], guards: &'a Guards<'_>) -> View<'a> {
+    /// What kernels see of operand `i`, in this shape; of a parameter, what is lent.
+    pub(crate) fn view<'a>(&'a self, i: usize, shape: &'a [usize], lent: &'a Lent<'_>) -> View<'a> {
         match self {
             Value::Tensor(tensor) => tensor.view(),
-            Value::Parameter(parameter, _) => {
-                let held = guards.iter().find(|(key, _)| *key == parameter.key());
-                match held {
-                    Some((_, stored)) => stored.view(shape),
-                    None => unreachable!("every parameter among the operands is locked"),
-                }
-            }
+            Value::Parameter(parameter, _) => lent.view(i, parameter, shape),
             Value::Symbol => unreachable!("what runs has values"),
         }
     }
@@ -203,41 +200,6 @@ impl Value {
             other => other.clone(),
         }
     }
-
-    fn is_sparse(&self) -> bool {
-        match self {
-            Value::Tensor(tensor) => tensor.stype() != Stype::Default,
-            Value::Parameter(parameter, _) => parameter.stype() != Stype::Default,
-            Value::Symbol => false,
-        }
-    }
-}
-
-pub(crate) type Guards<'a> = SmallVec<[(usize, RwLockReadGuard<'a, Stored>); 2]>;
-
-/// Locks each distinct parameter among the operands once, for reading. A parameter whose values
-/// are going to be read must not have changed since it was recorded.
-pub(crate) fn lock_parameters<'a>(op: &dyn DynOp, operands: &[&'a Value]) -> Result<Guards<'a>> {
-    let mut guards = Guards::new();
-    for (i, operand) in operands.iter().enumerate() {
-        let Value::Parameter(parameter, recorded) = operand else { continue };
-        if guards.iter().all(|(key, _)| *key != parameter.key()) {
-            guards.push((parameter.key(), parameter.read()?));
-        }
-        let reads = match op.reads(i) {
-            Read::Shape | Read::View => false,
-            Read::Pattern => operand.is_sparse(),
-            Read::RowsOf(_) | Read::All => true,
-        };
-        if reads && parameter.updates() != *recorded {
-            let message = format!(
-                "parameter {:?} was updated after it was recorded; record it again",
-                parameter.name()
-            );
-            return Err(Error::new(ErrorKind::Stale, message));
-        }
-    }
-    Ok(guards)
 }
 
 /// The first stored value that is NaN or infinite, in words.

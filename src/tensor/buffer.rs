@@ -70,11 +70,6 @@ impl<T: 'static> Buffer<T> {
         self.try_into_vec().unwrap_or_else(|shared| shared.to_vec())
     }
 
-    /// Whether both are the same elements in memory.
-    pub(crate) fn is(&self, other: &Buffer<T>) -> bool {
-        std::ptr::eq(&**self, &**other)
-    }
-
     /// The elements, to be written, if this is the only handle to a whole `Vec`.
     pub(crate) fn unique(&mut self) -> Option<&mut [T]> {
         match &mut self.owner {

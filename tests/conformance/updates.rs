@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use sparsetape::optim::Sgd;
+use sparsetape::optim::{Sgd, Update};
 use sparsetape::{DType, Gradients, Parameter, Params, Tape, Tensor};
 
 use crate::arrays::{Tolerance, dense, differs, operand, result};
@@ -39,7 +39,10 @@ fn sgd(params: &Value, lazy: bool) -> Sgd {
         .weight_decay(get(&["wd"], 0.0))
         .rescale_grad(get(&["rescale_grad"], 1.0))
         .clip_gradient(get(&["clip_gradient"], -1.0))
-        .lazy_update(params["lazy_update"].as_bool().unwrap_or(true) && lazy)
+        .update(match params["lazy_update"].as_bool().unwrap_or(true) && lazy {
+            true => Update::Lazy,
+            false => Update::Dense,
+        })
 }
 
 /// MXNet updates lazily only if the states have the weight's storage type.
@@ -75,7 +78,9 @@ pub fn replay(case: &Value) -> Outcome {
         }
         same(&got, &want).map_err(|why| format!("step {n}: {why}"))?;
         let state = &step["states"][0];
-        if let (true, Some(got)) = (state.is_object(), sgd.momentum_of(&weight)) {
+        if let (true, Some(got)) =
+            (state.is_object(), sgd.state_of(&weight, "momentum").map_err(text)?)
+        {
             let want = result(state);
             same(&got, &want).map_err(|why| format!("step {n}, momentum: {why}"))?;
             if got.stype() != want.stype() {

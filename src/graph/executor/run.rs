@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::program::{Program, Step};
 use super::Executor;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{InPlace, Made, Mode, Observed, PerOperand, Read, Reuse, Value, lock_parameters};
+use crate::tape::{InPlace, Lent, Made, Mode, Observed, PerOperand, Read, Reuse, Value, Workspace};
 use crate::tensor::{Tensor, View};
 
 impl Executor {
@@ -79,19 +79,26 @@ impl Executor {
         let made = {
             let operands: PerOperand<&Value> =
                 step.ins.iter().map(|&i| &self.values[i as usize]).collect();
-            let guards = lock_parameters(&*step.op, &operands)?;
             let types = step.ins.iter().map(|&i| &program.types[i as usize]);
+            let shapes: PerOperand<&[usize]> = types.map(|ty| &ty.shape[..]).collect();
+            let Workspace { arena, scratch, .. } = &mut self.workspace;
+            let train = scratch.mode() != Mode::Predict;
+            let lent = Lent::new(&*step.op, &operands, &shapes, |_| train, arena)?;
             let mut views: PerOperand<View<'_>> = PerOperand::new();
-            for (i, (value, ty)) in operands.iter().zip(types).enumerate() {
+            for (i, (value, shape)) in operands.iter().zip(&shapes).enumerate() {
                 views.push(match &reuse {
                     Reuse::InPlace(own) if own.operand() == i => {
+                        let ty = &program.types[step.ins[i] as usize];
                         View::without_values(&ty.shape, ty.dtype)
                     }
-                    _ => value.view(&ty.shape, &guards),
+                    _ => value.view(i, shape, &lent),
                 });
             }
             let line = &program.body.nodes[step.node as usize].line;
-            self.workspace.run(&*step.op, &step.plan, &views, line, reuse)?
+            let made = self.workspace.run(&*step.op, &step.plan, &views, line, reuse);
+            drop(views);
+            lent.end(&mut self.workspace.arena);
+            made?
         };
         self.values[step.node as usize] = match made {
             Made::Value(layout, values) => {

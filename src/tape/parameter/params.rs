@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::parameter::Parameter;
+use super::Parameter;
 use crate::error::{Error, ErrorKind, Result};
 
 /// An ordered, named collection of parameters; printing it gives a table.

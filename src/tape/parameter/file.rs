@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::parameter::Parameter;
-use super::params::Params;
+use super::{Needs, Parameter, Params};
 use crate::error::Result;
 use crate::tensor::Archive;
 use crate::tensor::file::{Contents, within};
@@ -41,6 +40,7 @@ impl Params {
     pub(crate) fn save_with(&self, path: &Path, contents: Contents<'_>) -> Result<()> {
         let mut locked = Vec::with_capacity(self.len());
         for parameter in self {
+            parameter.settle(Needs::All)?;
             locked.push(parameter.read()?);
         }
         let mut tensors = Vec::with_capacity(self.len() + contents.tensors.len());

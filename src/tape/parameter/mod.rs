@@ -1,13 +1,26 @@
 //! Named tables that outlive tapes.
 
+mod file;
+mod lend;
+mod params;
+mod rows;
+mod state;
+mod table;
+
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
 
-use super::stored::{Stored, StoredLayout, unshared};
+pub(crate) use lend::Lent;
+pub use params::Params;
+use table::Draw;
+pub(crate) use table::{Needs, Table, copied};
+
+use super::init::Init;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{DType, Layout, Shape, Stype, Tensor, Type};
+use crate::tensor::{DType, Shape, Stype, Tensor, Type};
 
 /// What happens to a parameter's gradient when [`Gradients`](crate::Gradients) are filled again.
 /// (MXNet: `grad_req`.)
@@ -43,8 +56,10 @@ pub struct Parameter(Arc<Inner>);
 struct Inner {
     name: String,
     ty: Type,
-    stored: RwLock<Stored>,
+    table: RwLock<Table>,
     updates: AtomicU64,
+    /// How many threads are bringing rows up to date: they wait for each other.
+    settling: AtomicU32,
     grad_req: AtomicU8,
     grad_stype: AtomicU8,
     /// Bits of the factors on learning rate and weight decay.
@@ -72,21 +87,59 @@ impl Parameter {
             return refuse(ErrorKind::DType, "a parameter holds f32 or f64");
         }
         let (shape, layout, values) = value.into_parts();
-        let layout = match layout {
-            Layout::RowSparse(rows) => StoredLayout::RowSparse(rows),
-            _ => StoredLayout::Dense,
-        };
-        let stored = Stored { shape, layout, values: unshared(values) };
-        Ok(Parameter(Arc::new(Inner {
+        Ok(Parameter::of_table(name, ty, Table::new(shape, layout, values)))
+    }
+
+    /// A row-sparse parameter of this shape that holds no row yet: an absent row is what `init` draws for it
+    /// from the seed and its id, whatever else is drawn, the same as in [`Init::tensor`]. Operators that
+    /// look rows up, by the columns of a csr matrix or by ids, store them when they are going to be trained (of
+    /// a leaf that wants a gradient, outside of [`Tape::no_grad`](crate::Tape::no_grad), in an executor's
+    /// training runs) and draw them in passing otherwise; to read the table as a whole is an error. Memory
+    /// follows the rows that were trained.
+    ///
+    /// ```
+    /// use sparsetape::{DType, Init, Parameter, Tape, Tensor};
+    /// let v = Parameter::drawn("v", [1_000_000_000, 16], DType::F32, Init::Normal(0.01), 7)?;
+    /// let tape = Tape::new();
+    /// let ids = tape.constant(Tensor::dense([2], vec![5i64, 999_999_999])?);
+    /// let rows = tape.parameter(&v).take(ids).value()?;
+    /// assert!(rows.values::<f32>()?.iter().all(|x| *x != 0.0 && x.abs() < 0.1));
+    /// assert!(v.bytes()? < 1000);
+    /// assert!(v.snapshot().is_err());
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] without a first axis, or for more rows than 32-bit ids name;
+    /// [`ErrorKind::DType`] for integers.
+    #[track_caller]
+    pub fn drawn(
+        name: impl Into<String>,
+        shape: impl Into<Shape>,
+        dtype: DType,
+        init: Init,
+        seed: u64,
+    ) -> Result<Parameter> {
+        let empty = Tensor::zeros(Stype::RowSparse, shape, dtype)?;
+        let parameter = Parameter::new(name, empty)?;
+        if init != Init::Constant(0.0) {
+            parameter.exclusive()?.draw = Some(Draw { init, seed });
+        }
+        Ok(parameter)
+    }
+
+    fn of_table(name: String, ty: Type, table: Table) -> Parameter {
+        Parameter(Arc::new(Inner {
             name,
             ty,
-            stored: RwLock::new(stored),
+            table: RwLock::new(table),
             updates: AtomicU64::new(0),
+            settling: AtomicU32::new(0),
             grad_req: AtomicU8::new(0),
             grad_stype: AtomicU8::new(0),
             lr_mult: AtomicU64::new(1f64.to_bits()),
             wd_mult: AtomicU64::new(1f64.to_bits()),
-        })))
+        }))
     }
 
     /// The name, as in files and summaries.
@@ -181,9 +234,11 @@ impl Parameter {
     /// A copy of the current values.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] while an update runs.
+    /// [`ErrorKind::Busy`] while an update runs; [`ErrorKind::State`] while rows are absent that are
+    /// drawn when they are first needed.
     #[track_caller]
     pub fn snapshot(&self) -> Result<Tensor> {
+        self.settle(Needs::All).map_err(|error| error.operator("snapshot"))?;
         Ok(self.read()?.snapshot())
     }
 
@@ -205,12 +260,13 @@ impl Parameter {
             own if own.stype != ty.stype => return refuse(ErrorKind::Stype, &ty),
             _ => {}
         }
-        let mut stored = self.write()?;
         let (_, layout, values) = value.into_parts();
-        if let Layout::RowSparse(rows) = layout {
-            stored.layout = StoredLayout::RowSparse(rows);
+        let mut table = self.exclusive()?;
+        match self.dtype() {
+            DType::F32 => table.replace::<f32>(layout, values),
+            _ => table.replace::<f64>(layout, values),
         }
-        stored.values = unshared(values);
+        table.note_changed(None, self.count_update());
         Ok(())
     }
 
@@ -223,25 +279,83 @@ impl Parameter {
         Arc::as_ptr(&self.0) as usize
     }
 
+    /// The table as it is, rows that are behind included.
     #[track_caller]
-    pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, Stored>> {
-        match self.0.stored.try_read() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
-            Err(TryLockError::WouldBlock) => Err(self.busy("is being updated")),
+    pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, Table>> {
+        let mut patience = Patience::default();
+        loop {
+            match self.0.table.try_read() {
+                Ok(guard) => return Ok(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if self.0.settling.load(Ordering::Acquire) == 0 || patience.ends() {
+                return Err(self.busy("is being updated"));
+            }
         }
     }
 
-    /// Exclusive access for an update, which is counted.
+    /// Exclusive access, say for an update.
     #[track_caller]
-    pub(crate) fn write(&self) -> Result<RwLockWriteGuard<'_, Stored>> {
-        let guard = match self.0.stored.try_write() {
-            Ok(guard) => guard,
-            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
-            Err(TryLockError::WouldBlock) => return Err(self.busy("is being read")),
-        };
-        self.0.updates.fetch_add(1, Ordering::Release);
-        Ok(guard)
+    pub(crate) fn exclusive(&self) -> Result<RwLockWriteGuard<'_, Table>> {
+        match self.0.table.try_write() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
+            Err(TryLockError::WouldBlock) => Err(self.busy("is being read")),
+        }
+    }
+
+    /// Counts an update: what was recorded before is stale.
+    pub(crate) fn count_update(&self) -> u64 {
+        self.0.updates.fetch_add(1, Ordering::Release) + 1
+    }
+
+    /// A copy of a column of an optimizer's state, up to date.
+    #[track_caller]
+    pub(crate) fn state_column(&self, owner: &Arc<()>, i: usize) -> Result<Option<Tensor>> {
+        self.settle(Needs::All)?;
+        Ok(self.read()?.state_column(owner, i))
+    }
+
+    /// Makes what is needed readable: it has the same values as before, but they may not have been
+    /// written yet. Threads that do this at the same time wait for each other.
+    #[track_caller]
+    pub(crate) fn settle(&self, needs: Needs<'_>) -> Result<()> {
+        {
+            let table = self.read()?;
+            if let (Needs::All, true) = (needs, table.has_drawn_absent_rows()) {
+                let message = format!(
+                    "parameter {:?} is read as a whole, but its absent rows are drawn when they are \
+                     first needed; look rows up, by the columns of a csr matrix or by ids",
+                    self.name()
+                );
+                return Err(Error::new(ErrorKind::State, message));
+            }
+            if table.is_plain() {
+                return Ok(());
+            }
+        }
+        self.0.settling.fetch_add(1, Ordering::AcqRel);
+        let settled = self.settle_among_others(needs);
+        self.0.settling.fetch_sub(1, Ordering::AcqRel);
+        settled
+    }
+
+    #[track_caller]
+    fn settle_among_others(&self, needs: Needs<'_>) -> Result<()> {
+        let mut patience = Patience::default();
+        loop {
+            if let Ok(mut table) = self.exclusive() {
+                table.settle(needs);
+                return Ok(());
+            }
+            if self.0.table.try_read().is_ok_and(|table| table.is_settled(needs)) {
+                return Ok(());
+            }
+            if patience.ends() {
+                return Err(self.busy("is being used"));
+            }
+        }
     }
 
     #[track_caller]
@@ -253,5 +367,18 @@ impl Parameter {
 impl fmt::Debug for Parameter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Parameter({:?}: {})", self.name(), self.ty())
+    }
+}
+
+/// How long threads wait for each other: what they wait for is short, but if a thread comes to wait for
+/// itself, that is an error and no deadlock.
+#[derive(Default)]
+struct Patience(Option<Instant>);
+
+impl Patience {
+    fn ends(&mut self) -> bool {
+        let since = *self.0.get_or_insert_with(Instant::now);
+        std::thread::yield_now();
+        since.elapsed() > Duration::from_secs(2)
     }
 }

@@ -1,0 +1,305 @@
+//! In-place updates of tables by gradients, and the steps that rows without a gradient miss.
+
+pub(crate) mod missed;
+pub(crate) mod products;
+pub(crate) mod sgd;
+
+use super::Number;
+use super::memory::Temp;
+use super::spmm::ABSENT;
+use super::vectorized::{Task, is_far, prefetch, vectorized};
+
+/// How many rows ahead the memory is asked for.
+const AHEAD: usize = 16;
+
+/// Elements that one thread updates before it is worth to ask another.
+const SHARE: usize = 1 << 16;
+
+/// Elements that are updated by a zero gradient at a time.
+const CHUNK: usize = 1024;
+
+/// One optimizer's arithmetic in one step, with `N` states beside the weights.
+pub(crate) trait Rule<T: Number, const N: usize>: Sync {
+    /// Elements of each state for a row of `k` weights.
+    fn widths(k: usize) -> [usize; N] {
+        [k; N]
+    }
+
+    /// Moves consecutive rows of `k` weights each.
+    fn rows(&self, k: usize, w: &mut [T], s: [&mut [T]; N], g: &[T]);
+}
+
+/// A table's weights and the states beside them, row by row.
+pub(crate) struct Rows<'a, T, const N: usize> {
+    pub w: &'a mut [T],
+    pub s: [&'a mut [T]; N],
+    /// Weights of a row, and elements of each state.
+    pub k: usize,
+    pub widths: [usize; N],
+}
+
+impl<'a, T: Number, const N: usize> Rows<'a, T, N> {
+    /// The same rows, for a while.
+    pub fn lend(&mut self) -> Rows<'_, T, N> {
+        let s = self.s.each_mut().map(|s| &mut **s);
+        Rows { w: self.w, s, k: self.k, widths: self.widths }
+    }
+
+    /// The first `rows` rows and those after them.
+    pub fn split_at(self, rows: usize) -> (Self, Self) {
+        let Rows { w, s, k, widths } = self;
+        let (w, w_after) = w.split_at_mut(rows * k);
+        let mut after: [&'a mut [T]; N] = std::array::from_fn(|_| Default::default());
+        let mut each = widths.iter().zip(&mut after);
+        let s = s.map(|s| match each.next() {
+            Some((width, after)) => {
+                let (s, rest) = s.split_at_mut(rows * width);
+                *after = rest;
+                s
+            }
+            None => s,
+        });
+        (Rows { w, s, k, widths }, Rows { w: w_after, s: after, k, widths })
+    }
+
+    /// One row.
+    #[inline(always)]
+    pub fn row(&mut self, slot: usize) -> (&mut [T], [&mut [T]; N]) {
+        let mut widths = self.widths.iter();
+        let s = self.s.each_mut().map(|s| {
+            let width = widths.next().copied().unwrap_or_default();
+            &mut s[slot * width..][..width]
+        });
+        (&mut self.w[slot * self.k..][..self.k], s)
+    }
+
+    /// Asks for a row that is used soon.
+    #[inline(always)]
+    pub fn ask_for(&self, slot: usize) {
+        prefetch::<T, 1>(self.w, slot * self.k);
+        for (s, width) in self.s.iter().zip(&self.widths) {
+            prefetch::<T, 1>(s, slot * width);
+        }
+    }
+
+    fn elements(&self) -> usize {
+        self.w.len() * (N + 1)
+    }
+}
+
+/// Updates the rows at `slots` by the rows of `g`; absent slots are left out. Ascending slots may be shared
+/// among threads: what a row becomes depends on no other.
+pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
+    rule: &R,
+    rows: Rows<'_, T, N>,
+    slots: &[u32],
+    g: &[T],
+    ascending: bool,
+) {
+    debug_assert!(!ascending || slots.is_sorted());
+    share_rows(rule, rows, 0, slots, g, ascending);
+}
+
+/// As [`update_rows`], for rows that begin at slot `first`.
+fn share_rows<T: Number, R: Rule<T, N>, const N: usize>(
+    rule: &R,
+    rows: Rows<'_, T, N>,
+    first: usize,
+    slots: &[u32],
+    g: &[T],
+    ascending: bool,
+) {
+    let k = rows.k;
+    if !ascending || slots.len() * k * (N + 1) < 2 * SHARE || rayon::current_num_threads() == 1 {
+        return vectorized(Touched { rule, rows, first, slots, g });
+    }
+    let (slots, slots_after) = slots.split_at(slots.len() / 2);
+    let (g, g_after) = g.split_at(slots.len() * k);
+    let middle = slots_after[0] as usize;
+    let (rows, after) = rows.split_at(middle - first);
+    rayon::join(
+        || share_rows(rule, rows, first, slots, g, true),
+        || share_rows(rule, after, middle, slots_after, g_after, true),
+    );
+}
+
+struct Touched<'a, 'r, T, R, const N: usize> {
+    rule: &'a R,
+    rows: Rows<'r, T, N>,
+    first: usize,
+    slots: &'a [u32],
+    g: &'a [T],
+}
+
+impl<T: Number, R: Rule<T, N>, const N: usize> Task for Touched<'_, '_, T, R, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Touched { rule, mut rows, first, slots, g } = self;
+        let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
+        for (i, &slot) in slots.iter().enumerate() {
+            if far && let Some(&slot) = slots.get(i + AHEAD) {
+                rows.ask_for((slot as usize).wrapping_sub(first));
+            }
+            if slot == ABSENT {
+                continue;
+            }
+            let (w, s) = rows.row(slot as usize - first);
+            rule.rows(k, w, s, &g[i * k..][..k]);
+        }
+    }
+}
+
+/// Updates all rows by `g`, or by zeros.
+pub(crate) fn update_all<T: Number, R: Rule<T, N>, const N: usize>(
+    rule: &R,
+    rows: Rows<'_, T, N>,
+    g: Option<&[T]>,
+) {
+    let count = rows.w.len().checked_div(rows.k).unwrap_or(0);
+    if rows.elements() >= 2 * SHARE && count > 1 && rayon::current_num_threads() > 1 {
+        let (before, after) = rows.split_at(count / 2);
+        let (g, g_after) = g.map(|g| g.split_at(before.w.len())).unzip();
+        rayon::join(|| update_all(rule, before, g), || update_all(rule, after, g_after));
+        return;
+    }
+    match g {
+        Some(g) => vectorized(Run { rule, rows, g }),
+        None => at_rest(rule, rows),
+    }
+}
+
+/// Updates all rows by `g`, or by zeros, but for those at the slots `stay`.
+pub(crate) fn update_all_but<T: Number, R: Rule<T, N>, const N: usize>(
+    rule: &R,
+    mut rows: Rows<'_, T, N>,
+    g: Option<&[T]>,
+    stay: &[u32],
+) {
+    let mut kept = Temp::with_capacity(stay.len() * (rows.k + rows.widths.iter().sum::<usize>()));
+    for &slot in stay {
+        let (w, s) = rows.row(slot as usize);
+        kept.extend_from_slice(w);
+        s.iter().for_each(|s| kept.extend_from_slice(s));
+    }
+    update_all(rule, rows.lend(), g);
+    let mut kept = &kept[..];
+    for &slot in stay {
+        let (w, s) = rows.row(slot as usize);
+        for part in std::iter::once(w).chain(s) {
+            let (own, rest) = kept.split_at(part.len());
+            part.copy_from_slice(own);
+            kept = rest;
+        }
+    }
+}
+
+/// Updates all rows by a gradient of zeros.
+fn at_rest<T: Number, R: Rule<T, N>, const N: usize>(rule: &R, mut rows: Rows<'_, T, N>) {
+    if rows.w.is_empty() {
+        return;
+    }
+    let at_once = (CHUNK / rows.k).max(1);
+    let zeros = Temp::filled(T::default(), at_once * rows.k);
+    while !rows.w.is_empty() {
+        let count = at_once.min(rows.w.len() / rows.k);
+        let (now, later) = rows.split_at(count);
+        let g = &zeros[..now.w.len()];
+        vectorized(Run { rule, rows: now, g });
+        rows = later;
+    }
+}
+
+struct Run<'a, 'r, T, R, const N: usize> {
+    rule: &'a R,
+    rows: Rows<'r, T, N>,
+    g: &'a [T],
+}
+
+impl<T: Number, R: Rule<T, N>, const N: usize> Task for Run<'_, '_, T, R, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Rows { w, s, k, .. } = self.rows;
+        self.rule.rows(k, w, s, self.g);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sgd::SgdStep;
+    use super::*;
+
+    /// A step of SGD by rows: the table, its momenta and what the step made of them.
+    fn stepped(threads: usize, ascending: bool) -> (Vec<f32>, Vec<f32>) {
+        let (n, k) = (20_000, 8);
+        let step = SgdStep {
+            lr: 0.5,
+            momentum: 0.9,
+            nesterov: false,
+            decay: 0.1,
+            rescale: 2.0,
+            clip: 3.0,
+        };
+        let mut w: Vec<f32> = (0..n * k).map(|i| (i as f32).sin()).collect();
+        let mut m: Vec<f32> = (0..n * k).map(|i| (i as f32).cos()).collect();
+        let slots: Vec<u32> = (0..n as u32).filter(|i| i % 7 != 3).collect();
+        let g: Vec<f32> = (0..slots.len() * k).map(|i| (i as f32 * 0.3).sin()).collect();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let rows = Rows { w: &mut w, s: [&mut m], k, widths: [k] };
+            update_rows(&step, rows, &slots, &g, ascending);
+        });
+        (w, m)
+    }
+
+    #[test]
+    fn rows_do_not_depend_on_threads() {
+        let one = stepped(1, true);
+        assert!(one == stepped(3, true) && one == stepped(3, false));
+    }
+
+    #[test]
+    fn rows_are_the_dense_update_with_a_zero_gradient_elsewhere_left_out() {
+        let step = SgdStep {
+            lr: 0.5,
+            momentum: 0.9,
+            nesterov: false,
+            decay: 0.1,
+            rescale: 2.0,
+            clip: 3.0,
+        };
+        let (w, m, g) = ([1.0f64, -2.0, 3.0, 4.0], [0.5, 0.25, -0.5, 1.0], [9.0, -1.0]);
+        let update = |how: &dyn Fn(Rows<'_, f64, 1>)| {
+            let (mut w, mut m) = (w, m);
+            how(Rows { w: &mut w, s: [&mut m], k: 2, widths: [2] });
+            (w, m)
+        };
+        let (by_rows, by_rows_m) = update(&|rows| update_rows(&step, rows, &[1], &g, true));
+        let (dense, dense_m) =
+            update(&|rows| update_all(&step, rows, Some(&[0.0, 0.0, 9.0, -1.0])));
+        let (rest, _) = update(&|rows| update_all(&step, rows, None));
+        assert_eq!((&by_rows[2..], &by_rows_m[2..]), (&dense[2..], &dense_m[2..]));
+        assert_eq!((&by_rows[..2], &by_rows_m[..2]), (&w[..2], &m[..2]));
+        assert_eq!(rest[..2], dense[..2]);
+        assert!(dense[0] != w[0]);
+    }
+
+    #[test]
+    fn absent_slots_move_nothing() {
+        let step = SgdStep {
+            lr: 1.0f64,
+            momentum: 0.0,
+            nesterov: false,
+            decay: 0.0,
+            rescale: 1.0,
+            clip: f64::INFINITY,
+        };
+        let mut w = [1.0, 2.0];
+        let rows = Rows { w: &mut w, s: [], k: 1, widths: [] };
+        update_rows(&step, rows, &[ABSENT, 1], &[5.0, 7.0], false);
+        assert_eq!(w, [1.0, -5.0]);
+    }
+}

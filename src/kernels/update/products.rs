@@ -1,0 +1,151 @@
+//! Products of the 2×2 maps of many steps, for any interval that ends now.
+
+/// A 2×2 matrix, row by row: it maps a weight and its momentum.
+pub(crate) type Map2 = [f64; 4];
+
+const IDENTITY: Map2 = [1.0, 0.0, 0.0, 1.0];
+
+/// a · b: first b, then a.
+pub(crate) fn after(a: &Map2, b: &Map2) -> Map2 {
+    [
+        a[0] * b[0] + a[1] * b[2],
+        a[0] * b[1] + a[1] * b[3],
+        a[2] * b[0] + a[3] * b[2],
+        a[2] * b[1] + a[3] * b[3],
+    ]
+}
+
+/// Blocks of a level hold so many of the level below.
+const BITS: u32 = 4;
+const RADIX: usize = 1 << BITS;
+
+const LEVELS: u32 = 5;
+
+/// Products of the maps from earlier steps to now.
+///
+/// Steps are grouped into blocks of 16, those into blocks of 256, and so on. A block that is complete keeps,
+/// for each of its 16 parts, the product from the part's begin to the block's end; of the blocks
+/// that now is in, the products to now are kept up to date. So an interval takes one product for each level, O(log₁₆ of
+/// its length), no inverse and no assumption about the maps.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Products {
+    now: u32,
+    levels: [Level; LEVELS as usize],
+}
+
+#[derive(Clone, Debug)]
+struct Level {
+    /// For the parts of complete blocks: to the block's end.
+    complete: Vec<Map2>,
+    /// For the parts of the block that now is in: to now.
+    open: [Map2; RADIX],
+}
+
+impl Default for Level {
+    fn default() -> Self {
+        Level { complete: Vec::new(), open: [IDENTITY; RADIX] }
+    }
+}
+
+impl Products {
+    /// The most steps that fit.
+    pub const MOST: u32 = (1 << (BITS * LEVELS)) - 1;
+
+    /// How many steps there were.
+    pub fn now(&self) -> u32 {
+        self.now
+    }
+
+    /// One more step.
+    pub fn push(&mut self, map: &Map2) {
+        let before = self.now;
+        assert!(before < Self::MOST, "the products are restarted in time");
+        self.now += 1;
+        for (i, level) in self.levels.iter_mut().enumerate() {
+            let shift = BITS * i as u32;
+            let part = (before >> shift) as usize % RADIX;
+            if before.trailing_zeros() >= shift {
+                level.open[part] = IDENTITY;
+            }
+            for open in &mut level.open[..=part] {
+                *open = after(map, open);
+            }
+            if self.now.trailing_zeros() >= shift + BITS {
+                level.complete.extend_from_slice(&level.open);
+            }
+        }
+    }
+
+    /// The product of the maps of the steps `from..now`.
+    pub fn since(&self, from: u32) -> Map2 {
+        let (mut at, mut product) = (from, IDENTITY);
+        for (i, level) in self.levels.iter().enumerate() {
+            let shift = BITS * i as u32;
+            if at == self.now {
+                break;
+            }
+            let part = at >> shift;
+            if part >> BITS == self.now >> (shift + BITS) {
+                return after(&level.open[part as usize % RADIX], &product);
+            }
+            if !part.is_multiple_of(RADIX as u32) {
+                product = after(&level.complete[part as usize], &product);
+                at = ((part >> BITS) + 1) << (shift + BITS);
+            }
+        }
+        product
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.levels.iter().map(|level| size_of_val(&level.complete[..])).sum()
+    }
+
+    /// Forgets all steps, keeps the memory.
+    pub fn restart(&mut self) {
+        self.now = 0;
+        self.levels.iter_mut().for_each(|level| level.complete.clear());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(step: u32) -> Map2 {
+        let a = 0.01 * (1.0 + (step as f64).sin());
+        [1.0 - a, 0.9, -a, 0.9]
+    }
+
+    #[test]
+    fn products_are_those_of_the_single_steps() {
+        let mut products = Products::default();
+        for step in 0..5000 {
+            products.push(&map(step));
+        }
+        let mut slow = IDENTITY;
+        for from in (0..5000).rev() {
+            slow = after(&slow, &map(from));
+            let size = slow.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
+            for (fast, slow) in products.since(from).iter().zip(&slow) {
+                assert!((fast - slow).abs() <= 1e-12 * size, "from {from}: {fast} {slow}");
+            }
+        }
+        assert_eq!(products.since(5000), IDENTITY);
+    }
+
+    #[test]
+    fn every_end_is_right_for_every_begin() {
+        let mut products = Products::default();
+        for end in 0..600u32 {
+            for from in 0..end {
+                // Counting steps: [1, n; 0, 1].
+                assert_eq!(products.since(from), [1.0, (end - from) as f64, 0.0, 1.0]);
+            }
+            products.push(&[1.0, 1.0, 0.0, 1.0]);
+        }
+        products.restart();
+        products.push(&map(3));
+        assert_eq!((products.since(0), products.since(1)), (map(3), IDENTITY));
+    }
+}

@@ -1,0 +1,168 @@
+//! What all optimizers have in common.
+
+use std::sync::Arc;
+
+use super::Schedule;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Which rows of a parameter a step moves; see [the comparison](crate::optim#three-ways-to-update).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Update {
+    /// Those that the gradient stores; the others stay as they are. (MXNet: `lazy_update=True`.)
+    #[default]
+    Lazy,
+    /// All, each by its own missed steps at once before it is next read: the result of
+    /// [`Update::Dense`] at about the cost of [`Update::Lazy`].
+    Exact,
+    /// All, in every step; rows without a gradient as by a gradient of zeros. (MXNet: `lazy_update=False`.)
+    Dense,
+}
+
+/// Settings and counters of an optimizer.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub schedule: Schedule,
+    pub weight_decay: f64,
+    pub rescale_grad: f64,
+    pub clip_gradient: Option<f64>,
+    pub update: Update,
+    /// How many steps there were.
+    pub steps: u64,
+    /// By this, parameters know the optimizer's state.
+    pub owner: Arc<()>,
+}
+
+/// The numbers of one step for one parameter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub lr: f64,
+    pub decay: f64,
+    pub rescale: f64,
+    /// Infinite for none.
+    pub clip: f64,
+    /// 1 for the first.
+    pub step: u64,
+}
+
+impl Settings {
+    pub fn new(schedule: Schedule) -> Self {
+        Settings {
+            schedule,
+            weight_decay: 0.0,
+            rescale_grad: 1.0,
+            clip_gradient: None,
+            update: Update::Lazy,
+            steps: 0,
+            owner: Arc::new(()),
+        }
+    }
+
+    /// The numbers of the step that comes next, for a parameter with these multipliers.
+    pub fn next(&self, (lr_mult, wd_mult): (f64, f64)) -> Now {
+        Now {
+            lr: self.schedule.at(self.steps) * lr_mult,
+            decay: self.weight_decay * wd_mult,
+            rescale: self.rescale_grad,
+            clip: self.clip_gradient.unwrap_or(f64::INFINITY),
+            step: self.steps + 1,
+        }
+    }
+
+    /// Finds settings, these and `others`, that are not finite.
+    #[track_caller]
+    pub fn check(&self, name: &str, others: &[(&str, f64)]) -> Result<()> {
+        self.schedule.check()?;
+        let own = [
+            ("learning rate", self.schedule.at(self.steps)),
+            ("weight decay", self.weight_decay),
+            ("gradient rescaling", self.rescale_grad),
+            ("clipping bound", self.clip_gradient.unwrap_or(0.0)),
+        ];
+        match own.iter().chain(others).find(|(_, x)| !x.is_finite()) {
+            None => Ok(()),
+            Some((setting, x)) => {
+                let message = format!("the {setting} is {x}");
+                Err(Error::new(ErrorKind::Value, message).operator(name))
+            }
+        }
+    }
+}
+
+/// The settings and queries that every optimizer has.
+macro_rules! common_settings {
+    ($optimizer:ident) => {
+        impl $optimizer {
+            /// The factor of the weight itself in its gradient (L2).
+            pub fn weight_decay(mut self, weight_decay: f64) -> Self {
+                self.settings.weight_decay = weight_decay;
+                self
+            }
+
+            /// A factor on every gradient, before clipping.
+            pub fn rescale_grad(mut self, rescale_grad: f64) -> Self {
+                self.settings.rescale_grad = rescale_grad;
+                self
+            }
+
+            /// Clips every rescaled gradient value to `[−bound, bound]`; a negative bound does not
+            /// clip.
+            pub fn clip_gradient(mut self, bound: f64) -> Self {
+                // NaN stays, to be refused by the step.
+                self.settings.clip_gradient = (bound.is_nan() || bound >= 0.0).then_some(bound);
+                self
+            }
+
+            /// Which rows move; [`Update::Lazy`](crate::optim::Update::Lazy) unless set.
+            pub fn update(mut self, update: $crate::optim::Update) -> Self {
+                self.settings.update = update;
+                self
+            }
+
+            /// The learning rate of the next step.
+            pub fn learning_rate(&self) -> f64 {
+                self.settings.schedule.at(self.settings.steps)
+            }
+
+            /// Sets the learning rate, or its schedule, of the steps to come.
+            pub fn set_learning_rate(&mut self, lr: impl Into<$crate::optim::Schedule>) {
+                self.settings.schedule = lr.into();
+            }
+
+            /// How many steps there were.
+            pub fn steps(&self) -> u64 {
+                self.settings.steps
+            }
+
+            /// What is kept of a parameter beside its values, by name, a copy, up to date; once the
+            /// parameter has moved. Laid out as the parameter is.
+            ///
+            /// # Errors
+            /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) while the parameter is used elsewhere.
+            #[track_caller]
+            pub fn state_of(
+                &self,
+                parameter: &$crate::Parameter,
+                name: &str,
+            ) -> $crate::error::Result<Option<$crate::Tensor>> {
+                let Some(i) = Self::STATES.iter().position(|state| *state == name) else {
+                    return Ok(None);
+                };
+                parameter.state_column(&self.settings.owner, i)
+            }
+
+            /// Bytes that are kept of these parameters beside their values.
+            ///
+            /// # Errors
+            /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) while a parameter is updated.
+            #[track_caller]
+            pub fn bytes(&self, params: &$crate::Params) -> $crate::error::Result<usize> {
+                let mut bytes = 0;
+                for parameter in params {
+                    bytes += parameter.read()?.state_bytes(&self.settings.owner);
+                }
+                Ok(bytes)
+            }
+        }
+    };
+}
+pub(super) use common_settings;

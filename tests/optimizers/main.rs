@@ -1,0 +1,3 @@
+//! Optimizers: what the three ways to update promise.
+
+mod exact;
