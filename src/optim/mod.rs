@@ -1,9 +1,13 @@
 //! Optimizers: they move only the rows that a gradient holds.
 
 mod clip;
+mod reduce;
+mod schedule;
 mod sgd;
 
 pub use clip::clip_global_norm;
+pub use reduce::merge;
+pub use schedule::Schedule;
 pub use sgd::Sgd;
 
 use crate::error::Result;
