@@ -4,10 +4,13 @@
 use std::ops::Range;
 use std::thread;
 
+use ndarray::ArrayD;
+use serde::{Deserialize, Serialize};
 use sparsetape::optim::{Optimizer, Sgd, clip_global_norm, merge};
 use sparsetape::{
-    Bind, DType, Error, ErrorKind, Executor, Fallback, GradReq, Gradients, Graph, Parameter,
-    Params, Result, Stype, Tape, Tensor, Var, variable,
+    Bind, Case, DType, Error, ErrorKind, Executor, Fallback, GradReq, Gradients, Grads, Graph, Op,
+    Out, Parameter, Params, PartialShape, Real, Result, Sample, Scratch, Stype, Tape, Tensor, Var,
+    View, case, variable,
 };
 
 /// Features: too many for any dense temporary of a table.
@@ -214,6 +217,59 @@ fn gradients_of_other_variables_stay() {
     assert_eq!(held.values::<f32>().unwrap(), [1.0; 2]);
     executor.zero_grad().unwrap();
     assert_eq!(executor.grad("x").unwrap().values::<f32>().unwrap(), [0.0; 2]);
+}
+
+/// The first of two numbers times the second, which is its gradient.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Times;
+
+fn times<T: Real>(_: &Times, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
+    out.dense::<T>()[0] = ins[0].typed::<T>()?[0] * ins[1].typed::<T>()?[0];
+    Ok(())
+}
+
+impl Op for Times {
+    const NAME: &'static str = "times";
+
+    fn refine(&self, ins: &mut [PartialShape], out: &mut PartialShape) -> Result<()> {
+        ins.iter_mut().try_for_each(|shape| shape.unify(out))
+    }
+
+    fn cases(&self) -> &'static [Case<Self>] {
+        static CASES: [Case<Times>; 1] = [case!([Default, Default] => Default, times)];
+        &CASES
+    }
+
+    fn vjp<'t>(&self, x: &[Var<'t>], _: Var<'t>, _: Var<'t>, grads: &mut Grads<'t>) {
+        grads.give(0, || x[1]);
+        grads.give(1, || x[0]);
+    }
+
+    fn mimic(&self, ins: &[ArrayD<f64>]) -> ArrayD<f64> {
+        &ins[0] * &ins[1]
+    }
+
+    fn samples() -> Vec<Sample<Self>> {
+        Vec::new()
+    }
+}
+
+/// A gradient that is a parameter itself moves the other one.
+#[test]
+fn a_parameter_as_a_gradient() {
+    for grad_req in [GradReq::Write, GradReq::Add] {
+        let make = |name, x| Parameter::new(name, Tensor::full([1], x).unwrap()).unwrap();
+        let (a, b) = (make("a", 8.0f32), make("b", 2.0));
+        let tape = Tape::symbolic();
+        let y = tape.apply(Times, &[tape.parameter(&a), tape.parameter(&b)]);
+        let bind = Bind::new().parameter(&a).parameter(&b).gradients(grad_req);
+        let mut executor = Graph::new(&[y]).unwrap().bind(bind).unwrap();
+        for (wanted_a, wanted_b) in [(7.0, -2.0), (8.0, -5.5)] {
+            executor.backward_into(&mut Sgd::new(0.5)).unwrap();
+            assert_eq!(a.snapshot().unwrap().item::<f32>().unwrap(), wanted_a);
+            assert_eq!(b.snapshot().unwrap().item::<f32>().unwrap(), wanted_b);
+        }
+    }
 }
 
 /// Threads with executors and tapes of their own, one reduced step.

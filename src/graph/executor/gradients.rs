@@ -159,8 +159,8 @@ impl Executor {
     /// The gradient that there is now.
     fn held(&self, slope: &Slope) -> Option<&Value> {
         let last = (!self.carried).then_some(slope.gradient);
-        let held = last.into_iter().chain(slope.before).map(|id| &self.values[id as usize]);
-        held.into_iter().find(|value| !matches!(value, Value::Symbol))
+        let mut held = last.into_iter().chain(slope.before).map(|id| &self.values[id as usize]);
+        held.find(|value| !matches!(value, Value::Symbol))
     }
 
     /// Adds the gradients of the bound parameters to these.
@@ -216,22 +216,19 @@ impl Executor {
         Ok(())
     }
 
+    /// No rows or entries; zeros in the same memory, if nobody shares it.
     fn nothing_like(&mut self, last: Tensor) -> Result<Tensor> {
-        let (ty, last) = (last.ty(), zeroed(last));
-        last.or_else(|last| {
-            self.workspace.recycle(last);
-            self.workspace.arena.during(|| zeros(&ty))
-        })
+        let ty = last.ty();
+        let (shape, layout, mut values) = last.into_parts();
+        let own = each_dtype!(Values::&mut values, buffer => {
+            let own = buffer.unique().filter(|_| matches!(layout, Layout::Dense));
+            own.map(|own| own.fill(Default::default())).is_some()
+        });
+        let last = Tensor::from_parts(shape, layout, values);
+        if own {
+            return Ok(last);
+        }
+        self.workspace.recycle(last);
+        self.workspace.arena.during(|| zeros(&ty))
     }
-}
-
-/// Zeros in the memory of a dense tensor that nobody shares, or the tensor back.
-fn zeroed(dead: Tensor) -> Result<Tensor, Tensor> {
-    let (shape, layout, mut values) = dead.into_parts();
-    let own = each_dtype!(Values::&mut values, buffer => {
-        let own = buffer.unique().filter(|_| matches!(layout, Layout::Dense));
-        own.map(|own| own.fill(Default::default())).is_some()
-    });
-    let tensor = Tensor::from_parts(shape, layout, values);
-    if own { Ok(tensor) } else { Err(tensor) }
 }
