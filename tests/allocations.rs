@@ -10,7 +10,8 @@ use sparsetape::check::Repeated;
 use sparsetape::ops::all_repeated;
 use sparsetape::optim::Sgd;
 use sparsetape::{
-    Bind, Executor, Gradients, Graph, Parameter, Params, Stype, Tape, Tensor, Var, variable,
+    Bind, Executor, GradReq, Gradients, Graph, Parameter, Params, Stype, Tape, Tensor, Var,
+    variable,
 };
 
 thread_local! {
@@ -147,6 +148,28 @@ fn executors_allocate_nothing_once_warm() {
         };
         let counts: Vec<_> = (0..8).map(|i| step(&batches[i % 2])).collect();
         assert_eq!(counts[6..], [(0, 0); 2], "{}: {counts:?}", model.0);
+    }
+}
+
+/// Nor do several passes that add up, and the step with their sum.
+#[test]
+fn accumulation_allocates_nothing_once_warm() {
+    for model in models() {
+        model.1.iter().for_each(|p| p.set_grad_req(GradReq::Add));
+        let (mut executor, mut sgd) = (executor(&model), Sgd::new(0.1).momentum(0.9));
+        let parts = [rows(0), rows(3), rows(9)];
+        let mut step = || {
+            let before = COUNT.get();
+            for part in &parts {
+                executor.set("x", part).unwrap();
+                executor.forward(true).unwrap();
+                executor.backward().unwrap();
+            }
+            executor.step(&mut sgd).unwrap();
+            COUNT.get() - before
+        };
+        let counts: Vec<_> = (0..8).map(|_| step()).collect();
+        assert_eq!(counts[5..], [0; 3], "{}: {counts:?}", model.0);
     }
 }
 

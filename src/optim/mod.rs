@@ -1,12 +1,14 @@
 //! Optimizers: they move only the rows that a gradient holds.
 
 mod clip;
+mod reduce;
 mod schedule;
 mod settings;
 mod sgd;
 mod step;
 
 pub use clip::clip_global_norm;
+pub use reduce::merge;
 pub use schedule::Schedule;
 pub use settings::Update;
 pub use sgd::Sgd;

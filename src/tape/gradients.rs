@@ -52,6 +52,10 @@ impl Gradients {
         self.parameters.iter().map(|(p, g)| (p, g))
     }
 
+    pub(crate) fn tensors_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        self.parameters.iter_mut().map(|(_, g)| g)
+    }
+
     /// Sets a parameter's gradient, in place of what was there.
     pub fn set(&mut self, parameter: &Parameter, gradient: Tensor) {
         match self.parameters.iter_mut().find(|(p, _)| p.same(parameter)) {

@@ -242,6 +242,6 @@ impl Executor {
     }
 }
 
-fn zeros(ty: &Type) -> Result<Tensor> {
+pub(super) fn zeros(ty: &Type) -> Result<Tensor> {
     Tensor::zeros(ty.stype, ty.shape.clone(), ty.dtype)
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod feed;
+mod gradients;
 mod run;
 mod watch;
 
@@ -13,11 +14,10 @@ use smallvec::SmallVec;
 
 use super::bind::{Argument, Bind};
 use super::program::{Plans, Program};
-use super::{Graph, Kind, Slope};
+use super::{Graph, Kind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::optim::Optimizer;
 use crate::tape::{
-    Fallback, Gradients, Mode, Observers, Params, PartialShape, PartialType, Value, Workspace,
+    Fallback, Gradients, Observers, Params, PartialShape, PartialType, Value, Workspace,
 };
 use crate::tensor::Tensor;
 
@@ -65,6 +65,8 @@ pub struct Executor {
     passed: bool,
     /// Whether what accumulates is where the next gradients are added to it.
     carried: bool,
+    /// Whether there was a backward pass since the last step.
+    unstepped: bool,
     params: Params,
     gradients: Gradients,
 }
@@ -106,6 +108,7 @@ impl Executor {
             step: 0,
             passed: false,
             carried: true,
+            unstepped: false,
             params: Params::default(),
             gradients: Gradients::default(),
             plans,
@@ -203,52 +206,8 @@ impl Executor {
         // A head cotangent serves one backward pass.
         given.into_iter().for_each(|id| self.unbound[id] = true);
         ran?;
-        self.carried = false;
+        (self.carried, self.unstepped) = (false, true);
         Ok(())
-    }
-
-    /// [`Executor::forward`] in training mode, [`Executor::backward`] and a step of the optimizer on the bound
-    /// parameters.
-    ///
-    /// ```
-    /// use sparsetape::{Bind, Graph, Parameter, Tape, Tensor, optim::Sgd, variable};
-    /// let tape = Tape::symbolic();
-    /// let (x, w) = (tape.symbol(variable("x")), tape.symbol(variable("w")));
-    /// let graph = Graph::new(&[(x * w).sum()])?;
-    /// let w = Parameter::new("w", Tensor::full([2], 1.0f32)?)?;
-    /// let bind = Bind::new().parameter(&w).tensor("x", Tensor::full([2], 4.0f32)?).train();
-    /// let mut executor = graph.bind(bind)?;
-    /// executor.backward_into(&mut Sgd::new(0.125))?;
-    /// assert_eq!(w.snapshot()?.values::<f32>()?, [0.5; 2]);
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Executor::forward`] and [`Executor::backward`], and what the optimizer refuses;
-    /// [`ErrorKind::State`] if there is no parameter to move.
-    #[track_caller]
-    pub fn backward_into(&mut self, optimizer: &mut impl Optimizer) -> Result<()> {
-        if !self.passed || self.workspace.scratch.mode() == Mode::Predict {
-            self.forward(true)?;
-        }
-        self.backward()?;
-        for slope in &self.program.body.gradients {
-            let bound =
-                (&self.values[slope.variable as usize], &self.values[slope.gradient as usize]);
-            if let (Value::Parameter(parameter, _), Value::Tensor(gradient)) = bound {
-                self.params.push(parameter)?;
-                self.gradients.add(parameter, gradient.clone())?;
-            }
-        }
-        if self.params.is_empty() {
-            let message = "no variable of which there is a gradient is bound to a parameter: \
-                           `Bind::params` binds parameters";
-            return Err(Error::new(ErrorKind::State, message).operator("backward_into"));
-        }
-        let stepped = optimizer.step(&self.params, &self.gradients);
-        // The gradients' memory is the next run's.
-        self.gradients.clear();
-        stepped
     }
 
     /// An output of the last forward pass.
@@ -282,36 +241,10 @@ impl Executor {
         (0..self.program.body.outputs.len()).map(|i| self.output(i).cloned()).collect()
     }
 
-    /// The gradient of a variable, if it is one of the graph's: from the last backward pass, until the next
-    /// forward pass; one that accumulates stays.
-    pub fn grad(&self, name: &str) -> Option<&Tensor> {
-        let body = &self.program.body;
-        let own = |slope: &&Slope| body.nodes[slope.variable as usize].name == name;
-        let slope = body.gradients.iter().find(own)?;
-        let held = [Some(slope.gradient), slope.before].into_iter().flatten();
-        held.map(|id| &self.values[id as usize]).find_map(|value| match value {
-            Value::Tensor(tensor) => Some(tensor),
-            _ => None,
-        })
-    }
-
     /// The numbers that random operators of the next training run are keyed by, beside their place; each
     /// training run counts one step on.
     pub fn set_seed(&mut self, seed: u64, step: u64) {
         (self.seed, self.step) = (seed, step);
-    }
-
-    /// Zeros in place of every gradient that accumulates.
-    #[track_caller]
-    pub fn zero_grad(&mut self) -> Result<()> {
-        let program = Arc::clone(&self.program);
-        for slope in &program.body.gradients {
-            if let Some(before) = slope.before {
-                self.values[slope.gradient as usize] = Value::Symbol;
-                self.bind_zeros(before as usize)?;
-            }
-        }
-        Ok(())
     }
 }
 
