@@ -88,9 +88,21 @@ impl Settings {
     }
 }
 
-/// The settings and queries that every optimizer has.
+/// The settings and queries that every optimizer has, whose fields are `settings` and `method`, and whose
+/// states are named in `STATES`.
 macro_rules! common_settings {
     ($optimizer:ident) => {
+        impl $crate::optim::Optimizer for $optimizer {
+            #[track_caller]
+            fn step(
+                &mut self,
+                params: &$crate::Params,
+                gradients: &$crate::Gradients,
+            ) -> $crate::error::Result<()> {
+                $optimizer::step(self, params, gradients)
+            }
+        }
+
         impl $optimizer {
             /// The factor of the weight itself in its gradient (L2).
             pub fn weight_decay(mut self, weight_decay: f64) -> Self {

@@ -1,8 +1,10 @@
 //! Stochastic gradient descent.
 
+use serde::{Deserialize, Serialize};
+
+use super::Schedule;
 use super::settings::{Now, Settings, common_settings};
 use super::step::{Method, step};
-use super::{Optimizer, Schedule};
 use crate::error::Result;
 use crate::kernels::update::missed::{Linear, Missed};
 use crate::kernels::update::sgd::SgdStep;
@@ -45,10 +47,10 @@ use crate::tensor::Real;
 #[derive(Debug)]
 pub struct Sgd {
     settings: Settings,
-    momentum: Momentum,
+    method: Momentum,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Momentum {
     factor: f64,
     nesterov: bool,
@@ -61,18 +63,18 @@ impl Sgd {
 
     /// Plain gradient descent at this learning rate, or by this schedule.
     pub fn new(lr: impl Into<Schedule>) -> Self {
-        Sgd { settings: Settings::new(lr.into()), momentum: Momentum::default() }
+        Sgd { settings: Settings::new(lr.into()), method: Momentum::default() }
     }
 
     /// How much of the last move is repeated (heavy ball); 0 keeps no momentum in memory.
     pub fn momentum(mut self, momentum: f64) -> Self {
-        self.momentum.factor = momentum;
+        self.method.factor = momentum;
         self
     }
 
     /// Whether the gradient counts as if taken after the next move by momentum.
     pub fn nesterov(mut self, nesterov: bool) -> Self {
-        self.momentum.nesterov = nesterov;
+        self.method.nesterov = nesterov;
         self
     }
 
@@ -80,21 +82,14 @@ impl Sgd {
     /// gradient of zeros.
     ///
     /// # Errors
-    /// As [`Optimizer::step`].
+    /// As [`Optimizer::step`](super::Optimizer::step).
     #[track_caller]
     pub fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
-        self.settings.check("sgd", &[("momentum", self.momentum.factor)])?;
-        match self.momentum.factor == 0.0 {
-            true => step::<_, 0>(&self.momentum, &mut self.settings, params, gradients),
-            false => step::<_, 1>(&self.momentum, &mut self.settings, params, gradients),
+        self.settings.check("sgd", &[("momentum", self.method.factor)])?;
+        match self.method.factor == 0.0 {
+            true => step::<_, 0>(&self.method, &mut self.settings, params, gradients),
+            false => step::<_, 1>(&self.method, &mut self.settings, params, gradients),
         }
-    }
-}
-
-impl Optimizer for Sgd {
-    #[track_caller]
-    fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
-        Sgd::step(self, params, gradients)
     }
 }
 
