@@ -28,6 +28,7 @@ mod lanes_x86;
 mod math;
 pub(crate) mod memory;
 pub(crate) mod merge;
+pub(crate) mod pages;
 pub(crate) mod patterns;
 mod ranks;
 mod real;

@@ -143,17 +143,28 @@ pub(super) fn is_far<T>(len: usize) -> bool {
 /// Asks for the cache lines of `C` elements from `at` on.
 #[inline(always)]
 pub(super) fn prefetch<T, const C: usize>(table: &[T], at: usize) {
+    prefetch_row(table, at, C);
+}
+
+/// Asks for the cache lines of `len` elements from `at` on, wherever in a line they begin.
+#[inline(always)]
+pub(super) fn prefetch_row<T>(table: &[T], at: usize, len: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let first = table.as_ptr().wrapping_add(at).cast::<i8>();
-        for line in 0..(C * size_of::<T>()).div_ceil(64) {
+        let last = (len * size_of::<T>()).saturating_sub(size_of::<T>());
+        for line in 0..=last / 64 {
             // SAFETY: a prefetch reads nothing that the program sees and never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(64 * line)) };
         }
+        if last > 0 {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(last)) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, at);
+    let _ = (table, at, len);
 }
 
 /// `C` elements from `at` on.

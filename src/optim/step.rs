@@ -139,7 +139,8 @@ where
         Moved::All => None,
     };
     table.note_changed(touched, update);
-    table.note_step::<T>(state, touched, |missed| method.miss::<T>(now, missed));
+    let all = touched.is_none();
+    table.note_step::<T>(state, all, |missed| method.miss::<T>(now, missed));
     Ok(())
 }
 
@@ -152,7 +153,7 @@ fn move_rows<T: Real, R: Rule<T, N>, const N: usize>(
     g: &[T],
 ) -> Temp<u32> {
     let mut slots = table.insert::<T>(ids);
-    table.catch_up::<T>(&slots);
+    table.catch_up::<T>(&slots, Some(state));
     let frozen = table.drop_frozen(ids, &mut slots);
     let ascending = table.is_ascending() && !frozen;
     update_rows(rule, table.rows_mut(state), &slots, g, ascending);

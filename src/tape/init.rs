@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::kernels::counter::Counter;
 use crate::tensor::construct::dense_len_of;
-use crate::tensor::{DType, Element, Real, Shape, Stype, Tensor, row_len};
+use crate::tensor::{DType, Element, Layout, Real, Shape, Stype, Tensor, Values, row_len};
 
 /// How the values of a parameter start. A value follows from the seed and its place, whatever else is
 /// drawn. (MXNet: `init`.)
@@ -53,19 +53,17 @@ impl Init {
         }
         dense_len_of(&shape, dtype)?;
         let dense = match dtype {
-            DType::F32 => Tensor::dense(shape.clone(), self.values::<f32>(&shape, seed))?,
-            DType::F64 => Tensor::dense(shape.clone(), self.values::<f64>(&shape, seed))?,
-            DType::I64 => {
-                Tensor::dense(shape.clone(), self.values::<f64>(&shape, seed))?.cast(dtype)
-            }
+            DType::F32 => self.dense::<f32>(shape, seed),
+            DType::F64 => self.dense::<f64>(shape, seed),
+            DType::I64 => self.dense::<f64>(shape, seed).cast(dtype),
         };
         dense.cast_storage(stype)
     }
 
-    fn values<T: Real>(self, shape: &Shape, seed: u64) -> Vec<T> {
-        let mut values = vec![T::default(); shape.size()];
-        self.fill(shape, seed, 0, &mut values);
-        values
+    fn dense<T: Real>(self, shape: Shape, seed: u64) -> Tensor {
+        let mut values = Values::zeros(T::DTYPE, shape.size());
+        self.fill(&shape, seed, 0, T::unique_slice(&mut values));
+        Tensor::from_parts(shape, Layout::Dense, values)
     }
 
     /// Writes the elements from `first` on of a tensor of this shape.

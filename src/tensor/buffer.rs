@@ -5,6 +5,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use crate::kernels::memory::{Arena, Reusable, Temp, recycled};
+use crate::kernels::pages::zeroed;
 
 /// A cheap handle to a run of elements: an owner and a range of it.
 ///
@@ -70,12 +71,10 @@ impl<T: 'static> Buffer<T> {
         self.try_into_vec().unwrap_or_else(|shared| shared.to_vec())
     }
 
-    /// The elements, to be written, if this is the only handle to a whole `Vec`.
+    /// The elements, to be written, if this is the only handle to the `Vec` that they are in.
     pub(crate) fn unique(&mut self) -> Option<&mut [T]> {
         match &mut self.owner {
-            Owner::Vec(vec) if self.range == (0..vec.len()) => {
-                Arc::get_mut(vec).map(|v| &mut v[..])
-            }
+            Owner::Vec(vec) => Arc::get_mut(vec).map(|v| &mut v[self.range.clone()]),
             _ => None,
         }
     }
@@ -94,6 +93,15 @@ impl<T: 'static> Buffer<T> {
 }
 
 impl<T: Send + Sync> Buffer<T> {
+    /// Zeros; many of them in memory for a table, which the system gives when it is written.
+    pub(crate) fn zeroed(len: usize) -> Self
+    where
+        T: Copy + Default,
+    {
+        let (vec, begin) = zeroed(len);
+        Buffer { range: begin..begin + len, ..vec.into() }
+    }
+
     /// The same memory with `len` elements of unspecified contents, if it has room for them and nobody
     /// shares it.
     pub(crate) fn of_length(mut self, len: usize) -> Result<Self, Self>

@@ -201,9 +201,9 @@ impl Values {
     /// `len` zeros.
     pub(crate) fn zeros(dtype: DType, len: usize) -> Self {
         match dtype {
-            DType::F32 => Values::F32(vec![0.0; len].into()),
-            DType::F64 => Values::F64(vec![0.0; len].into()),
-            DType::I64 => Values::I64(vec![0; len].into()),
+            DType::F32 => Values::F32(Buffer::zeroed(len)),
+            DType::F64 => Values::F64(Buffer::zeroed(len)),
+            DType::I64 => Values::I64(Buffer::zeroed(len)),
         }
     }
 }

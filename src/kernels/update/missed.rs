@@ -3,8 +3,8 @@
 use super::super::Real;
 use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
-use super::products::{Map2, Products, after};
-use super::{AHEAD, Rows};
+use super::Rows;
+use super::products::{IDENTITY, Map2, Products, after};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
 /// restart.
@@ -28,6 +28,9 @@ impl Linear {
         self.products.push(map);
     }
 }
+
+/// Rows that are caught up together.
+const BLOCK: usize = 64;
 
 /// Bytes of products that are kept at least before a restart.
 const KEPT_BYTES: usize = 1 << 20;
@@ -77,17 +80,19 @@ impl Missed {
         let (k, widths) = (w.len(), [w.len(); 2]);
         let mut rows = Rows { w, s: [&mut one, &mut two], k, widths };
         self.begin(rows.lend());
-        self.catch_up(rows, &[0], &mut [0]);
+        self.catch_up(rows, &[0], &mut [0], self.now());
     }
 
-    /// Takes the rows at `slots` from the step that each is at to now.
+    /// Takes the rows at `slots` from the step that each is at to now, and notes that they are at `next`: now, or
+    /// the step that they are about to make.
     pub fn catch_up<T: Real, const N: usize>(
         &self,
         rows: Rows<'_, T, N>,
         slots: &[u32],
         at: &mut [u32],
+        next: u32,
     ) {
-        vectorized(CatchUp { missed: self, rows, slots, at });
+        vectorized(CatchUp { missed: self, rows, slots, at, next });
     }
 
     /// Bytes held.
@@ -103,6 +108,7 @@ struct CatchUp<'a, 'r, T, const N: usize> {
     rows: Rows<'r, T, N>,
     slots: &'a [u32],
     at: &'a mut [u32],
+    next: u32,
 }
 
 impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
@@ -110,26 +116,37 @@ impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
 
     #[inline(always)]
     fn run(self) {
-        let CatchUp { missed, mut rows, slots, at } = self;
-        let (now, far) = (missed.now(), is_far::<T>(rows.w.len()));
+        let CatchUp { missed, mut rows, slots, at, next } = self;
         let Missed::Linear(linear) = missed;
+        let (now, far) = (missed.now(), is_far::<T>(rows.w.len()));
+        let mut behind = [(0, IDENTITY); BLOCK];
         // Rows that were left at the same step share the product.
-        let mut last = (now, linear.products.since(now));
-        for (i, &slot) in slots.iter().enumerate() {
-            let slot = slot as usize;
-            if far && let Some(&slot) = slots.get(i + AHEAD) {
-                rows.ask_for(slot as usize);
-                prefetch::<u32, 1>(at, slot as usize);
+        let mut last = (now, IDENTITY);
+        for (n, block) in slots.chunks(BLOCK).enumerate() {
+            if far {
+                let soon = slots.iter().skip((n + 1) * BLOCK).take(BLOCK);
+                soon.for_each(|&slot| prefetch::<u32, 1>(at, slot as usize));
             }
-            let from = std::mem::replace(&mut at[slot], now);
-            if from == now {
-                continue;
+            // First the products, while the rows are on their way.
+            let mut count = 0;
+            for &slot in block {
+                let from = std::mem::replace(&mut at[slot as usize], next);
+                if from == now || from == next {
+                    continue;
+                }
+                if far {
+                    rows.ask_for(slot as usize);
+                }
+                if from != last.0 {
+                    last = (from, linear.products.since(from));
+                }
+                behind[count] = (slot as usize, last.1);
+                count += 1;
             }
-            if from != last.0 {
-                last = (from, linear.products.since(from));
+            for (slot, map) in &behind[..count] {
+                let (w, mut s) = rows.row(*slot);
+                apply(map, w, s.first_mut().map_or(&mut [][..], |m| &mut **m));
             }
-            let (w, mut s) = rows.row(slot);
-            apply(&last.1, w, s.first_mut().map_or(&mut [][..], |m| &mut **m));
         }
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod sgd;
 use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
-use super::vectorized::{Task, is_far, prefetch, vectorized};
+use super::vectorized::{Task, is_far, prefetch_row, vectorized};
 
 /// How many rows ahead the memory is asked for.
 const AHEAD: usize = 16;
@@ -76,9 +76,9 @@ impl<'a, T: Number, const N: usize> Rows<'a, T, N> {
     /// Asks for a row that is used soon.
     #[inline(always)]
     pub fn ask_for(&self, slot: usize) {
-        prefetch::<T, 1>(self.w, slot * self.k);
-        for (s, width) in self.s.iter().zip(&self.widths) {
-            prefetch::<T, 1>(s, slot * width);
+        prefetch_row(self.w, slot.wrapping_mul(self.k), self.k);
+        for (s, &width) in self.s.iter().zip(&self.widths) {
+            prefetch_row(s, slot.wrapping_mul(width), width);
         }
     }
 

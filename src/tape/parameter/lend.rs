@@ -14,7 +14,7 @@ use super::table::{Needs, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
 use crate::kernels::memory::Arena;
-use crate::tensor::{Slice, Stype, Tensor, View, row_len};
+use crate::tensor::{DenseView, Slice, Stype, Tensor, View, row_len};
 
 /// The parameters among an operator's operands, locked for reading.
 pub(crate) struct Lent<'a> {
@@ -83,9 +83,8 @@ impl<'a> Lent<'a> {
                 continue;
             };
             let ids = match op.reads(i) {
-                Read::RowsOf(j) => {
-                    rows_named_by(operands[j]).map(|ids| in_rows_of(parameter, shapes[i], ids))
-                }
+                Read::RowsOf(j) => rows_named_by(operands[j], parameter.stype())
+                    .map(|ids| in_rows_of(parameter, shapes[i], ids)),
                 _ => None,
             };
             let needs = match (op.reads(i), &ids) {
@@ -134,21 +133,22 @@ impl<'a> Lent<'a> {
     }
 }
 
-/// Distinct columns of a csr matrix, or distinct ids, ascending; anything else names all rows.
-fn rows_named_by(value: &Value) -> Option<Cow<'_, [u32]>> {
+/// Columns of a csr matrix, or ids, distinct and ascending if the table searches them; anything else names
+/// all rows.
+fn rows_named_by(value: &Value, table: Stype) -> Option<Cow<'_, [u32]>> {
     let Value::Tensor(tensor) = value else { return None };
     match tensor.view() {
         View::Csr(csr) => Some(Cow::Borrowed(&csr.pattern.columns().distinct)),
-        View::Dense(dense) => match dense.values {
-            Slice::I64(ids) => {
-                // The operator refuses what is no id.
-                let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-                let end = ids.iter().max().map_or(0, |&id| id as usize + 1);
-                Some(Cow::Owned(compact(&ids, end).0.into()))
+        View::Dense(DenseView { values: Slice::I64(ids), .. }) => {
+            // The operator refuses what is no id.
+            let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
+            if table == Stype::Default {
+                return Some(Cow::Owned(ids));
             }
-            _ => None,
-        },
-        View::RowSparse(_) => None,
+            let end = ids.iter().max().map_or(0, |&id| id as usize + 1);
+            Some(Cow::Owned(compact(&ids, end).0.into()))
+        }
+        _ => None,
     }
 }
 
@@ -157,13 +157,9 @@ fn in_rows_of<'i>(parameter: &Parameter, shape: &[usize], ids: Cow<'i, [u32]>) -
     let (own, k) = (row_len(parameter.shape()), row_len(shape));
     let rows = parameter.shape().first().copied().unwrap_or(1);
     if own == k {
-        let within = ids.partition_point(|&id| (id as usize) < rows);
-        return match ids {
-            Cow::Borrowed(ids) => Cow::Borrowed(&ids[..within]),
-            Cow::Owned(mut ids) => {
-                ids.truncate(within);
-                Cow::Owned(ids)
-            }
+        return match ids.iter().all(|&id| (id as usize) < rows) {
+            true => ids,
+            false => ids.iter().copied().filter(|&id| (id as usize) < rows).collect(),
         };
     }
     let parts = |&id: &u32| {

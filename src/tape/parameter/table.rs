@@ -9,6 +9,7 @@ use super::rows::{RowIndex, grow};
 use super::state::{Column, Lag, State};
 use crate::kernels::memory::Temp;
 use crate::kernels::merge::union_rows;
+use crate::kernels::pages::zeroed_vec;
 use crate::kernels::spmm::ABSENT;
 use crate::kernels::update::Rows;
 use crate::kernels::update::missed::Missed;
@@ -46,7 +47,7 @@ pub(crate) struct Draw {
 pub(crate) enum Needs<'a> {
     /// The ids of stored rows.
     Pattern,
-    /// These rows, ascending; whether absent ones are to be stored.
+    /// These rows; of a row-sparse table ascending, and whether absent ones are to be stored.
     Rows { ids: &'a [u32], insert: bool },
     /// Everything.
     All,
@@ -177,7 +178,7 @@ impl Table {
                     true => self.insert::<T>(ids),
                     false => self.slots(ids),
                 };
-                self.catch_up::<T>(&slots);
+                self.catch_up::<T>(&slots, None);
             }
         }
     }
@@ -259,20 +260,30 @@ impl Table {
         true
     }
 
-    /// Brings the rows at these slots up to date; absent slots are left out.
-    pub fn catch_up<T: Real>(&mut self, slots: &[u32]) {
+    /// Brings the rows at these slots up to date; absent slots are left out. The state `moving` is of an
+    /// optimizer that is about to move them.
+    pub fn catch_up<T: Real>(&mut self, slots: &[u32], moving: Option<usize>) {
         if self.states.iter().all(|state| state.lag.is_none()) {
             return;
         }
-        let (k, frozen) = (self.row_len(), self.frozen_slots());
+        if self.rows.is_none() && self.frozen.is_empty() {
+            return self.catch_up_at::<T>(slots, &[], moving);
+        }
+        let frozen = self.frozen_slots();
         let stays = |slot: &u32| frozen.binary_search(slot).is_ok();
         let stored = slots.iter().copied().filter(|&slot| slot != ABSENT);
-        let moving = Temp::collect(stored.clone().filter(|slot| !stays(slot)));
-        for state in &mut self.states {
+        let (stay, go): (Vec<u32>, Vec<u32>) = stored.partition(stays);
+        self.catch_up_at::<T>(&go, &stay, moving);
+    }
+
+    fn catch_up_at<T: Real>(&mut self, go: &[u32], stay: &[u32], moving: Option<usize>) {
+        let k = self.row_len();
+        for (i, state) in self.states.iter_mut().enumerate() {
             let Some(Lag { missed, at }) = &mut state.lag else { continue };
+            let next = missed.now() + (moving == Some(i)) as u32;
             let w = T::unique_slice(&mut self.values);
-            with_columns!(w, k, state.columns, rows => missed.catch_up(rows, &moving, at));
-            stored.clone().filter(stays).for_each(|slot| at[slot as usize] = missed.now());
+            with_columns!(w, k, state.columns, rows => missed.catch_up(rows, go, at, next));
+            stay.iter().for_each(|&slot| at[slot as usize] = next);
         }
     }
 
@@ -285,7 +296,7 @@ impl Table {
         let stored = self.stored();
         for first in (0..stored).step_by(AT_ONCE) {
             let slots = first as u32..(first + AT_ONCE).min(stored) as u32;
-            self.catch_up::<T>(&Temp::collect(slots));
+            self.catch_up::<T>(&Temp::collect(slots), None);
         }
         for lag in self.states.iter_mut().filter_map(|state| state.lag.as_mut()) {
             lag.missed.restart();
@@ -364,12 +375,9 @@ impl Table {
         }
         self.drop_states::<T>(|state| state.owner.strong_count() == 0);
         let stored = self.stored();
-        let column = |&width: &usize| Column {
-            width,
-            // Zeroed pages come from the system untouched: only what is written takes memory.
-            values: T::erase(vec![T::default(); stored * width].into()),
-        };
-        let lag = missed().map(|missed| Lag { missed, at: vec![0; stored] });
+        let column =
+            |&width: &usize| Column { width, values: Values::zeros(T::DTYPE, stored * width) };
+        let lag = missed().map(|missed| Lag { missed, at: zeroed_vec(stored) });
         let columns: SmallVec<[Column; 2]> = widths.iter().map(column).collect();
         self.states.push(State { owner: Arc::downgrade(owner), columns, rows: None, lag });
         self.states.len() - 1
@@ -407,26 +415,20 @@ impl Table {
         self.find_state(owner).map_or(0, |at| self.states[at].bytes())
     }
 
-    /// One step of an optimizer in exact mode went by, in which it moved the rows at these slots, or all.
+    /// One step of an optimizer in exact mode went by, in which it moved all rows, or those that were caught
+    /// up for it.
     pub fn note_step<T: Real>(
         &mut self,
         state: usize,
-        moved: Option<&[u32]>,
+        moved_all: bool,
         miss: impl FnOnce(&mut Missed),
     ) {
         let bytes = self.values.len() * self.values.dtype().size();
         let Some(Lag { missed, at }) = &mut self.states[state].lag else { return };
         miss(missed);
-        let now = missed.now();
-        match moved {
-            Some(slots) => {
-                let stored = slots.iter().filter(|&&slot| slot != ABSENT);
-                stored.for_each(|&slot| at[slot as usize] = now);
-            }
-            None => {
-                missed.restart();
-                at.fill(0);
-            }
+        if moved_all {
+            missed.restart();
+            at.fill(0);
         }
         if missed.is_long(bytes) {
             self.catch_up_all::<T>();
@@ -521,12 +523,11 @@ fn picked<T: Copy + Default>(from: &[T], k: usize, order: &[u32]) -> Vec<T> {
     out
 }
 
-/// Values in a `Vec` that no one else holds.
-pub(super) fn unshared(values: Values) -> Values {
-    match values {
-        Values::F32(b) => Values::F32(b.into_vec().into()),
-        Values::F64(b) => Values::F64(b.into_vec().into()),
-        Values::I64(b) => Values::I64(b.into_vec().into()),
+/// Values in memory that no one else holds.
+pub(super) fn unshared(mut values: Values) -> Values {
+    match each_dtype!(Values::&mut values, own => own.unique().is_some()) {
+        true => values,
+        false => copied(values.as_slice()),
     }
 }
 
