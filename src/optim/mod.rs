@@ -1,13 +1,17 @@
 //! Optimizers: they move only the rows that a gradient holds.
 
+mod adagrad;
 mod clip;
+mod ftrl;
 mod reduce;
 mod schedule;
 mod settings;
 mod sgd;
 mod step;
 
+pub use adagrad::AdaGrad;
 pub use clip::clip_global_norm;
+pub use ftrl::Ftrl;
 pub use reduce::merge;
 pub use schedule::Schedule;
 pub use settings::Update;

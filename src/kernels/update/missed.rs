@@ -3,8 +3,9 @@
 use super::super::Real;
 use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
-use super::products::{Map2, Products, after};
-use super::{AHEAD, Rows};
+use super::ftrl::Proximal;
+use super::products::{IDENTITY, Map2, Products, after};
+use super::{AHEAD, Rows, narrow, wide};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
 /// restart.
@@ -12,6 +13,8 @@ use super::{AHEAD, Rows};
 pub(crate) enum Missed {
     /// A linear map of the weight and its first state.
     Linear(Linear),
+    /// The weight follows from its two states, which stay.
+    Proximal(Latest),
 }
 
 /// Linear maps, one a step.
@@ -20,12 +23,49 @@ pub(crate) struct Linear {
     products: Products,
     /// What the steps before the last restart make of a weight at rest.
     earlier: Option<Map2>,
+    /// Whether the weight is mapped alone, and its states stay.
+    alone: bool,
 }
 
 impl Linear {
+    /// Maps of weights alone.
+    pub fn of_weights() -> Self {
+        Linear { alone: true, ..Linear::default() }
+    }
+
     /// One more step.
     pub fn push(&mut self, map: &Map2) {
         self.products.push(map);
+    }
+
+    #[inline(always)]
+    fn apply<T: Real, const N: usize>(&self, map: &Map2, w: &mut [T], mut s: [&mut [T]; N]) {
+        match s.first_mut().filter(|_| !self.alone) {
+            Some(m) => apply(map, w, m),
+            None => w.iter_mut().for_each(|w| *w = narrow(map[0] * wide(*w))),
+        }
+    }
+}
+
+/// How weights follow from their states by the latest step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latest {
+    now: u32,
+    by: Option<Proximal<f64>>,
+}
+
+impl Latest {
+    /// One more step.
+    pub fn push(&mut self, by: Proximal<f64>) {
+        self.now += 1;
+        self.by = Some(by);
+    }
+
+    #[inline(always)]
+    fn apply<T: Real, const N: usize>(&self, w: &mut [T], s: [&mut [T]; N]) {
+        if let (Some(by), [z, n]) = (&self.by, &s[..]) {
+            Proximal::<T>::narrowed(by).weights(w, z, n);
+        }
     }
 }
 
@@ -37,6 +77,7 @@ impl Missed {
     pub fn now(&self) -> u32 {
         match self {
             Missed::Linear(linear) => linear.products.now(),
+            Missed::Proximal(latest) => latest.now,
         }
     }
 
@@ -48,6 +89,7 @@ impl Missed {
                 let products = &linear.products;
                 products.now() == Products::MOST || products.bytes() > (table / 8).max(KEPT_BYTES)
             }
+            Missed::Proximal(latest) => latest.now == u32::MAX,
         }
     }
 
@@ -60,14 +102,20 @@ impl Missed {
                 linear.earlier = Some(earlier.map_or(map, |earlier| after(&map, earlier)));
                 linear.products.restart();
             }
+            Missed::Proximal(latest) => latest.now = 0,
         }
     }
 
     /// Takes rows that come into being now, with states of zeros, through all steps up to the last restart.
-    pub fn begin<T: Real, const N: usize>(&self, mut rows: Rows<'_, T, N>) {
-        let Missed::Linear(Linear { earlier: Some(earlier), .. }) = self else { return };
-        let state = rows.s.first_mut().map_or(&mut [][..], |m| &mut **m);
-        apply(earlier, rows.w, state);
+    pub fn begin<T: Real, const N: usize>(&self, rows: Rows<'_, T, N>) {
+        match self {
+            Missed::Linear(linear) => {
+                if let Some(earlier) = &linear.earlier {
+                    linear.apply(earlier, rows.w, rows.s);
+                }
+            }
+            Missed::Proximal(latest) => latest.apply(rows.w, rows.s),
+        }
     }
 
     /// What a weight at rest becomes by all steps up to now.
@@ -94,6 +142,7 @@ impl Missed {
     pub fn bytes(&self) -> usize {
         match self {
             Missed::Linear(linear) => linear.products.bytes(),
+            Missed::Proximal(_) => 0,
         }
     }
 }
@@ -112,9 +161,8 @@ impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
     fn run(self) {
         let CatchUp { missed, mut rows, slots, at } = self;
         let (now, far) = (missed.now(), is_far::<T>(rows.w.len()));
-        let Missed::Linear(linear) = missed;
         // Rows that were left at the same step share the product.
-        let mut last = (now, linear.products.since(now));
+        let mut last = (now, IDENTITY);
         for (i, &slot) in slots.iter().enumerate() {
             let slot = slot as usize;
             if far && let Some(&slot) = slots.get(i + AHEAD) {
@@ -125,39 +173,27 @@ impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
             if from == now {
                 continue;
             }
-            if from != last.0 {
-                last = (from, linear.products.since(from));
+            let (w, s) = rows.row(slot);
+            match missed {
+                Missed::Linear(linear) => {
+                    if from != last.0 {
+                        last = (from, linear.products.since(from));
+                    }
+                    linear.apply(&last.1, w, s);
+                }
+                Missed::Proximal(latest) => latest.apply(w, s),
             }
-            let (w, mut s) = rows.row(slot);
-            apply(&last.1, w, s.first_mut().map_or(&mut [][..], |m| &mut **m));
         }
     }
 }
 
-/// Maps weights and their first states, if there are any, in f64.
+/// Maps weights and their first states, in f64.
 #[inline(always)]
 fn apply<T: Real>(map: &Map2, w: &mut [T], m: &mut [T]) {
     let [ww, wm, mw, mm] = *map;
-    if m.is_empty() {
-        for w in w {
-            *w = narrow(ww * wide(*w));
-        }
-        return;
-    }
     for (w, m) in w.iter_mut().zip(m) {
         let (x, y) = (wide(*w), wide(*m));
         *w = narrow(ww * x + wm * y);
         *m = narrow(mw * x + mm * y);
     }
-}
-
-#[inline(always)]
-fn wide<T: Real>(x: T) -> f64 {
-    x.to_f64().unwrap_or(f64::NAN)
-}
-
-/// The nearest; casts between floats always succeed.
-#[inline(always)]
-fn narrow<T: Real>(x: f64) -> T {
-    T::from(x).unwrap_or_else(T::nan)
 }
