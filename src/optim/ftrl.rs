@@ -47,7 +47,7 @@ use crate::tensor::Real;
 /// let gradients = tape.constant(x).dot(tape.parameter(&w)).sum().backward()?;
 /// ftrl.step(&params, &gradients)?;
 /// let stored = w.snapshot()?;
-/// assert_eq!(stored.row_ids()?, [42]); // the gradient of row 7 is below l1
+/// assert_eq!(stored.rows(), Some(&[42][..])); // the gradient of row 7 is below l1
 /// assert_eq!(stored.values::<f64>()?, [(1.0 - 3.0) / ((1.0 + 3.0) / 0.5 + 0.1)]);
 /// assert_eq!(ftrl.state_of(&w, "z")?.unwrap().values::<f64>()?, [0.5, 3.0]);
 /// # Ok::<(), sparsetape::Error>(())
