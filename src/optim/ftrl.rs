@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Schedule;
 use super::settings::{Now, Settings, check_not_negative, common_settings};
 use super::step::{Method, step};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::kernels::update::ftrl::{FtrlStep, Proximal};
 use crate::kernels::update::missed::{Latest, Missed};
 use crate::tape::{Gradients, Params};
@@ -23,7 +23,8 @@ use crate::tensor::Real;
 /// ```
 ///
 /// (MXNet: `ftrl_update` and the class `Ftrl`, with `lamda1` for l1 and `wd` for l2.) So a weight is always
-/// what z and n say: one that starts elsewhere than at 0 comes there in the first step that moves it.
+/// what z and n say: one that starts elsewhere than at 0 comes there in the first step that moves it. A
+/// learning rate of 0, as at the begin of a warm-up, moves nothing, z and n included.
 ///
 /// # Rows that become zero
 /// Of a row-sparse parameter, rows whose weights are all exactly zero after a step are absent: they are removed
@@ -96,7 +97,7 @@ impl Ftrl {
     ///
     /// # Errors
     /// As [`Optimizer::step`](super::Optimizer::step); [`ErrorKind::Value`](crate::ErrorKind::Value) for an
-    /// l1, l2 or beta that is negative, and for a learning rate that is not positive, too.
+    /// l1, l2, beta or learning rate that is negative, too.
     #[track_caller]
     pub fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
         let own = [("l1", self.method.l1), ("beta", self.method.beta)];
@@ -107,13 +108,11 @@ impl Ftrl {
 }
 
 impl Leader {
-    fn proximal<T: Real>(&self, now: &Now) -> Proximal<T> {
-        Proximal {
-            inverse: T::one() / T::from_f64(now.lr),
-            beta: T::from_f64(self.beta),
-            l1: T::from_f64(self.l1),
-            l2: T::from_f64(now.decay),
-        }
+    /// None for a learning rate of 0.
+    fn proximal<T: Real>(&self, now: &Now) -> Option<Proximal<T>> {
+        let lr = T::from_f64(now.lr);
+        let [beta, l1, l2] = [self.beta, self.l1, now.decay].map(T::from_f64);
+        (lr > T::zero()).then(|| Proximal { inverse: T::one() / lr, beta, l1, l2 })
     }
 }
 
@@ -133,12 +132,8 @@ impl Method for Leader {
     /// With its factors for one parameter.
     #[track_caller]
     fn check(&self, now: &Now) -> Result<()> {
-        check_not_negative(Self::NAME, &[("l2 (weight decay)", now.decay)])?;
-        if now.lr > 0.0 && now.lr.is_finite() {
-            return Ok(());
-        }
-        let message = format!("the learning rate is {}, but is divided by", now.lr);
-        Err(Error::new(ErrorKind::Value, message).operator(Self::NAME))
+        let own = [("learning rate", now.lr), ("l2 (weight decay)", now.decay)];
+        check_not_negative(Self::NAME, &own)
     }
 
     fn missed(&self, _: &Settings) -> Option<Missed> {
@@ -146,7 +141,8 @@ impl Method for Leader {
     }
 
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed) {
-        let Missed::Proximal(latest) = missed else { return };
-        latest.push(self.proximal::<T>(now).widened());
+        if let (Missed::Proximal(latest), Some(by)) = (missed, self.proximal::<T>(now)) {
+            latest.push(by.widened());
+        }
     }
 }

@@ -47,7 +47,8 @@ impl<T: Real> Proximal<T> {
 /// Hyper-parameters of one FTRL step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FtrlStep<T> {
-    pub proximal: Proximal<T>,
+    /// None for a learning rate of 0: nothing moves.
+    pub proximal: Option<Proximal<T>>,
     pub rescale: T,
     /// Bound on |rescaled gradient|; infinite for none.
     pub clip: T,
@@ -56,13 +57,14 @@ pub(crate) struct FtrlStep<T> {
 impl<T: Real> Rule<T, 2> for FtrlStep<T> {
     #[inline(always)]
     fn rows(&self, _: usize, w: &mut [T], [z, n]: [&mut [T]; 2], g: &[T]) {
+        let Some(proximal) = self.proximal else { return };
         for (((w, z), n), &g) in w.iter_mut().zip(z).zip(n).zip(g) {
             let g = clipped(g, self.rescale, self.clip);
             let before = n.sqrt();
             *n = *n + g * g;
             let root = n.sqrt();
-            *z = *z + (g - (root - before) * self.proximal.inverse * *w);
-            *w = self.proximal.weight(*z, root);
+            *z = *z + (g - (root - before) * proximal.inverse * *w);
+            *w = proximal.weight(*z, root);
         }
     }
 }
@@ -73,19 +75,15 @@ mod tests {
     use super::super::{Rows, update_rows};
     use super::*;
 
-    const STEP: FtrlStep<f64> = FtrlStep {
-        proximal: Proximal { inverse: 4.0, beta: 1.0, l1: 0.1, l2: 0.5 },
-        rescale: 0.5,
-        clip: 0.25,
-    };
+    const PROXIMAL: Proximal<f64> = Proximal { inverse: 4.0, beta: 1.0, l1: 0.1, l2: 0.5 };
 
     fn stepped<T: Real>(level: Option<Level>) -> [Vec<T>; 3] {
         let at = |i: usize, by: f64| narrow::<T>((i as f64 * by).sin());
         let (rows, k) = (30, 5);
         let step = FtrlStep {
-            proximal: Proximal::narrowed(&STEP.proximal),
-            rescale: narrow(STEP.rescale),
-            clip: narrow(STEP.clip),
+            proximal: Some(Proximal::narrowed(&PROXIMAL)),
+            rescale: narrow(0.5),
+            clip: narrow(0.25),
         };
         let mut w: Vec<T> = (0..rows * k).map(|i| at(i, 0.7)).collect();
         let mut z: Vec<T> = (0..rows * k).map(|i| at(i, 0.2)).collect();
@@ -110,7 +108,7 @@ mod tests {
     fn weights_follow_from_the_states() {
         let [w, z, n] = stepped::<f64>(None);
         let mut again = vec![f64::NAN; w.len()];
-        STEP.proximal.weights(&mut again, &z, &n);
+        PROXIMAL.weights(&mut again, &z, &n);
         assert_eq!(again, w);
     }
 
@@ -119,9 +117,8 @@ mod tests {
         let all = Proximal { inverse: 1.0, beta: 0.0, l1: 0.0, l2: 0.0 };
         assert_eq!((all.weight(0.0, 0.0), all.weight(1e-200, 0.0)), (0.0, 0.0));
         assert!(all.weight(f64::NAN, 1.0).is_nan() && all.weight(1.0, f64::NAN).is_nan());
-        let step = STEP.proximal;
-        assert_eq!((step.weight(0.1, 2.0), step.weight(-0.1, 2.0)), (0.0, 0.0));
-        assert_eq!(step.weight(0.5, 1.0), -0.4 / 8.5);
-        assert_eq!(step.weight(-0.5, 1.0), 0.4 / 8.5);
+        assert_eq!((PROXIMAL.weight(0.1, 2.0), PROXIMAL.weight(-0.1, 2.0)), (0.0, 0.0));
+        assert_eq!(PROXIMAL.weight(0.5, 1.0), -0.4 / 8.5);
+        assert_eq!(PROXIMAL.weight(-0.5, 1.0), 0.4 / 8.5);
     }
 }
