@@ -3,12 +3,14 @@
 use proptest::prelude::*;
 use sparsetape::optim::{AdaGrad, Update};
 use sparsetape::random::Random;
-use sparsetape::{DType, Parameter, Stype, Tensor};
+use sparsetape::{DType, Init, Parameter, Stype, Tape, Tensor};
 
-use super::model::{K, ROWS, exact_and_dense, refused, relative, schedule, step, train, values};
+use super::model::{
+    K, ROWS, batch, exact_and_dense, refused, relative, schedule, step, train, values,
+};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn exact_is_dense(seed: u64, row_wise: bool, kind in 0usize..4, decay in prop::sample::select(vec![0.0, 0.01, 0.1]), initial in prop::sample::select(vec![0.0, 0.5]), single: bool) {
@@ -92,11 +94,36 @@ fn without_decay_all_modes_are_the_same() {
         let w = Parameter::new("w", random.dense::<f64>([ROWS, K]).unwrap()).unwrap();
         let mut adagrad = AdaGrad::new(0.1).update(update);
         for _ in 0..30 {
-            train(&w, &super::model::batch(&mut random, DType::F64), &mut adagrad);
+            train(&w, &batch(&mut random, DType::F64), &mut adagrad);
         }
         values(&w.snapshot().unwrap())
     });
     assert!(weights[0] == weights[1] && weights[1] == weights[2]);
+}
+
+/// A row that is stored only now has decayed from the beginning.
+#[test]
+fn drawn_rows_have_gone_through_all_steps() {
+    let init = Init::Normal(0.5);
+    let drawn = Parameter::drawn("w", [ROWS, K], DType::F64, init, 5).unwrap();
+    let dense = init.tensor(Stype::Default, [ROWS, K], DType::F64, 5).unwrap();
+    let dense = Parameter::new("w", dense).unwrap();
+    let weights = [(&drawn, Update::Exact), (&dense, Update::Dense)].map(|(w, update)| {
+        let mut adagrad = AdaGrad::new(0.1).weight_decay(0.1).update(update);
+        let mut random = Random::new(1);
+        for _ in 0..5 {
+            train(w, &batch(&mut random, DType::F64), &mut adagrad);
+        }
+        let tape = Tape::new();
+        let ids =
+            tape.constant(Tensor::dense([ROWS], (0..ROWS as i64).collect::<Vec<_>>()).unwrap());
+        let look_up = || tape.parameter(w).take(ids).value().unwrap();
+        let in_passing = tape.no_grad(look_up);
+        assert!(update == Update::Dense || w.bytes().unwrap() < ROWS * K * 8);
+        assert_eq!(values(&look_up()), values(&in_passing));
+        in_passing
+    });
+    assert!(relative(&weights[0], &weights[1]) < 1e-12);
 }
 
 #[test]

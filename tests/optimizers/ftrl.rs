@@ -26,7 +26,7 @@ fn non_zero(values: &[f64]) -> Vec<u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// To the same bits: a weight follows from its states.
     #[test]

@@ -21,7 +21,7 @@ impl<T: Real> Proximal<T> {
         let below = (self.beta + root) * self.inverse + self.l2;
         let w = (self.l1.copysign(z) - z) / below;
         // Without beta and l2 nothing is below where squares of the gradient vanish.
-        if z.abs() <= self.l1 || below == T::zero() { T::zero() } else { w }
+        if (z.abs() <= self.l1) | (below == T::zero()) { T::zero() } else { w }
     }
 
     /// Writes the weights that follow from z and n.
