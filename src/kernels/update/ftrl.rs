@@ -1,8 +1,9 @@
 //! FTRL-Proximal.
 
 use super::super::Real;
+use super::Rule;
+use super::missed::{narrow, wide};
 use super::sgd::clipped;
-use super::{Rule, narrow, wide};
 
 /// How a weight follows from its z and n.
 #[derive(Clone, Copy, Debug, PartialEq)]

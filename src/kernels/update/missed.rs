@@ -5,7 +5,7 @@ use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
 use super::ftrl::Proximal;
 use super::products::{IDENTITY, Map2, Products, after};
-use super::{AHEAD, Rows, narrow, wide};
+use super::{AHEAD, Rows};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
 /// restart.
@@ -60,13 +60,6 @@ impl Latest {
         self.now += 1;
         self.by = Some(by);
     }
-
-    #[inline(always)]
-    fn apply<T: Real, const N: usize>(&self, w: &mut [T], s: [&mut [T]; N]) {
-        if let (Some(by), [z, n]) = (&self.by, &s[..]) {
-            Proximal::<T>::narrowed(by).weights(w, z, n);
-        }
-    }
 }
 
 /// Bytes of products that are kept at least before a restart.
@@ -114,7 +107,11 @@ impl Missed {
                     linear.apply(earlier, rows.w, rows.s);
                 }
             }
-            Missed::Proximal(latest) => latest.apply(rows.w, rows.s),
+            Missed::Proximal(latest) => {
+                if let Some(by) = &latest.by {
+                    Proximal::<T>::narrowed(by).row(0, rows.w, rows.s);
+                }
+            }
         }
     }
 
@@ -135,7 +132,18 @@ impl Missed {
         slots: &[u32],
         at: &mut [u32],
     ) {
-        vectorized(CatchUp { missed: self, rows, slots, at });
+        let now = self.now();
+        match self {
+            Missed::Linear(linear) => {
+                let by = Mapped { linear, last: (now, IDENTITY) };
+                vectorized(CatchUp { by, now, rows, slots, at });
+            }
+            Missed::Proximal(latest) => {
+                let Some(by) = &latest.by else { return };
+                let by = Proximal::<T>::narrowed(by);
+                vectorized(CatchUp { by, now, rows, slots, at });
+            }
+        }
     }
 
     /// Bytes held.
@@ -147,22 +155,27 @@ impl Missed {
     }
 }
 
-struct CatchUp<'a, 'r, T, const N: usize> {
-    missed: &'a Missed,
+/// How a row makes the steps that it has missed.
+pub(super) trait CatchUpRow<T, const N: usize> {
+    /// Takes a row with its states from a step to now.
+    fn row(&mut self, from: u32, w: &mut [T], s: [&mut [T]; N]);
+}
+
+struct CatchUp<'a, 'r, T, B, const N: usize> {
+    by: B,
+    now: u32,
     rows: Rows<'r, T, N>,
     slots: &'a [u32],
     at: &'a mut [u32],
 }
 
-impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
+impl<T: Real, B: CatchUpRow<T, N>, const N: usize> Task for CatchUp<'_, '_, T, B, N> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let CatchUp { missed, mut rows, slots, at } = self;
-        let (now, far) = (missed.now(), is_far::<T>(rows.w.len()));
-        // Rows that were left at the same step share the product.
-        let mut last = (now, IDENTITY);
+        let CatchUp { mut by, now, mut rows, slots, at } = self;
+        let far = is_far::<T>(rows.w.len());
         for (i, &slot) in slots.iter().enumerate() {
             let slot = slot as usize;
             if far && let Some(&slot) = slots.get(i + AHEAD) {
@@ -170,19 +183,37 @@ impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
                 prefetch::<u32, 1>(at, slot as usize);
             }
             let from = std::mem::replace(&mut at[slot], now);
-            if from == now {
-                continue;
+            if from != now {
+                let (w, s) = rows.row(slot);
+                by.row(from, w, s);
             }
-            let (w, s) = rows.row(slot);
-            match missed {
-                Missed::Linear(linear) => {
-                    if from != last.0 {
-                        last = (from, linear.products.since(from));
-                    }
-                    linear.apply(&last.1, w, s);
-                }
-                Missed::Proximal(latest) => latest.apply(w, s),
-            }
+        }
+    }
+}
+
+/// By linear maps.
+struct Mapped<'a> {
+    linear: &'a Linear,
+    /// Rows that were left at the same step share the product.
+    last: (u32, Map2),
+}
+
+impl<T: Real, const N: usize> CatchUpRow<T, N> for Mapped<'_> {
+    #[inline(always)]
+    fn row(&mut self, from: u32, w: &mut [T], s: [&mut [T]; N]) {
+        if from != self.last.0 {
+            self.last = (from, self.linear.products.since(from));
+        }
+        self.linear.apply(&self.last.1, w, s);
+    }
+}
+
+/// From the states as they are, whatever was missed.
+impl<T: Real, const N: usize> CatchUpRow<T, N> for Proximal<T> {
+    #[inline(always)]
+    fn row(&mut self, _: u32, w: &mut [T], s: [&mut [T]; N]) {
+        if let [z, n] = &s[..] {
+            self.weights(w, z, n);
         }
     }
 }
@@ -196,4 +227,15 @@ fn apply<T: Real>(map: &Map2, w: &mut [T], m: &mut [T]) {
         *w = narrow(ww * x + wm * y);
         *m = narrow(mw * x + mm * y);
     }
+}
+
+#[inline(always)]
+pub(super) fn wide<T: Real>(x: T) -> f64 {
+    x.to_f64().unwrap_or(f64::NAN)
+}
+
+/// The nearest; casts between floats always succeed.
+#[inline(always)]
+pub(super) fn narrow<T: Real>(x: f64) -> T {
+    T::from(x).unwrap_or_else(T::nan)
 }

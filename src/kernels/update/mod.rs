@@ -6,10 +6,10 @@ pub(crate) mod missed;
 pub(crate) mod products;
 pub(crate) mod sgd;
 
+use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
 use super::vectorized::{Task, is_far, prefetch, vectorized};
-use super::{Number, Real};
 
 /// How many rows ahead the memory is asked for.
 const AHEAD: usize = 16;
@@ -227,17 +227,6 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Task for Run<'_, '_, T, R, N> {
         let Rows { w, s, k, .. } = self.rows;
         self.rule.rows(k, w, s, self.g);
     }
-}
-
-#[inline(always)]
-fn wide<T: Real>(x: T) -> f64 {
-    x.to_f64().unwrap_or(f64::NAN)
-}
-
-/// The nearest; casts between floats always succeed.
-#[inline(always)]
-fn narrow<T: Real>(x: f64) -> T {
-    T::from(x).unwrap_or_else(T::nan)
 }
 
 #[cfg(test)]
