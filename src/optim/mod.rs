@@ -69,14 +69,18 @@
 //!
 //! `cargo bench --bench updates` times the three.
 
+mod adagrad;
 mod clip;
+mod ftrl;
 mod reduce;
 mod schedule;
 mod settings;
 mod sgd;
 mod step;
 
+pub use adagrad::AdaGrad;
 pub use clip::clip_global_norm;
+pub use ftrl::Ftrl;
 pub use reduce::merge;
 pub use schedule::Schedule;
 pub use settings::Update;

@@ -88,6 +88,18 @@ impl Settings {
     }
 }
 
+/// Finds a setting that is negative.
+#[track_caller]
+pub(super) fn check_not_negative(name: &str, settings: &[(&str, f64)]) -> Result<()> {
+    match settings.iter().find(|(_, x)| *x < 0.0) {
+        None => Ok(()),
+        Some((setting, x)) => {
+            let message = format!("the {setting} is {x}, but must not be negative");
+            Err(Error::new(ErrorKind::Value, message).operator(name))
+        }
+    }
+}
+
 /// The settings and queries that every optimizer has, whose fields are `settings` and `method`, and whose
 /// states are named in `STATES`.
 macro_rules! common_settings {

@@ -23,7 +23,17 @@ pub(super) trait Method {
     /// The arithmetic of one step.
     type Rule<T: Real>;
 
+    /// Whether rows that become zero are dropped where absent rows are zero: a zero weight stays zero
+    /// until there is a gradient.
+    const DROPS_ZEROS: bool = false;
+
     fn rule<T: Real>(&self, now: &Now) -> Self::Rule<T>;
+
+    /// Refuses numbers that no step can be made with.
+    #[track_caller]
+    fn check(&self, _: &Now) -> Result<()> {
+        Ok(())
+    }
 
     /// Keeps what rows without a gradient miss; none where a gradient of zeros moves nothing.
     fn missed(&self, settings: &Settings) -> Option<Missed>;
@@ -55,6 +65,7 @@ where
         if let Some(gradient) = gradients.of(parameter) {
             check_fits(M::NAME, parameter, gradient)?;
         }
+        method.check(&settings.next(parameter.multipliers()))?;
         let table = parameter.exclusive()?;
         if settings.update == Update::Dense && table.has_drawn_absent_rows() {
             let message = format!(
@@ -110,7 +121,7 @@ where
     M::Rule<T>: Rule<T, N>,
 {
     let rule = method.rule::<T>(now);
-    let widths = M::Rule::<T>::widths(table.row_len());
+    let widths = rule.widths(table.row_len());
     let state = table.state_of::<T>(&settings.owner, &widths, || match settings.update {
         Update::Exact => method.missed(settings),
         Update::Lazy | Update::Dense => None,
@@ -141,6 +152,9 @@ where
     table.note_changed(touched, update);
     let all = touched.is_none();
     table.note_step::<T>(state, all, |missed| method.miss::<T>(now, missed));
+    if M::DROPS_ZEROS {
+        table.drop_zero_rows::<T>(state, touched);
+    }
     Ok(())
 }
 

@@ -1,3 +1,6 @@
 //! Optimizers: what the three ways to update promise.
 
+mod adagrad;
 mod exact;
+mod ftrl;
+mod model;

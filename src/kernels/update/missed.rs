@@ -4,6 +4,7 @@ use super::super::Real;
 use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
 use super::Rows;
+use super::ftrl::Proximal;
 use super::products::{IDENTITY, Map2, Products, after};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
@@ -12,6 +13,8 @@ use super::products::{IDENTITY, Map2, Products, after};
 pub(crate) enum Missed {
     /// A linear map of the weight and its first state.
     Linear(Linear),
+    /// The weight follows from its two states, which stay.
+    Proximal(Latest),
 }
 
 /// Linear maps, one a step.
@@ -20,12 +23,42 @@ pub(crate) struct Linear {
     products: Products,
     /// What the steps before the last restart make of a weight at rest.
     earlier: Option<Map2>,
+    /// Whether the weight is mapped alone, and its states stay.
+    alone: bool,
 }
 
 impl Linear {
+    /// Maps of weights alone.
+    pub fn of_weights() -> Self {
+        Linear { alone: true, ..Linear::default() }
+    }
+
     /// One more step.
     pub fn push(&mut self, map: &Map2) {
         self.products.push(map);
+    }
+
+    #[inline(always)]
+    fn apply<T: Real, const N: usize>(&self, map: &Map2, w: &mut [T], mut s: [&mut [T]; N]) {
+        match s.first_mut().filter(|_| !self.alone) {
+            Some(m) => apply(map, w, m),
+            None => w.iter_mut().for_each(|w| *w = narrow(map[0] * wide(*w))),
+        }
+    }
+}
+
+/// How weights follow from their states by the latest step.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latest {
+    now: u32,
+    by: Option<Proximal<f64>>,
+}
+
+impl Latest {
+    /// One more step.
+    pub fn push(&mut self, by: Proximal<f64>) {
+        self.now += 1;
+        self.by = Some(by);
     }
 }
 
@@ -40,6 +73,7 @@ impl Missed {
     pub fn now(&self) -> u32 {
         match self {
             Missed::Linear(linear) => linear.products.now(),
+            Missed::Proximal(latest) => latest.now,
         }
     }
 
@@ -51,6 +85,7 @@ impl Missed {
                 let products = &linear.products;
                 products.now() == Products::MOST || products.bytes() > (table / 8).max(KEPT_BYTES)
             }
+            Missed::Proximal(latest) => latest.now == u32::MAX,
         }
     }
 
@@ -63,14 +98,24 @@ impl Missed {
                 linear.earlier = Some(earlier.map_or(map, |earlier| after(&map, earlier)));
                 linear.products.restart();
             }
+            Missed::Proximal(latest) => latest.now = 0,
         }
     }
 
     /// Takes rows that come into being now, with states of zeros, through all steps up to the last restart.
-    pub fn begin<T: Real, const N: usize>(&self, mut rows: Rows<'_, T, N>) {
-        let Missed::Linear(Linear { earlier: Some(earlier), .. }) = self else { return };
-        let state = rows.s.first_mut().map_or(&mut [][..], |m| &mut **m);
-        apply(earlier, rows.w, state);
+    pub fn begin<T: Real, const N: usize>(&self, rows: Rows<'_, T, N>) {
+        match self {
+            Missed::Linear(linear) => {
+                if let Some(earlier) = &linear.earlier {
+                    linear.apply(earlier, rows.w, rows.s);
+                }
+            }
+            Missed::Proximal(latest) => {
+                if let Some(by) = &latest.by {
+                    Proximal::<T>::narrowed(by).row(0, rows.w, rows.s);
+                }
+            }
+        }
     }
 
     /// What a weight at rest becomes by all steps up to now.
@@ -92,42 +137,58 @@ impl Missed {
         at: &mut [u32],
         next: u32,
     ) {
-        vectorized(CatchUp { missed: self, rows, slots, at, next });
+        let now = self.now();
+        match self {
+            Missed::Linear(linear) => {
+                let by = Mapped { linear, last: (now, IDENTITY) };
+                vectorized(CatchUp { by, now, rows, slots, at, next });
+            }
+            Missed::Proximal(latest) => {
+                // Without a step nothing was missed.
+                let by = latest.by.as_ref().map(Proximal::<T>::narrowed);
+                vectorized(CatchUp { by, now, rows, slots, at, next });
+            }
+        }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         match self {
             Missed::Linear(linear) => linear.products.bytes(),
+            Missed::Proximal(_) => 0,
         }
     }
 }
 
-struct CatchUp<'a, 'r, T, const N: usize> {
-    missed: &'a Missed,
+/// How a row makes the steps that it has missed.
+pub(super) trait CatchUpRow<T, const N: usize> {
+    /// Takes a row with its states from a step to now.
+    fn row(&mut self, from: u32, w: &mut [T], s: [&mut [T]; N]);
+}
+
+struct CatchUp<'a, 'r, T, B, const N: usize> {
+    by: B,
+    now: u32,
     rows: Rows<'r, T, N>,
     slots: &'a [u32],
     at: &'a mut [u32],
     next: u32,
 }
 
-impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
+impl<T: Real, B: CatchUpRow<T, N>, const N: usize> Task for CatchUp<'_, '_, T, B, N> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let CatchUp { missed, mut rows, slots, at, next } = self;
-        let Missed::Linear(linear) = missed;
-        let (now, far) = (missed.now(), is_far::<T>(rows.w.len()));
-        let mut behind = [(0, IDENTITY); BLOCK];
-        // Rows that were left at the same step share the product.
-        let mut last = (now, IDENTITY);
+        let CatchUp { mut by, now, mut rows, slots, at, next } = self;
+        let far = is_far::<T>(rows.w.len());
+        let mut behind = [(0, 0); BLOCK];
         for (n, block) in slots.chunks(BLOCK).enumerate() {
             if far {
                 let soon = slots.iter().skip((n + 1) * BLOCK).take(BLOCK);
                 soon.for_each(|&slot| prefetch::<u32, 1>(at, slot as usize));
             }
-            // First the products, while the rows are on their way.
+            // First all rows are asked for, so that they are on their way at the same time.
             let mut count = 0;
             for &slot in block {
                 let from = std::mem::replace(&mut at[slot as usize], next);
@@ -137,30 +198,48 @@ impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
                 if far {
                     rows.ask_for(slot as usize);
                 }
-                if from != last.0 {
-                    last = (from, linear.products.since(from));
-                }
-                behind[count] = (slot as usize, last.1);
+                behind[count] = (slot as usize, from);
                 count += 1;
             }
-            for (slot, map) in &behind[..count] {
-                let (w, mut s) = rows.row(*slot);
-                apply(map, w, s.first_mut().map_or(&mut [][..], |m| &mut **m));
+            for &(slot, from) in &behind[..count] {
+                let (w, s) = rows.row(slot);
+                by.row(from, w, s);
             }
         }
     }
 }
 
-/// Maps weights and their first states, if there are any, in f64.
+/// By linear maps.
+struct Mapped<'a> {
+    linear: &'a Linear,
+    /// Rows that were left at the same step share the product.
+    last: (u32, Map2),
+}
+
+impl<T: Real, const N: usize> CatchUpRow<T, N> for Mapped<'_> {
+    #[inline(always)]
+    fn row(&mut self, from: u32, w: &mut [T], s: [&mut [T]; N]) {
+        if from != self.last.0 {
+            self.last = (from, self.linear.products.since(from));
+        }
+        self.linear.apply(&self.last.1, w, s);
+    }
+}
+
+/// From the states as they are, whatever was missed.
+impl<T: Real, const N: usize> CatchUpRow<T, N> for Option<Proximal<T>> {
+    #[inline(always)]
+    fn row(&mut self, _: u32, w: &mut [T], s: [&mut [T]; N]) {
+        if let (Some(by), [z, n]) = (self, &s[..]) {
+            by.weights(w, z, n);
+        }
+    }
+}
+
+/// Maps weights and their first states, in f64.
 #[inline(always)]
 fn apply<T: Real>(map: &Map2, w: &mut [T], m: &mut [T]) {
     let [ww, wm, mw, mm] = *map;
-    if m.is_empty() {
-        for w in w {
-            *w = narrow(ww * wide(*w));
-        }
-        return;
-    }
     for (w, m) in w.iter_mut().zip(m) {
         let (x, y) = (wide(*w), wide(*m));
         *w = narrow(ww * x + wm * y);
@@ -169,12 +248,12 @@ fn apply<T: Real>(map: &Map2, w: &mut [T], m: &mut [T]) {
 }
 
 #[inline(always)]
-fn wide<T: Real>(x: T) -> f64 {
+pub(super) fn wide<T: Real>(x: T) -> f64 {
     x.to_f64().unwrap_or(f64::NAN)
 }
 
 /// The nearest; casts between floats always succeed.
 #[inline(always)]
-fn narrow<T: Real>(x: f64) -> T {
+pub(super) fn narrow<T: Real>(x: f64) -> T {
     T::from(x).unwrap_or_else(T::nan)
 }

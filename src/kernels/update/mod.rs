@@ -1,5 +1,7 @@
 //! In-place updates of tables by gradients, and the steps that rows without a gradient miss.
 
+pub(crate) mod adagrad;
+pub(crate) mod ftrl;
 pub(crate) mod missed;
 pub(crate) mod products;
 pub(crate) mod sgd;
@@ -21,7 +23,7 @@ const CHUNK: usize = 1024;
 /// One optimizer's arithmetic in one step, with `N` states beside the weights.
 pub(crate) trait Rule<T: Number, const N: usize>: Sync {
     /// Elements of each state for a row of `k` weights.
-    fn widths(k: usize) -> [usize; N] {
+    fn widths(&self, k: usize) -> [usize; N] {
         [k; N]
     }
 

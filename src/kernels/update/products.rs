@@ -3,7 +3,7 @@
 /// A 2×2 matrix, row by row: it maps a weight and its momentum.
 pub(crate) type Map2 = [f64; 4];
 
-pub(crate) const IDENTITY: Map2 = [1.0, 0.0, 0.0, 1.0];
+pub(super) const IDENTITY: Map2 = [1.0, 0.0, 0.0, 1.0];
 
 /// a · b: first b, then a.
 pub(crate) fn after(a: &Map2, b: &Map2) -> Map2 {

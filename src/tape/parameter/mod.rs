@@ -1,5 +1,6 @@
 //! Named tables that outlive tapes.
 
+mod absent;
 mod file;
 mod lend;
 mod params;

@@ -7,8 +7,8 @@ use crate::tensor::Buffer;
 
 /// Row ids by slot, and the way back.
 ///
-/// Ascending ids are searched; once rows were added between others, a hash table of slots finds them: rows are
-/// only ever added at the end, so that no stored row moves.
+/// Ascending ids are searched; once rows were added between others or removed, a hash table of slots finds them:
+/// rows are only ever added at the end, so that no stored row moves.
 #[derive(Clone, Debug)]
 pub(crate) struct RowIndex {
     ids: Buffer<u32>,
@@ -88,7 +88,12 @@ impl RowIndex {
         own.swap_remove(slot as usize);
         self.slots[moved] = slot + 1;
         self.vacate(&own, hole);
+        shrink(&mut own);
         self.ids = own.into();
+        if self.slots.len() > 8 * self.ids.len().max(16) {
+            self.slots = Vec::new();
+            self.reserve(0);
+        }
     }
 
     /// Takes over other ids, ascending.
@@ -174,6 +179,13 @@ pub(crate) fn grow<T>(vec: &mut Vec<T>, more: usize) {
     if needed > vec.capacity() {
         let spare = if needed * size_of::<T>() < SMALL { needed } else { needed / 8 };
         vec.reserve_exact(more + spare);
+    }
+}
+
+/// Gives back memory that is no longer needed, seldom enough for its cost.
+pub(crate) fn shrink<T>(vec: &mut Vec<T>) {
+    if vec.capacity() > 4 * vec.len().max(16) {
+        vec.shrink_to(2 * vec.len());
     }
 }
 

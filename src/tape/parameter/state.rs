@@ -5,16 +5,17 @@ use std::sync::Weak;
 use smallvec::SmallVec;
 
 use super::rows::RowIndex;
+use super::table::{edit, swap_remove};
 use crate::kernels::update::missed::Missed;
-use crate::tensor::Values;
+use crate::tensor::{Real, Values};
 
-/// What one optimizer keeps of one parameter.
+/// What one optimizer keeps of one parameter, beside its weights or of rows whose weights are absent.
 #[derive(Debug)]
 pub(crate) struct State {
     /// Whose it is: an optimizer that is gone needs no state.
     pub owner: Weak<()>,
     pub columns: SmallVec<[Column; 2]>,
-    /// Rows with an order of their own; without, a row's state has the slot of its weights.
+    /// Rows whose weights are absent; without, a row's state has the slot of its weights.
     pub rows: Option<RowIndex>,
     /// In exact mode: how far behind rows are.
     pub lag: Option<Lag>,
@@ -37,6 +38,19 @@ pub(crate) struct Lag {
 }
 
 impl State {
+    /// Removes the rows at these slots, ascending; the last ones take their places.
+    pub fn remove<T: Real>(&mut self, slots: &[u32]) {
+        for column in &mut self.columns {
+            edit::<T>(&mut column.values, |values| swap_remove(values, column.width, slots));
+        }
+        if let Some(rows) = &mut self.rows {
+            slots.iter().rev().for_each(|&slot| rows.swap_remove(slot));
+        }
+        if let Some(lag) = &mut self.lag {
+            swap_remove(&mut lag.at, 1, slots);
+        }
+    }
+
     /// Bytes of all columns, own row ids and steps.
     pub fn bytes(&self) -> usize {
         let column = |c: &Column| c.values.len() * c.values.dtype().size();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::super::init::Init;
-use super::rows::{RowIndex, grow};
+use super::absent::joined;
+use super::rows::{RowIndex, grow, shrink};
 use super::state::{Column, Lag, State};
 use crate::kernels::memory::Temp;
 use crate::kernels::merge::union_rows;
@@ -222,6 +223,7 @@ impl Table {
             grow(changed, more);
             changed.resize(new.end, 0);
         }
+        self.bring_back::<T>(new.clone());
         if let (Some(draw), Some(rows)) = (self.draw, &self.rows) {
             let w = &mut T::unique_slice(&mut self.values)[new.start * k..];
             draw.rows(&self.shape, &rows.ids()[new.clone()], w);
@@ -392,27 +394,38 @@ impl Table {
     }
 
     fn find_state(&self, owner: &Arc<()>) -> Option<usize> {
-        self.states.iter().position(|state| state.owner.as_ptr() == Arc::as_ptr(owner))
+        let own = |s: &State| s.owner.as_ptr() == Arc::as_ptr(owner) && s.rows.is_none();
+        self.states.iter().position(own)
     }
 
-    /// A copy of one column of an optimizer's state, of a table that is settled.
+    /// A copy of one column of an optimizer's state, of a table that is settled; also of rows whose weights are
+    /// absent.
     pub fn state_column(&self, owner: &Arc<()>, i: usize) -> Option<Tensor> {
-        let state = &self.states[self.find_state(owner)?];
-        let column = state.columns.get(i)?;
+        let at = self.find_state(owner)?;
+        let column = self.states[at].columns.get(i)?;
         let mut shape = self.shape.clone();
         if column.width != self.row_len() {
-            shape = [self.stored(), column.width].into();
+            shape = [shape.first().copied().unwrap_or(1), column.width].into();
         }
-        let layout = match state.rows.as_ref().or(self.rows.as_ref()) {
-            None => Layout::Dense,
-            Some(rows) => Layout::RowSparse(rows.ids().clone()),
+        let Some(rows) = &self.rows else {
+            let values = copied(column.values.as_slice());
+            return Some(Tensor::from_parts(shape, Layout::Dense, values));
         };
-        Some(Tensor::from_parts(shape, layout, copied(column.values.as_slice())))
+        let aside = self.aside(at).map(|aside| &self.states[aside]);
+        let (ids, values) = match aside.and_then(|s| Some((s.rows.as_ref()?, s.columns.get(i)?))) {
+            None => (rows.ids().clone(), copied(column.values.as_slice())),
+            Some(aside) if self.values.dtype() == DType::F32 => {
+                joined::<f32>((rows, column), aside)
+            }
+            Some(aside) => joined::<f64>((rows, column), aside),
+        };
+        Some(Tensor::from_parts(shape, Layout::RowSparse(ids), values))
     }
 
     /// Bytes that an optimizer keeps beside the weights.
     pub fn state_bytes(&self, owner: &Arc<()>) -> usize {
-        self.find_state(owner).map_or(0, |at| self.states[at].bytes())
+        let own = |state: &&State| state.owner.as_ptr() == Arc::as_ptr(owner);
+        self.states.iter().filter(own).map(State::bytes).sum()
     }
 
     /// One step of an optimizer in exact mode went by, in which it moved all rows, or those that were caught
@@ -505,11 +518,28 @@ impl Draw {
 
 /// Appends zeros.
 fn lengthen<T: Element>(values: &mut Values, more: usize) {
+    edit::<T>(values, |own| {
+        grow(own, more);
+        own.resize(own.len() + more, T::default());
+    });
+}
+
+/// Changes values as a `Vec`.
+pub(super) fn edit<T: Element>(values: &mut Values, change: impl FnOnce(&mut Vec<T>)) {
     let taken = std::mem::replace(values, T::erase(Buffer::default()));
     let mut own = T::into_buffer(taken).unwrap_or_default().into_vec();
-    grow(&mut own, more);
-    own.resize(own.len() + more, T::default());
+    change(&mut own);
     *values = T::erase(own.into());
+}
+
+/// Removes the rows of `k` at these slots, ascending; the last ones take their places.
+pub(super) fn swap_remove<T: Copy>(own: &mut Vec<T>, k: usize, slots: &[u32]) {
+    for &slot in slots.iter().rev() {
+        let last = own.len() - k;
+        own.copy_within(last.., slot as usize * k);
+        own.truncate(last);
+    }
+    shrink(own);
 }
 
 fn reorder(values: &mut Values, k: usize, order: &[u32]) {
@@ -517,7 +547,7 @@ fn reorder(values: &mut Values, k: usize, order: &[u32]) {
 }
 
 /// Rows of `k` in this order.
-fn picked<T: Copy + Default>(from: &[T], k: usize, order: &[u32]) -> Vec<T> {
+pub(super) fn picked<T: Copy>(from: &[T], k: usize, order: &[u32]) -> Vec<T> {
     let mut out = Vec::with_capacity(order.len() * k);
     order.iter().for_each(|&slot| out.extend_from_slice(&from[slot as usize * k..][..k]));
     out
