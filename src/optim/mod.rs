@@ -1,5 +1,6 @@
 //! Optimizers: they move only the rows that a gradient holds.
 
+mod adam;
 mod clip;
 mod reduce;
 mod schedule;
@@ -7,6 +8,7 @@ mod settings;
 mod sgd;
 mod step;
 
+pub use adam::{Adam, AdamW};
 pub use clip::clip_global_norm;
 pub use reduce::merge;
 pub use schedule::Schedule;

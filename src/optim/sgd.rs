@@ -115,7 +115,7 @@ impl Method for Momentum {
 
     /// With a gradient of zeros, a step is linear in w and m.
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed) {
-        let Missed::Linear(linear) = missed;
+        let Missed::Linear(linear) = missed else { return };
         // As rounded for the elements.
         let rounded = |x: f64| T::from_f64(x).to_f64();
         let (mu, a) = (rounded(self.factor), rounded(now.lr) * rounded(now.decay));

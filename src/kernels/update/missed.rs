@@ -3,7 +3,8 @@
 use super::super::Real;
 use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
-use super::products::{Map2, Products, after};
+use super::adam_rest::{AdamRest, Replay};
+use super::products::{Map, Map2, Products};
 use super::{AHEAD, Rows};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
@@ -12,6 +13,8 @@ use super::{AHEAD, Rows};
 pub(crate) enum Missed {
     /// A linear map of the weight and its first state.
     Linear(Linear),
+    /// Moments that decay, and the moves that they still make.
+    Adam(AdamRest),
 }
 
 /// Linear maps, one a step.
@@ -29,7 +32,7 @@ impl Linear {
     }
 }
 
-/// Bytes of products that are kept at least before a restart.
+/// Bytes that are kept at least before a restart.
 const KEPT_BYTES: usize = 1 << 20;
 
 impl Missed {
@@ -37,18 +40,14 @@ impl Missed {
     pub fn now(&self) -> u32 {
         match self {
             Missed::Linear(linear) => linear.products.now(),
+            Missed::Adam(adam) => adam.now(),
         }
     }
 
-    /// Whether to restart, for a table of so many bytes: the products stay small beside it, and
+    /// Whether to restart, for a table of so many bytes: what is kept stays small beside it, and
     /// bringing all its rows up to date seldom.
     pub fn is_long(&self, table: usize) -> bool {
-        match self {
-            Missed::Linear(linear) => {
-                let products = &linear.products;
-                products.now() == Products::MOST || products.bytes() > (table / 8).max(KEPT_BYTES)
-            }
-        }
+        self.now() == Products::<Map2>::MOST || self.bytes() > (table / 8).max(KEPT_BYTES)
     }
 
     /// Starts again: all rows are up to date.
@@ -57,17 +56,23 @@ impl Missed {
             Missed::Linear(linear) => {
                 let map = linear.products.since(0);
                 let earlier = linear.earlier.as_ref();
-                linear.earlier = Some(earlier.map_or(map, |earlier| after(&map, earlier)));
+                linear.earlier = Some(earlier.map_or(map, |earlier| Map2::after(&map, earlier)));
                 linear.products.restart();
             }
+            Missed::Adam(adam) => adam.restart(),
         }
     }
 
     /// Takes rows that come into being now, with states of zeros, through all steps up to the last restart.
     pub fn begin<T: Real, const N: usize>(&self, mut rows: Rows<'_, T, N>) {
-        let Missed::Linear(Linear { earlier: Some(earlier), .. }) = self else { return };
-        let state = rows.s.first_mut().map_or(&mut [][..], |m| &mut **m);
-        apply(earlier, rows.w, state);
+        match self {
+            Missed::Linear(Linear { earlier: None, .. }) => {}
+            Missed::Linear(Linear { earlier: Some(earlier), .. }) => {
+                let state = rows.s.first_mut().map_or(&mut [][..], |m| &mut **m);
+                apply(earlier, rows.w, state);
+            }
+            Missed::Adam(adam) => adam.begin(rows.w),
+        }
     }
 
     /// What a weight at rest becomes by all steps up to now.
@@ -87,34 +92,48 @@ impl Missed {
         slots: &[u32],
         at: &mut [u32],
     ) {
-        vectorized(CatchUp { missed: self, rows, slots, at });
+        let now = self.now();
+        match self {
+            Missed::Linear(linear) => {
+                let by = Mapped { products: &linear.products, last: (now, Map2::IDENTITY) };
+                vectorized(CatchUp { by, now, rows, slots, at });
+            }
+            Missed::Adam(adam) => {
+                vectorized(CatchUp { by: Replay::new(adam), now, rows, slots, at });
+            }
+        }
     }
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         match self {
             Missed::Linear(linear) => linear.products.bytes(),
+            Missed::Adam(adam) => adam.bytes(),
         }
     }
 }
 
-struct CatchUp<'a, 'r, T, const N: usize> {
-    missed: &'a Missed,
+/// How a row makes the steps that it has missed.
+pub(super) trait CatchUpRow<T, const N: usize> {
+    /// Takes a row with its states from a step to now.
+    fn row(&mut self, from: u32, w: &mut [T], s: [&mut [T]; N]);
+}
+
+struct CatchUp<'a, 'r, T, B, const N: usize> {
+    by: B,
+    now: u32,
     rows: Rows<'r, T, N>,
     slots: &'a [u32],
     at: &'a mut [u32],
 }
 
-impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
+impl<T: Real, B: CatchUpRow<T, N>, const N: usize> Task for CatchUp<'_, '_, T, B, N> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let CatchUp { missed, mut rows, slots, at } = self;
-        let (now, far) = (missed.now(), is_far::<T>(rows.w.len()));
-        let Missed::Linear(linear) = missed;
-        // Rows that were left at the same step share the product.
-        let mut last = (now, linear.products.since(now));
+        let CatchUp { mut by, now, mut rows, slots, at } = self;
+        let far = is_far::<T>(rows.w.len());
         for (i, &slot) in slots.iter().enumerate() {
             let slot = slot as usize;
             if far && let Some(&slot) = slots.get(i + AHEAD) {
@@ -122,15 +141,28 @@ impl<T: Real, const N: usize> Task for CatchUp<'_, '_, T, N> {
                 prefetch::<u32, 1>(at, slot as usize);
             }
             let from = std::mem::replace(&mut at[slot], now);
-            if from == now {
-                continue;
+            if from != now {
+                let (w, s) = rows.row(slot);
+                by.row(from, w, s);
             }
-            if from != last.0 {
-                last = (from, linear.products.since(from));
-            }
-            let (w, mut s) = rows.row(slot);
-            apply(&last.1, w, s.first_mut().map_or(&mut [][..], |m| &mut **m));
         }
+    }
+}
+
+/// By linear maps.
+struct Mapped<'a> {
+    products: &'a Products,
+    /// Rows that were left at the same step share the product.
+    last: (u32, Map2),
+}
+
+impl<T: Real, const N: usize> CatchUpRow<T, N> for Mapped<'_> {
+    #[inline(always)]
+    fn row(&mut self, from: u32, w: &mut [T], mut s: [&mut [T]; N]) {
+        if from != self.last.0 {
+            self.last = (from, self.products.since(from));
+        }
+        apply(&self.last.1, w, s.first_mut().map_or(&mut [][..], |m| &mut **m));
     }
 }
 
@@ -152,12 +184,12 @@ fn apply<T: Real>(map: &Map2, w: &mut [T], m: &mut [T]) {
 }
 
 #[inline(always)]
-fn wide<T: Real>(x: T) -> f64 {
+pub(super) fn wide<T: Real>(x: T) -> f64 {
     x.to_f64().unwrap_or(f64::NAN)
 }
 
 /// The nearest; casts between floats always succeed.
 #[inline(always)]
-fn narrow<T: Real>(x: f64) -> T {
+pub(super) fn narrow<T: Real>(x: f64) -> T {
     T::from(x).unwrap_or_else(T::nan)
 }

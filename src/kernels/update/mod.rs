@@ -1,5 +1,7 @@
 //! In-place updates of tables by gradients, and the steps that rows without a gradient miss.
 
+pub(crate) mod adam;
+pub(crate) mod adam_rest;
 pub(crate) mod missed;
 pub(crate) mod products;
 pub(crate) mod sgd;
