@@ -217,3 +217,97 @@ impl<T: Real, const N: usize> CatchUpRow<T, N> for Replay<'_, T> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::vectorized::{Level, level, limit};
+    use super::super::missed::Missed;
+    use super::super::{Rows, update_rows};
+    use super::*;
+
+    const STEP: AdamStep<f64> = AdamStep {
+        rate: 1e-3,
+        beta1: 0.9,
+        beta2: 0.999,
+        rest1: 0.1,
+        rest2: 1e-3,
+        epsilon: 1e-8,
+        shrink: 1.0,
+        decay: 0.0,
+        rescale: 1.0,
+        clip: f64::INFINITY,
+    };
+
+    fn missed(step: AdamStep<f64>, steps: usize) -> AdamRest {
+        let mut missed = AdamRest::default();
+        (0..steps).for_each(|_| missed.push(step));
+        missed
+    }
+
+    /// Steps that a row of these numbers makes before it is at rest.
+    fn made<T: Real>(missed: &AdamRest, [w, m, v]: [f64; 3]) -> usize {
+        let [mut w, mut m, mut v] = [[narrow::<T>(w)], [narrow(m)], [narrow(v)]];
+        let mut replay = Replay::new(missed);
+        replay.chunk(0, (&mut w, &mut m, &mut v));
+        replay.last.0
+    }
+
+    #[test]
+    fn rows_come_to_rest() {
+        let after_one = [0.1, 1e-3, 1e-7];
+        let long = missed(STEP, 10_000);
+        assert!((300..=400).contains(&made::<f64>(&long, after_one)));
+        assert!((100..=200).contains(&made::<f32>(&long, after_one)));
+        assert_eq!(made::<f64>(&long, [0.1, 0.0, 1e-7]), 0);
+        // A weight of 0 moves until its mean is no normal number.
+        assert!(made::<f64>(&long, [0.0, f64::MIN_POSITIVE, 1.0]) <= BLOCK);
+        assert_eq!(made::<f64>(&missed(AdamStep { rate: 0.0, ..STEP }, 100), after_one), 0);
+        let forgets = missed(AdamStep { beta1: 0.0, ..STEP }, 100);
+        assert_eq!(made::<f64>(&forgets, after_one), BLOCK);
+        // Kept up by nothing but ε; by nothing at all; never.
+        let fast = AdamStep { beta2: 0.5, ..STEP };
+        assert!(made::<f64>(&missed(fast, 2000), after_one) < 1000);
+        let unbounded = AdamStep { epsilon: 0.0, ..fast };
+        assert_eq!(made::<f64>(&missed(unbounded, 2000), after_one), 2000);
+        let coupled = AdamStep { decay: 1e-3, ..STEP };
+        assert_eq!(made::<f64>(&missed(coupled, 2000), after_one), 2000);
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_none() {
+        let missed = missed(STEP, 100);
+        for own in [[f64::NAN, 1.0, 1.0], [1.0, f64::NAN, f64::NAN], [1.0, f64::INFINITY, 1.0]] {
+            let [mut w, mut m, mut v] = own.map(|x| [x]);
+            Replay::new(&missed).chunk(0, (&mut w, &mut m, &mut v));
+            assert!(!w[0].is_finite());
+        }
+    }
+
+    /// A table that moves by gradients of two thirds of its rows, then by 1000 steps without.
+    fn moved<T: Real>(at_most: Level, k: usize) -> [Vec<f64>; 3] {
+        limit::set(Some(at_most));
+        let wave = |n: usize, by: f64| (0..n).map(|i| narrow((i as f64 * by).sin())).collect();
+        let (rows, mut w): (u32, Vec<T>) = (30, wave(30 * k, 1.0));
+        let (mut m, mut v) = (vec![T::zero(); w.len()], vec![T::zero(); w.len()]);
+        let slots: Vec<u32> = (0..rows).filter(|row| row % 3 != 0).collect();
+        let g: Vec<T> = wave(slots.len() * k, 0.3);
+        let step = AdamStep { shrink: 0.9999, clip: 0.8, ..STEP };
+        fn own<'a, T>(k: usize, [w, m, v]: [&'a mut Vec<T>; 3]) -> Rows<'a, T, 2> {
+            Rows { w, s: [m, v], k, widths: [k; 2] }
+        }
+        update_rows(&step.cast(), own(k, [&mut w, &mut m, &mut v]), &slots, &g, true);
+        let all: Vec<u32> = (0..rows).collect();
+        let missed = Missed::Adam(missed(step.cast::<T>().cast(), 1000));
+        missed.catch_up(own(k, [&mut w, &mut m, &mut v]), &all, &mut vec![0; rows as usize]);
+        limit::set(None);
+        [w, m, v].map(|x| x.into_iter().map(wide).collect())
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        for k in [1, 16, 23] {
+            assert!(moved::<f32>(Level::Portable, k) == moved::<f32>(level(), k));
+            assert!(moved::<f64>(Level::Portable, k) == moved::<f64>(level(), k));
+        }
+    }
+}
