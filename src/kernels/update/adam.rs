@@ -33,10 +33,23 @@ impl<T: Real> AdamStep<T> {
         let h = bounded(self.rescale * g + self.decay * w, self.clip);
         let m = self.beta1 * m + self.rest1 * h;
         let v = self.beta2 * v + self.rest2 * (h * h);
+        [self.weight(w, m, v), m, v]
+    }
+
+    /// [`AdamStep::element`] for a gradient of 0 and no decay in it.
+    #[inline(always)]
+    pub fn at_rest(&self, [w, m, v]: [T; 3]) -> [T; 3] {
+        let (m, v) = (self.beta1 * m, self.beta2 * v);
+        [self.weight(w, m, v), m, v]
+    }
+
+    /// The weight after this step's moments.
+    #[inline(always)]
+    fn weight(&self, w: T, m: T, v: T) -> T {
         let size = v.sqrt() + self.epsilon;
         let quotient = m / size;
         let direction = if size == T::zero() { T::zero() } else { quotient };
-        [self.shrink * w - self.rate * direction, m, v]
+        self.shrink * w - self.rate * direction
     }
 
     /// The same numbers in another precision.

@@ -176,10 +176,7 @@ impl<'a, T: Real> Replay<'a, T> {
         while at < steps.len() && !self.rest.is_nothing(&w, &m, &v) {
             let end = (at + BLOCK).min(steps.len());
             for step in &steps[at..end] {
-                let step = step.cast::<T>();
-                for i in 0..C {
-                    [w[i], m[i], v[i]] = step.element([w[i], m[i], v[i]], T::zero());
-                }
+                make(&step.cast(), self.rest.closes, &mut w, &mut m, &mut v);
             }
             at = end;
         }
@@ -200,6 +197,26 @@ impl<'a, T: Real> Replay<'a, T> {
             self.last = (from, self.missed.factors.since(from as u32));
         }
         self.last.1
+    }
+}
+
+/// One step without a gradient.
+#[inline(always)]
+fn make<T: Real, const C: usize>(
+    step: &AdamStep<T>,
+    closes: bool,
+    w: &mut [T; C],
+    m: &mut [T; C],
+    v: &mut [T; C],
+) {
+    if closes {
+        for i in 0..C {
+            [w[i], m[i], v[i]] = step.at_rest([w[i], m[i], v[i]]);
+        }
+    } else {
+        for i in 0..C {
+            [w[i], m[i], v[i]] = step.element([w[i], m[i], v[i]], T::zero());
+        }
     }
 }
 

@@ -48,7 +48,7 @@ const LEVELS: u32 = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Products<M = Map2> {
     now: u32,
-    levels: [Level<M>; LEVELS as usize],
+    levels: Box<[Level<M>; LEVELS as usize]>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ struct Level<M> {
 impl<M: Map> Default for Products<M> {
     fn default() -> Self {
         let level = || Level { complete: Vec::new(), open: [M::IDENTITY; RADIX] };
-        Products { now: 0, levels: [(); LEVELS as usize].map(|()| level()) }
+        Products { now: 0, levels: Box::new([(); LEVELS as usize].map(|()| level())) }
     }
 }
 
