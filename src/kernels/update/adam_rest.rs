@@ -11,18 +11,15 @@ const BLOCK: usize = 8;
 
 /// The steps since the last restart.
 ///
-/// With a gradient of zeros, and no decay in the gradient, step `i` from now multiplies m by beta1, v by beta2
-/// and takes `w` to `shrink · w − rate · m / (√v + ε)`. So the terms that are still to come are at most
-///
-/// `R |m| ρⁱ / √v` and `R |m| beta1ⁱ / ε`, with `R = max rate`, `ρ = beta1 / √beta2`,
-///
-/// and, as seen from the weight that shrinks meanwhile, with `ρ` and `beta1` divided by the least `shrink`. Summed up,
-/// they are at most
+/// By a gradient of zeros, without decay in it, a step takes `m` to `beta1 · m`, `v` to `beta2 · v` and `w` to
+/// `shrink · w − rate · m / (√v + ε)`. So, with `R = max rate` and `ρ = beta1 / √beta2`, the term of the i-th step from
+/// here is at most `R |m| ρⁱ / √v` and at most `R |m| beta1ⁱ / ε`; as seen from the weight, which shrinks meanwhile, with
+/// `ρ` and `beta1` divided by the least `shrink`. Summed up, all terms are at most
 ///
 /// `R |m| / max(√v (1 − ρ) / ρ, ε (1 − beta1) / beta1)`.
 ///
-/// Rows make their steps one by one, each as if made in time, to where that is less than a quarter of an epsilon of
-/// the weight: there no step would move the weight any more. What is left then are the factors.
+/// Rows make their steps one by one, each as if in time, to where that is less than a quarter of an epsilon of the
+/// weight: there no step moves the weight any more. What is left then are the factors.
 #[derive(Clone, Debug)]
 pub(crate) struct AdamRest {
     steps: Vec<AdamStep<f64>>,
