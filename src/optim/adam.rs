@@ -23,7 +23,7 @@ use crate::tensor::Real;
 /// w ← w − lrₜ · m / (√v + ε)      lrₜ = lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ)
 /// ```
 ///
-/// where nothing over 0 counts as 0. Unless set, `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and there is no weight
+/// where a quotient by 0 counts as 0. Unless set, `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, and there is no weight
 /// decay. `t` counts the steps of the optimizer, whatever they moved; MXNet counts for each parameter those that had
 /// a gradient of it. The states are named `mean` (m) and `variance` (v).
 ///
@@ -89,7 +89,7 @@ pub struct Adam {
 ///                                 lrₜ = lr · √(1 − β₂ᵗ) / (1 − β₁ᵗ),  εₜ = ε · √(1 − β₂ᵗ)
 /// ```
 ///
-/// where nothing over 0 counts as 0. The last term is `lr · m̂ / (√v̂ + ε)` for `m̂ = m / (1 − β₁ᵗ)` and
+/// where a quotient by 0 counts as 0. The last term is `lr · m̂ / (√v̂ + ε)` for `m̂ = m / (1 − β₁ᵗ)` and
 /// `v̂ = v / (1 − β₂ᵗ)`, which have no bias. Both the decay and this term follow the schedule. Unless set, `β₁ = 0.9`,
 /// `β₂ = 0.999`, `ε = 1e-8`, and the weight decay is 0.01. `t` counts the steps of the optimizer. The states are named
 /// `mean` (m) and `variance` (v).

@@ -108,7 +108,7 @@ fn trained(w: &Parameter, steps: usize, seed: u64, adam: &mut dyn Optimizer) {
     let params = Params::new([w]).unwrap();
     let mut random = Random::new(seed);
     for _ in 0..steps {
-        let g = random.row_sparse::<f64>([ROWS, K], 0.05).unwrap();
+        let g = random.row_sparse::<f64>([ROWS, K], 0.01).unwrap();
         let ids: Vec<i64> = g.rows().unwrap().iter().map(|&id| i64::from(id)).collect();
         let tape = Tape::new();
         let ids = tape.constant(Tensor::dense([ids.len()], ids).unwrap());

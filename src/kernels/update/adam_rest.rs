@@ -12,9 +12,9 @@ const BLOCK: usize = 8;
 /// The steps since the last restart.
 ///
 /// By a gradient of zeros, without decay in it, a step takes `m` to `beta1 · m`, `v` to `beta2 · v` and `w` to
-/// `shrink · w − rate · m / (√v + ε)`. So, with `R = max rate` and `ρ = beta1 / √beta2`, the term of the i-th step from
-/// here is at most `R |m| ρⁱ / √v` and at most `R |m| beta1ⁱ / ε`; as seen from the weight, which shrinks meanwhile, with
-/// `ρ` and `beta1` divided by the least `shrink`. Summed up, all terms are at most
+/// `shrink · w − rate · m / (√v + ε)`. So, with `R = max rate` and `ρ = beta1 / √beta2`, the term of the i-th step
+/// from here is at most `R |m| ρⁱ / √v` and at most `R |m| beta1ⁱ / ε`; as seen from the weight, which shrinks
+/// meanwhile, with `ρ` and `beta1` divided by the least `shrink`. Summed up, all terms are at most
 ///
 /// `R |m| / max(√v (1 − ρ) / ρ, ε (1 − beta1) / beta1)`.
 ///
