@@ -76,9 +76,11 @@ impl<T: Real> Rule<T, 2> for AdamStep<T> {
         let n = w.len().min(m.len()).min(v.len()).min(g.len());
         each_width!(n, at, C => {
             // SAFETY: a chunk ends at `n` at most, the length of the shortest slice.
-            let (w, m, v, g) = unsafe {
-                (load_mut::<T, C>(w, at), load_mut::<T, C>(m, at), load_mut::<T, C>(v, at), load::<T, C>(g, at))
+            let (w, m, v) = unsafe {
+                (load_mut::<T, C>(w, at), load_mut::<T, C>(m, at), load_mut::<T, C>(v, at))
             };
+            // SAFETY: as above.
+            let g = unsafe { load::<T, C>(g, at) };
             for i in 0..C {
                 [w[i], m[i], v[i]] = self.element([w[i], m[i], v[i]], g[i]);
             }
