@@ -70,6 +70,7 @@
 //! `cargo bench --bench updates` times the three.
 
 mod adagrad;
+mod adam;
 mod clip;
 mod ftrl;
 mod reduce;
@@ -79,6 +80,7 @@ mod sgd;
 mod step;
 
 pub use adagrad::AdaGrad;
+pub use adam::{Adam, AdamW};
 pub use clip::clip_global_norm;
 pub use ftrl::Ftrl;
 pub use reduce::merge;

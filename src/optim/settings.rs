@@ -116,7 +116,7 @@ macro_rules! common_settings {
         }
 
         impl $optimizer {
-            /// The factor of the weight itself in its gradient (L2).
+            /// The factor of the weight itself in its gradient (L2), or as the optimizer's formula says.
             pub fn weight_decay(mut self, weight_decay: f64) -> Self {
                 self.settings.weight_decay = weight_decay;
                 self

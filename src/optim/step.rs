@@ -40,6 +40,11 @@ pub(super) trait Method {
 
     /// Adds the step of [`Method::rule`] to what is missed.
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed);
+
+    /// Whether a row that comes into being after this step needs no memory of it but [`Missed::begin`]'s.
+    fn forgets(&self, _: &Now) -> bool {
+        true
+    }
 }
 
 type Locked<'a> = (&'a Parameter, RwLockWriteGuard<'a, Table>);
@@ -67,13 +72,8 @@ where
         }
         method.check(&settings.next(parameter.multipliers()))?;
         let table = parameter.exclusive()?;
-        if settings.update == Update::Dense && table.has_drawn_absent_rows() {
-            let message = format!(
-                "in dense mode every row of {:?} moves in every step, but it has absent rows that \
-                 are drawn when they are first needed; `Update::Exact` gives the same result",
-                parameter.name()
-            );
-            return Err(Error::new(ErrorKind::State, message).operator(M::NAME));
+        if table.has_drawn_absent_rows() {
+            check_drawn(method, settings, parameter)?;
         }
         locked.push((parameter, table));
     }
@@ -88,6 +88,24 @@ where
     }
     settings.steps += 1;
     Ok(())
+}
+
+/// Rows that are drawn when they are first needed must make all steps before that at once.
+#[track_caller]
+fn check_drawn<M: Method>(method: &M, settings: &Settings, parameter: &Parameter) -> Result<()> {
+    let name = parameter.name();
+    let message = match settings.update {
+        Update::Dense => format!(
+            "in dense mode every row of {name:?} moves in every step, but it has absent rows that are \
+             drawn when they are first needed; `Update::Exact` gives the same result"
+        ),
+        Update::Exact if !method.forgets(&settings.next(parameter.multipliers())) => format!(
+            "in exact mode with weight decay in the gradient, what the absent rows of {name:?} would \
+             be when they are first needed has no closed form; decoupled decay has"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::State, message).operator(M::NAME))
 }
 
 #[track_caller]

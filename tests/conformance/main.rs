@@ -66,19 +66,13 @@ fn replay_directory(directory: &Path, total: &mut Tally) {
     for &(name, replay) in FILES {
         let mut tally = Tally::default();
         for case in cases(&directory.join(name)) {
-            match updates::is_later(&case) {
-                true => tally.later(),
-                false => tally.replay(&case, replay),
-            }
+            tally.replay(&case, replay);
         }
         tally.close(name, total);
     }
     let mut tally = Tally::default();
     for run in cases(&directory.join("training.json")) {
-        match updates::is_later(&run) {
-            true => tally.later(),
-            false => tally.replay(&run, |run| updates::train(run, directory)),
-        }
+        tally.replay(&run, |run| updates::train(run, directory));
     }
     tally.close("training.json", total);
 }

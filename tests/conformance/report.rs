@@ -52,7 +52,6 @@ impl Needed {
 pub struct Tally {
     cases: usize,
     equal: usize,
-    later: usize,
     explained: BTreeMap<&'static str, usize>,
     unexplained: Vec<String>,
 }
@@ -69,11 +68,6 @@ impl Tally {
         }
     }
 
-    /// A case of something that is not built yet.
-    pub fn later(&mut self) {
-        self.later += 1;
-    }
-
     /// Prints a line, and adds up.
     pub fn close(self, title: &str, total: &mut Tally) {
         println!("{title}: {}", self.line());
@@ -81,7 +75,6 @@ impl Tally {
         listed.for_each(|line| println!("    {line}"));
         total.cases += self.cases;
         total.equal += self.equal;
-        total.later += self.later;
         self.explained.iter().for_each(|(r, n)| *total.explained.entry(r).or_default() += n);
         total.unexplained.extend(self.unexplained);
     }
@@ -89,10 +82,7 @@ impl Tally {
     fn line(&self) -> String {
         let explained: usize = self.explained.values().sum();
         let (cases, equal, unexplained) = (self.cases, self.equal, self.unexplained.len());
-        let later = if self.later > 0 { format!(" ({} later)", self.later) } else { String::new() };
-        format!(
-            "{cases} cases, {equal} equal, {explained} explained, {unexplained} unexplained{later}"
-        )
+        format!("{cases} cases, {equal} equal, {explained} explained, {unexplained} unexplained")
     }
 
     /// Prints the rules that were needed and the closing line.

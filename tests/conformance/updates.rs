@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value};
-use sparsetape::optim::{AdaGrad, Ftrl, Optimizer, Sgd, Update};
+use sparsetape::optim::{AdaGrad, Adam, Ftrl, Optimizer, Sgd, Update};
 use sparsetape::{DType, Gradients, Parameter, Params, Tape, Tensor};
 
 use crate::arrays::{Tolerance, dense, differs, operand, result};
@@ -24,13 +24,13 @@ macro_rules! driven {
         }
     )*};
 }
-driven!(Sgd, AdaGrad, Ftrl);
+driven!(Sgd, Adam, AdaGrad, Ftrl);
 
 /// An optimizer, and the names of its states in MXNet's order.
 type Made = (Box<dyn Driven>, &'static [&'static str]);
 
-/// An optimizer by the name of MXNet's operator or class; none if it is not built yet.
-fn made(name: &str, params: &Value, update: Update) -> Option<Made> {
+/// An optimizer by the name of MXNet's operator or class.
+fn made(name: &str, params: &Value, update: Update) -> Made {
     let get = |names: &[&str], default: f64| {
         names.iter().find_map(|name| params[*name].as_f64()).unwrap_or(default)
     };
@@ -45,7 +45,7 @@ fn made(name: &str, params: &Value, update: Update) -> Option<Made> {
     }
     let lr = |default| get(&["lr", "learning_rate"], default);
     let adagrad = |epsilon| AdaGrad::new(lr(0.01)).epsilon(get(&["epsilon", "eps"], epsilon));
-    Some(match name {
+    match name {
         "sgd_update" | "sgd_mom_update" | "SGD" | "sgd" => {
             let sgd = Sgd::new(lr(0.01)).momentum(get(&["momentum"], 0.0));
             (Box::new(common!(sgd)), &["momentum"])
@@ -58,23 +58,17 @@ fn made(name: &str, params: &Value, update: Update) -> Option<Made> {
             let (l1, beta) = (get(&["lamda1"], 0.01), get(&["beta"], 1.0));
             (Box::new(common!(Ftrl::new(lr(0.1)).l1(l1).beta(beta))), &["z", "n"])
         }
-        "adam_update" | "Adam" | "adam" => return adam(name, params, update),
+        "adam_update" | "Adam" | "adam" => {
+            // The operator does not correct the bias of its means, the class does.
+            let adam = Adam::new(lr(0.001))
+                .beta1(get(&["beta1"], 0.9))
+                .beta2(get(&["beta2"], 0.999))
+                .epsilon(get(&["epsilon"], 1e-8))
+                .bias_correction(name != "adam_update");
+            (Box::new(common!(adam)), &["mean", "variance"])
+        }
         other => panic!("no optimizer: {other}"),
-    })
-}
-
-/// NOT BUILT YET: the operator does not correct the bias of its means, the class does.
-fn adam(_name: &str, _params: &Value, _update: Update) -> Option<Made> {
-    None
-}
-
-/// Whether the case or run needs an optimizer that is not built yet.
-pub fn is_later(case: &Value) -> bool {
-    let (name, params) = match case["weight"].is_object() {
-        true => (&case["op"], &case["params"]),
-        false => (&case["optimizer"]["name"], &case["optimizer"]),
-    };
-    name.as_str().is_some_and(|name| made(name, params, Update::Lazy).is_none())
+    }
 }
 
 /// Which rows MXNet moves.
@@ -108,7 +102,7 @@ pub fn replay(case: &Value) -> Outcome {
     let weight = Parameter::new("weight", result(&case["weight"])).map_err(text)?;
     let params = Params::new([&weight]).map_err(text)?;
     let name = case["op"].as_str().expect("a name");
-    let (mut optimizer, states) = made(name, &case["params"], update(case)).expect("built");
+    let (mut optimizer, states) = made(name, &case["params"], update(case));
     let mut needed = Needed::default();
     if !case["error"].is_null() {
         let gradient = weight.snapshot().map_err(text)?;
@@ -167,7 +161,7 @@ pub fn train(run: &Value, directory: &Path) -> Outcome {
         init.iter().map(parameter).collect::<sparsetape::Result<_>>().map_err(fault)?;
     let params = Params::new(&parameters).map_err(fault)?;
     let name = run["optimizer"]["name"].as_str().expect("a name");
-    let (mut optimizer, _) = made(name, &run["optimizer"], Update::Lazy).expect("built");
+    let (mut optimizer, _) = made(name, &run["optimizer"], Update::Lazy);
     let (mut gradients, n) = (Gradients::default(), size("batch_size"));
     for epoch in 0..size("epochs") {
         let mut errors = Vec::new();

@@ -1,6 +1,7 @@
 //! Optimizers: what the three ways to update promise.
 
 mod adagrad;
+mod adam;
 mod exact;
 mod ftrl;
 mod model;

@@ -4,8 +4,9 @@ use super::super::Real;
 use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
 use super::Rows;
+use super::adam_rest::{AdamRest, Replay};
 use super::ftrl::Proximal;
-use super::products::{IDENTITY, Map2, Products, after};
+use super::products::{Map, Map2, Products};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
 /// restart.
@@ -15,6 +16,8 @@ pub(crate) enum Missed {
     Linear(Linear),
     /// The weight follows from its two states, which stay.
     Proximal(Latest),
+    /// Moments that decay, and the moves that they still make.
+    Adam(AdamRest),
 }
 
 /// Linear maps, one a step.
@@ -65,7 +68,7 @@ impl Latest {
 /// Rows that are caught up together.
 const BLOCK: usize = 64;
 
-/// Bytes of products that are kept at least before a restart.
+/// Bytes that are kept at least before a restart.
 const KEPT_BYTES: usize = 1 << 20;
 
 impl Missed {
@@ -74,19 +77,14 @@ impl Missed {
         match self {
             Missed::Linear(linear) => linear.products.now(),
             Missed::Proximal(latest) => latest.now,
+            Missed::Adam(adam) => adam.now(),
         }
     }
 
-    /// Whether to restart, for a table of so many bytes: the products stay small beside it, and
+    /// Whether to restart, for a table of so many bytes: what is kept stays small beside it, and
     /// bringing all its rows up to date seldom.
     pub fn is_long(&self, table: usize) -> bool {
-        match self {
-            Missed::Linear(linear) => {
-                let products = &linear.products;
-                products.now() == Products::MOST || products.bytes() > (table / 8).max(KEPT_BYTES)
-            }
-            Missed::Proximal(latest) => latest.now == u32::MAX,
-        }
+        self.now() == Products::<Map2>::MOST || self.bytes() > (table / 8).max(KEPT_BYTES)
     }
 
     /// Starts again: all rows are up to date.
@@ -95,10 +93,11 @@ impl Missed {
             Missed::Linear(linear) => {
                 let map = linear.products.since(0);
                 let earlier = linear.earlier.as_ref();
-                linear.earlier = Some(earlier.map_or(map, |earlier| after(&map, earlier)));
+                linear.earlier = Some(earlier.map_or(map, |earlier| Map2::after(&map, earlier)));
                 linear.products.restart();
             }
             Missed::Proximal(latest) => latest.now = 0,
+            Missed::Adam(adam) => adam.restart(),
         }
     }
 
@@ -111,10 +110,9 @@ impl Missed {
                 }
             }
             Missed::Proximal(latest) => {
-                if let Some(by) = &latest.by {
-                    Proximal::<T>::narrowed(by).row(0, rows.w, rows.s);
-                }
+                latest.by.as_ref().map(Proximal::<T>::narrowed).row(0, rows.w, rows.s);
             }
+            Missed::Adam(adam) => adam.begin(rows.w),
         }
     }
 
@@ -140,12 +138,16 @@ impl Missed {
         let now = self.now();
         match self {
             Missed::Linear(linear) => {
-                let by = Mapped { linear, last: (now, IDENTITY) };
+                let by = Mapped { linear, last: (now, Map2::IDENTITY) };
                 vectorized(CatchUp { by, now, rows, slots, at, next });
             }
             Missed::Proximal(latest) => {
                 // Without a step nothing was missed.
                 let by = latest.by.as_ref().map(Proximal::<T>::narrowed);
+                vectorized(CatchUp { by, now, rows, slots, at, next });
+            }
+            Missed::Adam(adam) => {
+                let by = Replay::new(adam);
                 vectorized(CatchUp { by, now, rows, slots, at, next });
             }
         }
@@ -156,6 +158,7 @@ impl Missed {
         match self {
             Missed::Linear(linear) => linear.products.bytes(),
             Missed::Proximal(_) => 0,
+            Missed::Adam(adam) => adam.bytes(),
         }
     }
 }

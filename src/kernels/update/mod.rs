@@ -1,6 +1,8 @@
 //! In-place updates of tables by gradients, and the steps that rows without a gradient miss.
 
 pub(crate) mod adagrad;
+pub(crate) mod adam;
+pub(crate) mod adam_rest;
 pub(crate) mod ftrl;
 pub(crate) mod missed;
 pub(crate) mod products;

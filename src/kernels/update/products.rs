@@ -1,18 +1,36 @@
-//! Products of the 2×2 maps of many steps, for any interval that ends now.
+//! Products of the linear maps of many steps, for any interval that ends now.
+
+/// A linear map.
+pub(crate) trait Map: Copy {
+    const IDENTITY: Self;
+
+    /// a · b: first b, then a.
+    fn after(a: &Self, b: &Self) -> Self;
+}
 
 /// A 2×2 matrix, row by row: it maps a weight and its momentum.
 pub(crate) type Map2 = [f64; 4];
 
-pub(super) const IDENTITY: Map2 = [1.0, 0.0, 0.0, 1.0];
+impl Map for Map2 {
+    const IDENTITY: Map2 = [1.0, 0.0, 0.0, 1.0];
 
-/// a · b: first b, then a.
-pub(crate) fn after(a: &Map2, b: &Map2) -> Map2 {
-    [
-        a[0] * b[0] + a[1] * b[2],
-        a[0] * b[1] + a[1] * b[3],
-        a[2] * b[0] + a[3] * b[2],
-        a[2] * b[1] + a[3] * b[3],
-    ]
+    fn after(a: &Map2, b: &Map2) -> Map2 {
+        [
+            a[0] * b[0] + a[1] * b[2],
+            a[0] * b[1] + a[1] * b[3],
+            a[2] * b[0] + a[3] * b[2],
+            a[2] * b[1] + a[3] * b[3],
+        ]
+    }
+}
+
+/// A diagonal 3×3 matrix.
+impl Map for [f64; 3] {
+    const IDENTITY: Self = [1.0; 3];
+
+    fn after(a: &Self, b: &Self) -> Self {
+        [a[0] * b[0], a[1] * b[1], a[2] * b[2]]
+    }
 }
 
 /// Blocks of a level hold so many of the level below.
@@ -27,27 +45,28 @@ const LEVELS: u32 = 5;
 /// for each of its 16 parts, the product from the part's begin to the block's end; of the blocks
 /// that now is in, the products to now are kept up to date. So an interval takes one product for each level, O(log₁₆ of
 /// its length), no inverse and no assumption about the maps.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Products {
+#[derive(Clone, Debug)]
+pub(crate) struct Products<M = Map2> {
     now: u32,
-    levels: [Level; LEVELS as usize],
+    levels: Box<[Level<M>; LEVELS as usize]>,
 }
 
 #[derive(Clone, Debug)]
-struct Level {
+struct Level<M> {
     /// For the parts of complete blocks: to the block's end.
-    complete: Vec<Map2>,
+    complete: Vec<M>,
     /// For the parts of the block that now is in: to now.
-    open: [Map2; RADIX],
+    open: [M; RADIX],
 }
 
-impl Default for Level {
+impl<M: Map> Default for Products<M> {
     fn default() -> Self {
-        Level { complete: Vec::new(), open: [IDENTITY; RADIX] }
+        let level = || Level { complete: Vec::new(), open: [M::IDENTITY; RADIX] };
+        Products { now: 0, levels: Box::new([(); LEVELS as usize].map(|()| level())) }
     }
 }
 
-impl Products {
+impl<M: Map> Products<M> {
     /// The most steps that fit.
     pub const MOST: u32 = (1 << (BITS * LEVELS)) - 1;
 
@@ -57,7 +76,7 @@ impl Products {
     }
 
     /// One more step.
-    pub fn push(&mut self, map: &Map2) {
+    pub fn push(&mut self, map: &M) {
         let before = self.now;
         assert!(before < Self::MOST, "the products are restarted in time");
         self.now += 1;
@@ -65,10 +84,10 @@ impl Products {
             let shift = BITS * i as u32;
             let part = (before >> shift) as usize % RADIX;
             if before.trailing_zeros() >= shift {
-                level.open[part] = IDENTITY;
+                level.open[part] = M::IDENTITY;
             }
             for open in &mut level.open[..=part] {
-                *open = after(map, open);
+                *open = M::after(map, open);
             }
             if self.now.trailing_zeros() >= shift + BITS {
                 level.complete.extend_from_slice(&level.open);
@@ -77,8 +96,8 @@ impl Products {
     }
 
     /// The product of the maps of the steps `from..now`.
-    pub fn since(&self, from: u32) -> Map2 {
-        let (mut at, mut product) = (from, IDENTITY);
+    pub fn since(&self, from: u32) -> M {
+        let (mut at, mut product) = (from, M::IDENTITY);
         for (i, level) in self.levels.iter().enumerate() {
             let shift = BITS * i as u32;
             if at == self.now {
@@ -86,10 +105,10 @@ impl Products {
             }
             let part = at >> shift;
             if part >> BITS == self.now >> (shift + BITS) {
-                return after(&level.open[part as usize % RADIX], &product);
+                return M::after(&level.open[part as usize % RADIX], &product);
             }
             if !part.is_multiple_of(RADIX as u32) {
-                product = after(&level.complete[part as usize], &product);
+                product = M::after(&level.complete[part as usize], &product);
                 at = ((part >> BITS) + 1) << (shift + BITS);
             }
         }
@@ -123,15 +142,15 @@ mod tests {
         for step in 0..5000 {
             products.push(&map(step));
         }
-        let mut slow = IDENTITY;
+        let mut slow = Map2::IDENTITY;
         for from in (0..5000).rev() {
-            slow = after(&slow, &map(from));
+            slow = Map2::after(&slow, &map(from));
             let size = slow.iter().fold(0.0, |max: f64, x| max.max(x.abs()));
             for (fast, slow) in products.since(from).iter().zip(&slow) {
                 assert!((fast - slow).abs() <= 1e-12 * size, "from {from}: {fast} {slow}");
             }
         }
-        assert_eq!(products.since(5000), IDENTITY);
+        assert_eq!(products.since(5000), Map2::IDENTITY);
     }
 
     #[test]
@@ -146,6 +165,6 @@ mod tests {
         }
         products.restart();
         products.push(&map(3));
-        assert_eq!((products.since(0), products.since(1)), (map(3), IDENTITY));
+        assert_eq!((products.since(0), products.since(1)), (map(3), Map2::IDENTITY));
     }
 }

@@ -18,8 +18,13 @@ pub(crate) struct SgdStep<T> {
 /// clip(rescale · g), without a branch; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn clipped<T: Real>(g: T, rescale: T, bound: T) -> T {
-    let scaled = rescale * g;
-    let capped = if scaled > bound { bound } else { scaled };
+    bounded(rescale * g, bound)
+}
+
+/// The nearest in [−bound, bound], without a branch; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn bounded<T: Real>(x: T, bound: T) -> T {
+    let capped = if x > bound { bound } else { x };
     if capped < -bound { -bound } else { capped }
 }
 
