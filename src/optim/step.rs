@@ -64,6 +64,14 @@ where
             );
             return Err(Error::new(ErrorKind::State, message).operator(M::NAME));
         }
+        if settings.update == Update::Exact && table.absent_rows_follow_another(&settings.owner) {
+            let message = format!(
+                "another optimizer moves the absent rows of {:?} by steps that they will make when \
+                 they are first needed, in exact mode, too; drop it first",
+                parameter.name()
+            );
+            return Err(Error::new(ErrorKind::State, message).operator(M::NAME));
+        }
         locked.push((parameter, table));
     }
     for (parameter, table) in &mut locked {
