@@ -1,3 +1,4 @@
 //! Optimizers: what the three ways to update promise.
 
 mod exact;
+mod rows;

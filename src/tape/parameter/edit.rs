@@ -61,7 +61,11 @@ impl Parameter {
             _ => None,
         };
         if let Some(kind) = kind {
-            let message = format!("rows of parameter {:?}, {}, got {ty}", self.name(), self.ty());
+            let message = format!(
+                "row-sparse rows of parameter {:?}, which is {}, got {ty}",
+                self.name(),
+                self.ty()
+            );
             return Err(Error::new(kind, message).operator("set_rows").at(at));
         }
         let mut table = self.exclusive()?;
