@@ -93,6 +93,9 @@ fn bad_rows_are_refused() {
     check(w.freeze_rows(&[3, 60]).unwrap_err(), ErrorKind::Index, index);
     check(w.unfreeze_rows(&[3, 60]).unwrap_err(), ErrorKind::Index, index);
     let scalar = Parameter::new("b", Tensor::scalar(1.0f64)).unwrap();
+    let many =
+        Parameter::new("w", Tensor::zeros(Stype::Default, [1 << 32, 0], DType::F32).unwrap());
+    check(many.unwrap_err(), ErrorKind::Shape, "fewer than 2³² rows");
     check(scalar.rows(&[0]).unwrap_err(), ErrorKind::Shape, "no axes");
     check(w.set_rows(&w.snapshot().unwrap()).unwrap_err(), ErrorKind::Stype, "row-sparse");
     let other = Tensor::row_sparse([ROWS, K], vec![1], vec![0.0f32; K]).unwrap();
@@ -511,4 +514,55 @@ fn readers_do_not_change_results() {
         all(&w)
     });
     assert!(trained[0].same_bits(&trained[1]));
+}
+
+/// A thread that waits for the parts of its kernel takes up other tasks, which read the same parameter: the
+/// table cannot be written then, and nobody waits.
+#[test]
+fn tasks_read_rows_that_are_behind_within_each_other() {
+    const LARGE: usize = 20_000;
+    let large = |seed: u64| {
+        Random::new(seed).csr_rows::<f64>([1500, LARGE], 30, Popularity::Uniform).unwrap()
+    };
+    for stype in [Stype::Default, Stype::RowSparse] {
+        let start = Random::new(30).dense::<f64>([LARGE, 8]).unwrap().cast_storage(stype).unwrap();
+        let (w, mut sgd) = (Parameter::new("w", start).unwrap(), momentum(Update::Exact));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        for round in 0..3 {
+            step(&w, &large(round), &mut sgd);
+            let wanted = w.snapshot().unwrap();
+            pool.install(|| {
+                (0..16usize).into_par_iter().with_max_len(1).for_each(|i| {
+                    let x = large(100 + i as u64);
+                    let tape = Tape::new();
+                    let y = tape.constant(x.clone()).dot(tape.parameter(&w)).value().unwrap();
+                    assert!(y.same_bits(&x.dot(&wanted).unwrap()));
+                });
+            });
+        }
+    }
+}
+
+/// Steps of two optimizers do not commute: neither's are put off past the other's.
+#[test]
+fn two_exact_optimizers_take_turns() {
+    let trained = [Update::Exact, Update::Dense].map(|update| {
+        let w = dense(40);
+        let mut one = momentum(update);
+        let mut two = Sgd::new(0.1).momentum(0.5).weight_decay(0.1).update(update);
+        for (i, x) in batches(41).take(120).enumerate() {
+            step(&w, &x, if i % 5 < 3 { &mut one } else { &mut two });
+        }
+        w.snapshot().unwrap()
+    });
+    close(&trained[0], &trained[1]);
+    // What absent rows become would depend on both.
+    let (w, x) = (drawn(Init::Normal(1.0)), batches(42).next().unwrap());
+    let [mut one, mut two] = [(); 2].map(|()| momentum(Update::Exact));
+    step(&w, &x, &mut one);
+    let mut step_two = || two.step(&Params::new([&w]).unwrap(), &Default::default());
+    let error = step_two().unwrap_err();
+    assert!(error.kind() == ErrorKind::State && error.to_string().contains("drop it first"));
+    drop(one);
+    step_two().unwrap();
 }

@@ -78,7 +78,7 @@ impl Parameter {
     ///
     /// # Errors
     /// [`ErrorKind::Stype`] for CSR, which gradients cannot extend; [`ErrorKind::DType`] for
-    /// integers.
+    /// integers; [`ErrorKind::Shape`] for a dense one with 2³² rows or more.
     #[track_caller]
     pub fn new(name: impl Into<String>, value: Tensor) -> Result<Parameter> {
         let (name, ty, at) = (name.into(), value.ty(), Location::caller());
@@ -91,6 +91,14 @@ impl Parameter {
         }
         if !ty.dtype.is_float() {
             return refuse(ErrorKind::DType, "a parameter holds f32 or f64");
+        }
+        if ty.stype == Stype::Default
+            && ty.shape.first().is_some_and(|&rows| rows > u32::MAX as usize)
+        {
+            return refuse(
+                ErrorKind::Shape,
+                "a dense parameter has fewer than 2³² rows; reshape it",
+            );
         }
         let (shape, layout, values) = value.into_parts();
         Ok(Parameter::of_table(name, ty, Table::new(shape, layout, values)))
@@ -398,5 +406,33 @@ impl Patience {
         let since = *self.0.get_or_insert_with(Instant::now);
         std::thread::yield_now();
         since.elapsed() > Duration::from_secs(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An update is never waited for; what it holds is not read.
+    #[test]
+    fn readers_meet_a_running_update() {
+        let w = Parameter::new("w", Tensor::full([4, 1], 1.0f32).unwrap()).unwrap();
+        let update = w.exclusive().unwrap();
+        let begun = Instant::now();
+        let busy = [
+            w.read().map(drop),
+            w.snapshot().map(drop),
+            w.rows(&[1]).map(drop),
+            w.freeze_rows(&[1]),
+            super::super::Tape::new().parameter(&w).square().value().map(drop),
+        ];
+        assert!(busy.iter().all(|read| read.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy)));
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        drop(update);
+        let reader = w.read().unwrap();
+        assert_eq!(w.exclusive().map(drop).unwrap_err().kind(), ErrorKind::Busy);
+        assert!(w.snapshot().is_ok() && w.rows(&[1]).is_ok());
+        drop(reader);
+        assert!(w.exclusive().is_ok());
     }
 }
