@@ -2,7 +2,7 @@
 
 use super::subject::{AnySample, Stated, samples};
 use super::trial::{Checked, Trial};
-use super::{backward, batches, forward, frozen, refusals, repeated, symbolic, unread};
+use super::{backward, batches, forward, frozen, refusals, repeated, stale, symbolic, unread};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Op, TableRow};
 use crate::tensor::DType;
@@ -18,6 +18,8 @@ use crate::tensor::DType;
 /// - Frozen and bound, it gives the bits of the tape, results and gradients, run after run in the same
 ///   memory, with other values in between and at a second batch size.
 /// - What [`Op::reads`] says is not read has no influence.
+/// - A parameter whose rows are behind, in the place of an operand, gives the bits of its settled values, on the
+///   tape and frozen, results and gradients.
 /// - Memory of earlier results, and of operands where [`Op::in_place`] allows it, gives the same bits.
 /// - Gradients of order 1 and 2 agree with finite differences (of the stated function, where
 ///   [`Gradient`](crate::Gradient) states one), and those of `f32` with those of `f64`.
@@ -145,6 +147,7 @@ fn run(trial: &Trial, checked: &mut Checked) -> Result<bool> {
     backward::check(trial, &y, checked)?;
     frozen::check(trial, &y)?;
     if trial.dtype != DType::F32 {
+        stale::check(trial)?;
         symbolic::check(trial, &y)?;
     }
     Ok(true)

@@ -6,7 +6,7 @@ use super::places::{replaced, weight, weights};
 use super::trial::{Trial, fault};
 use crate::error::{ErrorKind, Result};
 use crate::graph::{Bind, Executor, Graph, Input};
-use crate::tape::{Fallback, GradReq, Tape, Var};
+use crate::tape::{Fallback, GradReq, Parameter, Tape, Var};
 use crate::tensor::Tensor;
 
 const OUTPUT: &str = "y_output";
@@ -40,7 +40,7 @@ pub(super) fn check_batch(
 }
 
 /// Operands as variables of the batch axes named, the result as the output.
-fn frozen(trial: &Trial, batch: &[usize]) -> Result<Graph> {
+pub(super) fn frozen(trial: &Trial, batch: &[usize]) -> Result<Graph> {
     let tape = Tape::new();
     tape.set_fallback(Fallback::Deny);
     let leaves: Vec<Var<'_>> = trial.inputs.iter().map(|x| tape.constant(x.clone())).collect();
@@ -50,13 +50,13 @@ fn frozen(trial: &Trial, batch: &[usize]) -> Result<Graph> {
     tape.freeze(inputs.map(|(i, &x)| Input::new(name(i), x).batch_axis(axis(i))), [y])
 }
 
-fn name(i: usize) -> String {
+pub(super) fn name(i: usize) -> String {
     format!("x{i}")
 }
 
 /// An executor on these inputs, for the gradients of some; the head of the result has its own
 /// storage type.
-fn bound(graph: &Graph, inputs: &[Tensor], wanted: &[usize]) -> Result<Executor> {
+pub(super) fn bound(graph: &Graph, inputs: &[Tensor], wanted: &[usize]) -> Result<Executor> {
     let mut bind = Bind::new().fallback(Fallback::Deny);
     for (i, x) in inputs.iter().enumerate() {
         bind = bind.tensor(name(i), x.clone());
@@ -76,7 +76,7 @@ fn set(executor: &mut Executor, inputs: &[Tensor]) -> Result<()> {
     inputs.iter().enumerate().try_for_each(|(i, x)| executor.set(&name(i), x))
 }
 
-fn same(what: &str, got: &Tensor, wanted: &Tensor) -> Result<()> {
+pub(super) fn same(what: &str, got: &Tensor, wanted: &Tensor) -> Result<()> {
     match got.same_bits(wanted) {
         true => Ok(()),
         false => fault(format!("frozen, {what} is {got}, on the tape {wanted}")),
@@ -149,35 +149,62 @@ fn trains_wanted(
 }
 
 /// A step on the tape: result, head, gradients.
-struct Trained {
-    y: Tensor,
+pub(super) struct Trained {
+    pub y: Tensor,
     head: Tensor,
-    gradients: Vec<(usize, Tensor)>,
+    pub gradients: Vec<(usize, Tensor)>,
 }
 
 fn trained(trial: &Trial, inputs: &[Tensor], wanted: &[usize]) -> Result<Trained> {
+    trained_with(trial, inputs, wanted, None)
+}
+
+/// With a parameter in the place of one of the operands.
+pub(super) fn trained_with(
+    trial: &Trial,
+    inputs: &[Tensor],
+    wanted: &[usize],
+    parameter: Option<(usize, &Parameter)>,
+) -> Result<Trained> {
     let tape = Tape::new();
     tape.set_fallback(Fallback::Deny);
     tape.train(SEED, STEP);
-    let leaf = |(i, x): (usize, &Tensor)| match wanted.contains(&i) {
-        true => tape.variable(x.clone()),
-        false => tape.constant(x.clone()),
+    let leaf = |(i, x): (usize, &Tensor)| match parameter {
+        Some((own, parameter)) if own == i => tape.parameter(parameter),
+        _ if wanted.contains(&i) => tape.variable(x.clone()),
+        _ => tape.constant(x.clone()),
     };
     let leaves: Vec<Var<'_>> = inputs.iter().enumerate().map(leaf).collect();
     let result = Var::apply(trial.handle(), &leaves);
-    let y = result.value()?;
+    let y = value(result)?;
     let head = weights(1, &y);
     let found = result.backward_with(&head)?;
     let gradient = |&i: &usize| {
-        let dx = found.wrt(leaves[i]).cloned();
+        let dx = match parameter {
+            Some((own, parameter)) if own == i => found.of(parameter).cloned(),
+            _ => found.wrt(leaves[i]).cloned(),
+        };
         (i, dx.unwrap_or_else(|| inputs[i].zeros_like()))
     };
     Ok(Trained { gradients: wanted.iter().map(gradient).collect(), y, head })
 }
 
+/// The value, also of what is a view of a parameter.
+pub(super) fn value(result: Var<'_>) -> Result<Tensor> {
+    match result.value() {
+        Err(error) if error.kind() == ErrorKind::State => (result * 1.0).value(),
+        value => value,
+    }
+}
+
 /// A step of the executor, compared.
 fn step(executor: &mut Executor, inputs: &[Tensor], wanted: &Trained) -> Result<()> {
     set(executor, inputs)?;
+    run(executor, wanted)
+}
+
+/// A step with what is bound, compared.
+pub(super) fn run(executor: &mut Executor, wanted: &Trained) -> Result<()> {
     executor.set_seed(SEED, STEP);
     executor.forward(true)?;
     same("the result in training", executor.output(0)?, &wanted.y)?;

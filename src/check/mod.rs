@@ -19,6 +19,7 @@ mod places;
 mod refusals;
 mod repeated;
 mod report;
+mod stale;
 mod subject;
 mod symbolic;
 mod tables;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::{Bind, Body, Graph, Kind, Node};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{Params, PartialType, Registry};
+use crate::tape::{Parameter, Params, PartialType, Registry, drawn_of};
 use crate::tensor::file::{Contents, Sections, within};
 use crate::tensor::{Archive, Tensor};
 
@@ -231,6 +231,7 @@ impl Model {
             return Err(Error::new(ErrorKind::Parse, message).nowhere());
         }
         (weights.notes, weights.sections) = (notes, sections);
+        drawn_of(&weights)?;
         Ok(Model { graph, weights })
     }
 
@@ -241,11 +242,21 @@ impl Model {
     }
 
     /// The weights bound to the variables of their names, as immutable tensors that all executors share;
-    /// no lock is on their way.
+    /// no lock is on their way. Of those whose absent rows are [drawn](Parameter::drawn) it holds a copy, as
+    /// parameters.
     pub fn bind(&self) -> Bind {
         let named = |name: &str| self.graph.body().find_variable(name).is_ok();
         let bound = self.weights.iter().filter(|(name, _)| named(name));
-        bound.fold(Bind::new(), |bind, (name, tensor)| bind.tensor(name, tensor.clone()))
+        // Read without an error when the model was loaded.
+        let mut drawn = drawn_of(&self.weights).unwrap_or_default();
+        bound.fold(Bind::new(), |bind, (name, tensor)| {
+            let drawn = drawn.remove(name);
+            match drawn.and_then(|drawn| Parameter::loaded(name, tensor.clone(), Some(drawn)).ok())
+            {
+                Some(parameter) => bind.parameter(&parameter),
+                None => bind.tensor(name, tensor.clone()),
+            }
+        })
     }
 
     /// Writes the file; it is complete or not there.

@@ -75,6 +75,14 @@ where
         if table.has_drawn_absent_rows() {
             check_drawn(method, settings, parameter)?;
         }
+        if settings.update == Update::Exact && table.absent_rows_follow_another(&settings.owner) {
+            let message = format!(
+                "another optimizer moves the absent rows of {:?} by steps that they will make when \
+                 they are first needed, in exact mode, too; drop it first",
+                parameter.name()
+            );
+            return Err(Error::new(ErrorKind::State, message).operator(M::NAME));
+        }
         locked.push((parameter, table));
     }
     for (parameter, table) in &mut locked {
@@ -171,7 +179,7 @@ where
     let all = touched.is_none();
     table.note_step::<T>(state, all, |missed| method.miss::<T>(now, missed));
     if M::DROPS_ZEROS {
-        table.drop_zero_rows::<T>(state, touched);
+        table.drop_zero_rows::<T>(state, touched, update);
     }
     Ok(())
 }

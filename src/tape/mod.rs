@@ -47,7 +47,7 @@ pub use op::{
     TableRow,
 };
 pub use parameter::{GradReq, Parameter, Params};
-pub(crate) use parameter::{Lent, Table, copied as unshared_copy};
+pub(crate) use parameter::{Lent, Table, copied as unshared_copy, drawn_of};
 pub use partial::{DTypes, PartialType};
 pub use profile::{Profile, ProfileRow};
 pub use refine::PartialShape;

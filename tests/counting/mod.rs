@@ -29,8 +29,9 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        (self.taken)(size);
+        // Large blocks move page by page: old and new do not take memory at the same time.
         (self.freed)(layout.size());
+        (self.taken)(size);
         // SAFETY: the caller's promises are passed on.
         unsafe { System.realloc(at, layout, size) }
     }

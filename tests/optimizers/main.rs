@@ -5,3 +5,4 @@ mod adam;
 mod exact;
 mod ftrl;
 mod model;
+mod rows;

@@ -83,7 +83,8 @@ impl Executor {
             let shapes: PerOperand<&[usize]> = types.map(|ty| &ty.shape[..]).collect();
             let Workspace { arena, scratch, .. } = &mut self.workspace;
             let train = scratch.mode() != Mode::Predict;
-            let lent = Lent::new(&*step.op, &operands, &shapes, |_| train, arena)?;
+            let lent =
+                Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena)?;
             let mut views: PerOperand<View<'_>> = PerOperand::new();
             for (i, (value, shape)) in operands.iter().zip(&shapes).enumerate() {
                 views.push(match &reuse {

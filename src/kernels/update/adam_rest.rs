@@ -132,6 +132,11 @@ impl AdamRest {
         self.factors.now()
     }
 
+    /// What the steps before the last restart make of a weight at rest.
+    pub fn factor(&self) -> f64 {
+        self.earlier
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.steps[..]) + self.factors.bytes()
@@ -312,7 +317,12 @@ mod tests {
         update_rows(&step.cast(), own(k, [&mut w, &mut m, &mut v]), &slots, &g, true);
         let all: Vec<u32> = (0..rows).collect();
         let missed = Missed::Adam(missed(step.cast::<T>().cast(), 1000));
-        missed.catch_up(own(k, [&mut w, &mut m, &mut v]), &all, &mut vec![0; rows as usize]);
+        missed.catch_up(
+            own(k, [&mut w, &mut m, &mut v]),
+            &all,
+            &mut vec![0; rows as usize],
+            missed.now(),
+        );
         limit::set(None);
         [w, m, v].map(|x| x.into_iter().map(wide).collect())
     }

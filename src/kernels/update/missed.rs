@@ -1,7 +1,6 @@
 //! The steps with a zero gradient that a row still has to make.
 
 use super::super::Real;
-use super::super::memory::Temp;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
 use super::Rows;
 use super::adam_rest::{AdamRest, Replay};
@@ -116,14 +115,21 @@ impl Missed {
         }
     }
 
-    /// What a weight at rest becomes by all steps up to now.
-    pub fn from_the_beginning<T: Real>(&self, w: &mut [T]) {
-        let states = [(); 2].map(|()| Temp::filled(T::zero(), w.len()));
-        let [mut one, mut two] = states;
-        let (k, widths) = (w.len(), [w.len(); 2]);
-        let mut rows = Rows { w, s: [&mut one, &mut two], k, widths };
-        self.begin(rows.lend());
-        self.catch_up(rows, &[0], &mut [0], self.now());
+    /// The factor that all steps together are for a weight whose states are zeros, if they are one. All
+    /// rows are up to date.
+    pub fn factor(&self) -> Option<f64> {
+        match self {
+            Missed::Linear(linear) => Some(linear.earlier.map_or(1.0, |earlier| earlier[0])),
+            // States of zeros give weights of zeros.
+            Missed::Proximal(latest) => Some(if latest.by.is_some() { 0.0 } else { 1.0 }),
+            Missed::Adam(adam) => Some(adam.factor()),
+        }
+    }
+
+    /// Steps that are this factor for a weight whose states are zeros.
+    pub fn scaled(factor: f64) -> Missed {
+        let earlier = Some([factor, 0.0, 0.0, 0.0]);
+        Missed::Linear(Linear { earlier, ..Linear::of_weights() })
     }
 
     /// Takes the rows at `slots` from the step that each is at to now, and notes that they are at `next`: now, or

@@ -10,11 +10,10 @@ use crate::kernels::spmm::ABSENT;
 use crate::tensor::{Buffer, Real, Values};
 
 impl Table {
-    /// Removes those of the rows at these slots, or of all, whose weights are all zero, if absent rows are zero.
-    /// While changes are tracked they stay, so that a change to zero can be told.
-    pub fn drop_zero_rows<T: Real>(&mut self, state: usize, slots: Option<&[u32]>) {
-        let zeros_are_absent = self.draw.is_none() && self.changed.is_none();
-        let Some(rows) = self.rows.as_ref().filter(|_| zeros_are_absent) else { return };
+    /// Removes those of the rows at these slots, or of all, whose weights are all zero after an update, if
+    /// absent rows are zero.
+    pub fn drop_zero_rows<T: Real>(&mut self, state: usize, slots: Option<&[u32]>, update: u64) {
+        let Some(rows) = self.rows.as_ref().filter(|_| self.draw.is_none()) else { return };
         let (k, w) = (self.row_len(), T::typed_slice(self.values.as_slice()).unwrap_or_default());
         let is_zero =
             |&slot: &u32| slot != ABSENT && w[slot as usize * k..][..k].iter().all(|w| w.is_zero());
@@ -28,6 +27,9 @@ impl Table {
         zero.sort_unstable_by_key(|&slot| rows.ids()[slot as usize]);
         let ids = Temp::collect(zero.iter().map(|&slot| rows.ids()[slot as usize]));
         self.set_aside::<T>(state, &zero, &ids);
+        if let Some(changes) = &mut self.changes {
+            changes.removed(ids.iter().copied(), update);
+        }
         zero.sort_unstable();
         self.remove::<T>(&zero);
     }
@@ -93,8 +95,8 @@ impl Table {
         edit::<T>(&mut self.values, |w| swap_remove(w, k, slots));
         let beside = self.states.iter_mut().filter(|state| state.rows.is_none());
         beside.for_each(|state| state.remove::<T>(slots));
-        if let Some(changed) = &mut self.changed {
-            swap_remove(changed, 1, slots);
+        if let Some(changes) = &mut self.changes {
+            changes.swap_remove(slots);
         }
     }
 }

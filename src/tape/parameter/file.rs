@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Needs, Parameter, Params};
-use crate::error::Result;
-use crate::tensor::Archive;
-use crate::tensor::file::{Contents, within};
+use super::draw::{Draw, Drawn};
+use super::{Parameter, Params, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::file::{Contents, Sections, within};
+use crate::tensor::{Archive, Stype, Tensor};
+
+/// The section of the file that says what absent rows are, by parameter.
+const SECTION: &str = "drawn";
 
 impl Params {
     /// Writes all parameters to one file that any safetensors reader can open, with the caller's notes
     /// beside them. The file is an [`Archive`], which says what is in it; it is complete or not there.
+    ///
+    /// Of a [drawn](Parameter::drawn) parameter it holds the stored rows, with what the others are drawn from: what
+    /// is loaded is the same table.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -37,12 +44,15 @@ impl Params {
 
     /// Writes all parameters, locked meanwhile, and `contents` after them.
     #[track_caller]
-    pub(crate) fn save_with(&self, path: &Path, contents: Contents<'_>) -> Result<()> {
+    pub(crate) fn save_with(&self, path: &Path, mut contents: Contents<'_>) -> Result<()> {
         let mut locked = Vec::with_capacity(self.len());
+        let mut drawn = BTreeMap::new();
         for parameter in self {
-            parameter.settle(Needs::All)?;
-            locked.push(parameter.read()?);
+            let table = parameter.read_settled()?;
+            drawn.extend(parameter.stored_draw(&table)?);
+            locked.push(table);
         }
+        put(&drawn, &mut contents.sections)?;
         let mut tensors = Vec::with_capacity(self.len() + contents.tensors.len());
         for (parameter, stored) in self.iter().zip(&locked) {
             tensors.push((parameter.name(), stored.view(parameter.shape())));
@@ -79,9 +89,11 @@ impl Params {
     /// As [`Parameter::new`].
     #[track_caller]
     pub fn from_archive(archive: Archive) -> Result<Params> {
+        let mut drawn = drawn_of(&archive)?;
         let mut params = Vec::with_capacity(archive.len());
         for (name, tensor) in archive {
-            params.push(Parameter::new(name, tensor)?);
+            let drawn = drawn.remove(&name);
+            params.push(Parameter::loaded(name, tensor, drawn)?);
         }
         Ok(Params(params))
     }
@@ -92,10 +104,62 @@ impl Params {
     /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) while a parameter is updated.
     #[track_caller]
     pub fn to_archive(&self) -> Result<Archive> {
-        let mut archive = Archive::default();
+        let (mut archive, mut drawn) = (Archive::default(), BTreeMap::new());
         for parameter in self {
-            archive.push(parameter.name(), parameter.snapshot()?)?;
+            let table = parameter.read_settled()?;
+            drawn.extend(parameter.stored_draw(&table)?);
+            archive.push(parameter.name(), table.whole(parameter.shape()))?;
         }
+        put(&drawn, &mut archive.sections)?;
         Ok(archive)
+    }
+}
+
+impl Parameter {
+    /// A parameter of a file, whose absent rows may be drawn.
+    #[track_caller]
+    pub(crate) fn loaded(
+        name: impl Into<String>,
+        tensor: Tensor,
+        drawn: Option<Drawn>,
+    ) -> Result<Parameter> {
+        let parameter = Parameter::new(name, tensor)?;
+        parameter.exclusive()?.draw = drawn.map(Draw::from);
+        Ok(parameter)
+    }
+
+    /// What absent rows are drawn from, of a settled table, with the parameter's name.
+    #[track_caller]
+    fn stored_draw(&self, table: &Table) -> Result<Option<(String, Drawn)>> {
+        let Some(draw) = &table.draw else { return Ok(None) };
+        let Some(drawn) = draw.stored(table.lags().map(|lag| &lag.missed)) else {
+            let message = format!(
+                "what became of the absent rows of parameter {:?} depends on more than a file of \
+                 parameters holds; save a checkpoint",
+                self.name()
+            );
+            return Err(Error::new(ErrorKind::State, message).operator("save"));
+        };
+        Ok(Some((self.name().to_owned(), drawn)))
+    }
+}
+
+fn put(drawn: &BTreeMap<String, Drawn>, sections: &mut Sections) -> Result<()> {
+    if drawn.is_empty() { Ok(()) } else { sections.set(SECTION, drawn) }
+}
+
+/// What the absent rows of a file's tensors are drawn from, by name.
+pub(crate) fn drawn_of(archive: &Archive) -> Result<BTreeMap<String, Drawn>> {
+    let drawn: BTreeMap<String, Drawn> = archive.sections.get(SECTION)?.unwrap_or_default();
+    let row_sparse = |name: &str| {
+        archive.get(name).is_some_and(|x| x.stype() == Stype::RowSparse && x.dtype().is_float())
+    };
+    match drawn.keys().find(|name| !row_sparse(name)) {
+        None => Ok(drawn),
+        Some(name) => {
+            let message =
+                format!("rows of {name:?} are drawn, which is no row-sparse tensor of floats");
+            Err(Error::new(ErrorKind::Parse, message).nowhere())
+        }
     }
 }

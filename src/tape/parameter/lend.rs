@@ -9,8 +9,7 @@ use super::super::Value;
 use super::super::dyn_op::DynOp;
 use super::super::memory::recycle;
 use super::super::op::Read;
-use super::Parameter;
-use super::table::{Needs, Table};
+use super::{Needs, Parameter, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
 use crate::kernels::memory::Arena;
@@ -25,29 +24,33 @@ pub(crate) struct Lent<'a> {
 
 impl<'a> Lent<'a> {
     /// Locks each distinct parameter among the operands once, for reading, after what the operator reads
-    /// was brought up to date; `inserting` says of which operands absent rows are to be stored. A parameter
-    /// whose values are going to be read must not have changed since it was recorded.
+    /// was brought up to date; `result` is the shape of what it computes, `inserting` says of which operands
+    /// absent rows are to be stored. A parameter whose values are going to be read must not have changed since
+    /// it was recorded.
     pub fn new(
         op: &dyn DynOp,
         operands: &[&'a Value],
         shapes: &[&[usize]],
+        result: &[usize],
         inserting: impl Fn(usize) -> bool,
         arena: &mut Arena,
     ) -> Result<Self> {
         let mut lent = Lent { guards: SmallVec::new(), gathered: SmallVec::new() };
         lent.lock(operands)?;
+        let reads = |i: usize, parameter: &Parameter| match (op.reads(i), parameter.stype()) {
+            // Rows of another length are no view of these.
+            (Read::View, Stype::RowSparse) if !same_rows(shapes[i], result) => Read::All,
+            (Read::Pattern, Stype::Default) => Read::Shape,
+            (read, _) => read,
+        };
         if lent.guards.iter().any(|(_, table)| !table.is_plain()) {
             lent.guards.clear();
-            arena.during(|| lent.settle(op, operands, shapes, inserting))?;
+            arena.during(|| lent.settle(reads, operands, shapes, inserting))?;
         }
         for (i, operand) in operands.iter().enumerate() {
             let Value::Parameter(parameter, recorded) = operand else { continue };
-            let reads = match op.reads(i) {
-                Read::Shape | Read::View => false,
-                Read::Pattern => parameter.stype() != Stype::Default,
-                Read::RowsOf(_) | Read::All => true,
-            };
-            if reads && parameter.updates() != *recorded {
+            let is_read = !matches!(reads(i, parameter), Read::Shape | Read::View);
+            if is_read && parameter.updates() != *recorded {
                 let message = format!(
                     "parameter {:?} was updated after it was recorded; record it again",
                     parameter.name()
@@ -68,45 +71,40 @@ impl<'a> Lent<'a> {
         Ok(())
     }
 
-    /// Brings up to date what the operator reads, then locks.
+    /// Brings up to date what the operator reads, then locks; what could not be, as others read it, or is in
+    /// no order, is copied.
     fn settle(
         &mut self,
-        op: &dyn DynOp,
+        reads: impl Fn(usize, &Parameter) -> Read,
         operands: &[&'a Value],
         shapes: &[&[usize]],
         inserting: impl Fn(usize) -> bool,
     ) -> Result<()> {
-        let mut named: SmallVec<[Option<Cow<'_, [u32]>>; 4]> = SmallVec::new();
+        let mut named: SmallVec<[Named<'_>; 4]> = SmallVec::new();
         for (i, operand) in operands.iter().enumerate() {
-            let Value::Parameter(parameter, _) = operand else {
-                named.push(None);
-                continue;
+            let Value::Parameter(parameter, _) = operand else { continue };
+            let (ids, all) = match reads(i, parameter) {
+                Read::Shape | Read::View => continue,
+                Read::Pattern => (None, Needs::Pattern),
+                Read::All => (None, Needs::All),
+                Read::RowsOf(j) => {
+                    let ids = rows_named_by(operands[j], parameter.stype());
+                    (ids.map(|ids| in_rows_of(parameter, shapes[i], ids)), Needs::All)
+                }
             };
-            let ids = match op.reads(i) {
-                Read::RowsOf(j) => rows_named_by(operands[j], parameter.stype())
-                    .map(|ids| in_rows_of(parameter, shapes[i], ids)),
-                _ => None,
-            };
-            let needs = match (op.reads(i), &ids) {
-                (Read::Shape | Read::View, _) => None,
-                (Read::Pattern, _) if parameter.stype() == Stype::Default => None,
-                (Read::Pattern, _) => Some(Needs::Pattern),
-                (_, Some(ids)) => Some(Needs::Rows { ids, insert: inserting(i) }),
-                (_, None) => Some(Needs::All),
-            };
-            if let Some(needs) = needs {
-                parameter.settle(needs)?;
+            let own = Named { operand: i, parameter, ids, all, insert: inserting(i) };
+            if own.ids.is_none() {
+                parameter.refuse_whole()?;
             }
-            named.push(ids);
+            parameter.settle(own.needs())?;
+            named.push(own);
         }
         self.lock(operands)?;
-        for (i, (operand, ids)) in operands.iter().zip(&named).enumerate() {
-            let (Value::Parameter(parameter, _), Some(ids)) = (operand, ids) else { continue };
-            let Some(table) = self.table(parameter).filter(|table| table.is_scattered()) else {
-                continue;
-            };
-            let rows = table.gathered(ids, shapes[i]);
-            self.gathered.push((i, rows));
+        for own in &named {
+            let Some(table) = self.table(own.parameter) else { continue };
+            if let Some(copy) = table.copy_for(own.needs(), shapes[own.operand]) {
+                self.gathered.push((own.operand, copy));
+            }
         }
         Ok(())
     }
@@ -127,10 +125,36 @@ impl<'a> Lent<'a> {
         }
     }
 
-    /// Gives memory back.
+    /// Gives memory back, but for that of copies as large as a table.
     pub fn end(self, arena: &mut Arena) {
-        self.gathered.into_iter().for_each(|(_, rows)| recycle(rows, arena));
+        let rows = self.gathered.into_iter().filter(|(_, copy)| copy.rows().is_some());
+        rows.for_each(|(_, rows)| recycle(rows, arena));
     }
+}
+
+/// What is read of an operand that is a parameter.
+struct Named<'a> {
+    operand: usize,
+    parameter: &'a Parameter,
+    /// Rows, if these alone are read.
+    ids: Option<Cow<'a, [u32]>>,
+    /// What is needed if not.
+    all: Needs<'static>,
+    insert: bool,
+}
+
+impl Named<'_> {
+    fn needs(&self) -> Needs<'_> {
+        match &self.ids {
+            Some(ids) => Needs::Rows { ids, insert: self.insert },
+            None => self.all,
+        }
+    }
+}
+
+/// Whether a row-sparse value of the one shape is one of the other as it is.
+fn same_rows(one: &[usize], other: &[usize]) -> bool {
+    one.first() == other.first() && row_len(one) == row_len(other)
 }
 
 /// Columns of a csr matrix, or ids, distinct and ascending if the table searches them; anything else names

@@ -1,9 +1,13 @@
 //! Named tables that outlive tapes.
 
 mod absent;
+mod changes;
+mod draw;
+mod edit;
 mod file;
 mod lend;
 mod params;
+mod read;
 mod rows;
 mod state;
 mod table;
@@ -14,9 +18,10 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::time::{Duration, Instant};
 
+use draw::Draw;
+pub(crate) use file::drawn_of;
 pub(crate) use lend::Lent;
 pub use params::Params;
-use table::Draw;
 pub(crate) use table::{Needs, Table, copied};
 
 use super::init::Init;
@@ -59,8 +64,9 @@ struct Inner {
     ty: Type,
     table: RwLock<Table>,
     updates: AtomicU64,
-    /// How many threads are bringing rows up to date: they wait for each other.
+    /// How many threads are bringing rows up to date, or how often that was done: readers wait for them.
     settling: AtomicU32,
+    settled: AtomicU64,
     grad_req: AtomicU8,
     grad_stype: AtomicU8,
     /// Bits of the factors on learning rate and weight decay.
@@ -73,7 +79,7 @@ impl Parameter {
     ///
     /// # Errors
     /// [`ErrorKind::Stype`] for CSR, which gradients cannot extend; [`ErrorKind::DType`] for
-    /// integers.
+    /// integers; [`ErrorKind::Shape`] for a dense one with 2³² rows or more.
     #[track_caller]
     pub fn new(name: impl Into<String>, value: Tensor) -> Result<Parameter> {
         let (name, ty, at) = (name.into(), value.ty(), Location::caller());
@@ -86,6 +92,14 @@ impl Parameter {
         }
         if !ty.dtype.is_float() {
             return refuse(ErrorKind::DType, "a parameter holds f32 or f64");
+        }
+        if ty.stype == Stype::Default
+            && ty.shape.first().is_some_and(|&rows| rows > u32::MAX as usize)
+        {
+            return refuse(
+                ErrorKind::Shape,
+                "a dense parameter has fewer than 2³² rows; reshape it",
+            );
         }
         let (shape, layout, values) = value.into_parts();
         Ok(Parameter::of_table(name, ty, Table::new(shape, layout, values)))
@@ -124,7 +138,7 @@ impl Parameter {
         let empty = Tensor::zeros(Stype::RowSparse, shape, dtype)?;
         let parameter = Parameter::new(name, empty)?;
         if init != Init::Constant(0.0) {
-            parameter.exclusive()?.draw = Some(Draw { init, seed });
+            parameter.exclusive()?.draw = Some(Draw::new(init, seed));
         }
         Ok(parameter)
     }
@@ -136,6 +150,7 @@ impl Parameter {
             table: RwLock::new(table),
             updates: AtomicU64::new(0),
             settling: AtomicU32::new(0),
+            settled: AtomicU64::new(0),
             grad_req: AtomicU8::new(0),
             grad_stype: AtomicU8::new(0),
             lr_mult: AtomicU64::new(1f64.to_bits()),
@@ -239,8 +254,8 @@ impl Parameter {
     /// drawn when they are first needed.
     #[track_caller]
     pub fn snapshot(&self) -> Result<Tensor> {
-        self.settle(Needs::All).map_err(|error| error.operator("snapshot"))?;
-        Ok(self.read()?.snapshot())
+        self.refuse_whole().map_err(|error| error.operator("snapshot"))?;
+        Ok(self.read()?.whole(self.shape()))
     }
 
     /// Replaces the values. Counts as an update.
@@ -263,11 +278,11 @@ impl Parameter {
         }
         let (_, layout, values) = value.into_parts();
         let mut table = self.exclusive()?;
+        let update = self.count_update();
         match self.dtype() {
-            DType::F32 => table.replace::<f32>(layout, values),
-            _ => table.replace::<f64>(layout, values),
+            DType::F32 => table.replace::<f32>(layout, values, update),
+            _ => table.replace::<f64>(layout, values, update),
         }
-        table.note_changed(None, self.count_update());
         Ok(())
     }
 
@@ -285,13 +300,34 @@ impl Parameter {
     pub(crate) fn read(&self) -> Result<RwLockReadGuard<'_, Table>> {
         let mut patience = Patience::default();
         loop {
+            let settled = self.0.settled.load(Ordering::SeqCst);
             match self.0.table.try_read() {
                 Ok(guard) => return Ok(guard),
                 Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             }
-            if self.0.settling.load(Ordering::Acquire) == 0 || patience.ends() {
+            // Whoever settles counts at the end before it leaves: one of both shows who was in the way.
+            let settles = self.0.settling.load(Ordering::SeqCst) > 0
+                || self.0.settled.load(Ordering::SeqCst) != settled;
+            if !settles || patience.ends() {
                 return Err(self.busy("is being updated"));
+            }
+        }
+    }
+
+    /// The table with all stored rows up to date and in order.
+    #[track_caller]
+    pub(crate) fn read_settled(&self) -> Result<RwLockReadGuard<'_, Table>> {
+        let mut patience = Patience::default();
+        loop {
+            self.settle(Needs::All)?;
+            let table = self.read()?;
+            if table.is_settled(Needs::All) {
+                return Ok(table);
+            }
+            drop(table);
+            if patience.ends() {
+                return Err(self.busy("is being read"));
             }
         }
     }
@@ -299,11 +335,13 @@ impl Parameter {
     /// Exclusive access, say for an update.
     #[track_caller]
     pub(crate) fn exclusive(&self) -> Result<RwLockWriteGuard<'_, Table>> {
-        match self.0.table.try_write() {
-            Ok(guard) => Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Ok(PoisonError::into_inner(poisoned)),
-            Err(TryLockError::WouldBlock) => Err(self.busy("is being read")),
-        }
+        let mut table = match self.0.table.try_write() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+            Err(TryLockError::WouldBlock) => return Err(self.busy("is being read")),
+        };
+        table.keep_promises();
+        Ok(table)
     }
 
     /// Counts an update: what was recorded before is stale.
@@ -314,49 +352,37 @@ impl Parameter {
     /// A copy of a column of an optimizer's state, up to date.
     #[track_caller]
     pub(crate) fn state_column(&self, owner: &Arc<()>, i: usize) -> Result<Option<Tensor>> {
-        self.settle(Needs::All)?;
-        Ok(self.read()?.state_column(owner, i))
+        Ok(self.read_settled()?.state_column(owner, i))
     }
 
-    /// Makes what is needed readable: it has the same values as before, but they may not have been
-    /// written yet. Threads that do this at the same time wait for each other.
+    /// Makes what is needed readable in the table itself, if nobody else reads it now: it has the same
+    /// values as before, but they may not have been written yet.
     #[track_caller]
     pub(crate) fn settle(&self, needs: Needs<'_>) -> Result<()> {
-        {
-            let table = self.read()?;
-            if let (Needs::All, true) = (needs, table.has_drawn_absent_rows()) {
-                let message = format!(
-                    "parameter {:?} is read as a whole, but its absent rows are drawn when they are \
-                     first needed; look rows up, by the columns of a csr matrix or by ids",
-                    self.name()
-                );
-                return Err(Error::new(ErrorKind::State, message));
-            }
-            if table.is_plain() {
-                return Ok(());
-            }
+        if self.read()?.is_plain() {
+            return Ok(());
         }
-        self.0.settling.fetch_add(1, Ordering::AcqRel);
-        let settled = self.settle_among_others(needs);
-        self.0.settling.fetch_sub(1, Ordering::AcqRel);
-        settled
+        self.0.settling.fetch_add(1, Ordering::SeqCst);
+        if let Ok(mut table) = self.exclusive() {
+            table.settle(needs);
+        }
+        self.0.settled.fetch_add(1, Ordering::SeqCst);
+        self.0.settling.fetch_sub(1, Ordering::SeqCst);
+        Ok(())
     }
 
+    /// An error where the whole of a table is read whose absent rows are not zero.
     #[track_caller]
-    fn settle_among_others(&self, needs: Needs<'_>) -> Result<()> {
-        let mut patience = Patience::default();
-        loop {
-            if let Ok(mut table) = self.exclusive() {
-                table.settle(needs);
-                return Ok(());
-            }
-            if self.0.table.try_read().is_ok_and(|table| table.is_settled(needs)) {
-                return Ok(());
-            }
-            if patience.ends() {
-                return Err(self.busy("is being used"));
-            }
+    pub(crate) fn refuse_whole(&self) -> Result<()> {
+        if !self.read()?.has_drawn_absent_rows() {
+            return Ok(());
         }
+        let message = format!(
+            "parameter {:?} is read as a whole, but its absent rows are drawn when they are \
+             first needed; look rows up, by the columns of a csr matrix or by ids",
+            self.name()
+        );
+        Err(Error::new(ErrorKind::State, message))
     }
 
     #[track_caller]
@@ -381,5 +407,33 @@ impl Patience {
         let since = *self.0.get_or_insert_with(Instant::now);
         std::thread::yield_now();
         since.elapsed() > Duration::from_secs(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An update is never waited for; what it holds is not read.
+    #[test]
+    fn readers_meet_a_running_update() {
+        let w = Parameter::new("w", Tensor::full([4, 1], 1.0f32).unwrap()).unwrap();
+        let update = w.exclusive().unwrap();
+        let begun = Instant::now();
+        let busy = [
+            w.read().map(drop),
+            w.snapshot().map(drop),
+            w.rows(&[1]).map(drop),
+            w.freeze_rows(&[1]),
+            super::super::Tape::new().parameter(&w).square().value().map(drop),
+        ];
+        assert!(busy.iter().all(|read| read.as_ref().is_err_and(|e| e.kind() == ErrorKind::Busy)));
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        drop(update);
+        let reader = w.read().unwrap();
+        assert_eq!(w.exclusive().map(drop).unwrap_err().kind(), ErrorKind::Busy);
+        assert!(w.snapshot().is_ok() && w.rows(&[1]).is_ok());
+        drop(reader);
+        assert!(w.exclusive().is_ok());
     }
 }

@@ -9,6 +9,34 @@ use super::table::{edit, swap_remove};
 use crate::kernels::update::missed::Missed;
 use crate::tensor::{Real, Values};
 
+/// Runs the same code on the weights and the columns of a state, of which there are at most two.
+macro_rules! with_columns {
+    ($w:expr, $k:expr, $columns:expr, $rows:ident => $body:expr) => {
+        match &mut $columns[..] {
+            [] => {
+                let $rows = $crate::kernels::update::Rows { w: $w, s: [], k: $k, widths: [] };
+                $body
+            }
+            [one] => {
+                let (s, widths) =
+                    ([<T as $crate::tensor::Element>::unique_slice(&mut one.values)], [one.width]);
+                let $rows = $crate::kernels::update::Rows { w: $w, s, k: $k, widths };
+                $body
+            }
+            [one, two, ..] => {
+                let widths = [one.width, two.width];
+                let s = [
+                    <T as $crate::tensor::Element>::unique_slice(&mut one.values),
+                    <T as $crate::tensor::Element>::unique_slice(&mut two.values),
+                ];
+                let $rows = $crate::kernels::update::Rows { w: $w, s, k: $k, widths };
+                $body
+            }
+        }
+    };
+}
+pub(super) use with_columns;
+
 /// What one optimizer keeps of one parameter, beside its weights or of rows whose weights are absent.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -51,11 +79,24 @@ impl State {
         }
     }
 
+    /// Whether rows may have steps to make.
+    pub fn is_behind(&self) -> bool {
+        self.lag.as_ref().is_some_and(|lag| lag.missed.now() > 0)
+    }
+
     /// Bytes of all columns, own row ids and steps.
     pub fn bytes(&self) -> usize {
         let column = |c: &Column| c.values.len() * c.values.dtype().size();
         let columns: usize = self.columns.iter().map(column).sum();
         let lag = |lag: &Lag| lag.missed.bytes() + size_of_val(&lag.at[..]);
         columns + self.rows.as_ref().map_or(0, RowIndex::bytes) + self.lag.as_ref().map_or(0, lag)
+    }
+}
+
+impl Column {
+    /// Zeros for so many rows. Zeroed pages come from the system untouched: only what is written takes
+    /// memory.
+    pub fn zeros<T: Real>(width: usize, rows: usize) -> Column {
+        Column { width, values: T::erase(vec![T::default(); rows * width].into()) }
     }
 }

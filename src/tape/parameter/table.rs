@@ -1,13 +1,14 @@
 //! The memory of a parameter: uniquely owned, read by views, written in place.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
 
-use smallvec::SmallVec;
-
-use super::super::init::Init;
 use super::absent::joined;
+use super::changes::Changes;
+use super::draw::{Draw, Past};
+use super::read::Promised;
 use super::rows::{RowIndex, grow, shrink};
-use super::state::{Column, Lag, State};
+use super::state::{Column, Lag, State, with_columns};
 use crate::kernels::memory::Temp;
 use crate::kernels::merge::union_rows;
 use crate::kernels::pages::zeroed_vec;
@@ -32,15 +33,10 @@ pub(crate) struct Table {
     pub(super) states: Vec<State>,
     /// Ids of rows that no optimizer moves, ascending.
     pub(super) frozen: Vec<u32>,
-    /// By slot, if it is tracked: the update that changed a row last.
-    pub(super) changed: Option<Vec<u64>>,
-}
-
-/// Absent rows are drawn when they are first needed: what they are follows from the seed and their id.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Draw {
-    pub init: Init,
-    pub seed: u64,
+    /// Which update changed a row last, if that is tracked.
+    pub(super) changes: Option<Changes>,
+    /// What is to be settled before anything is written.
+    pub(super) promised: Mutex<Promised>,
 }
 
 /// What an operator is about to read.
@@ -54,37 +50,22 @@ pub(crate) enum Needs<'a> {
     All,
 }
 
-/// Runs the same code on the weights and the columns of a state, of which there are at most two.
-macro_rules! with_columns {
-    ($w:expr, $k:expr, $columns:expr, $rows:ident => $body:expr) => {
-        match &mut $columns[..] {
-            [] => {
-                let $rows = Rows { w: $w, s: [], k: $k, widths: [] };
-                $body
-            }
-            [one] => {
-                let (s, widths) = ([T::unique_slice(&mut one.values)], [one.width]);
-                let $rows = Rows { w: $w, s, k: $k, widths };
-                $body
-            }
-            [one, two, ..] => {
-                let widths = [one.width, two.width];
-                let s = [T::unique_slice(&mut one.values), T::unique_slice(&mut two.values)];
-                let $rows = Rows { w: $w, s, k: $k, widths };
-                $body
-            }
-        }
-    };
-}
-
 impl Table {
     pub fn new(shape: Shape, layout: Layout, values: Values) -> Self {
         let rows = match layout {
             Layout::RowSparse(rows) => Some(RowIndex::new(rows)),
             _ => None,
         };
-        let (draw, states, frozen, changed) = (None, Vec::new(), Vec::new(), None);
-        Table { shape, rows, values: unshared(values), draw, states, frozen, changed }
+        Table {
+            shape,
+            rows,
+            values: unshared(values),
+            draw: None,
+            states: Vec::new(),
+            frozen: Vec::new(),
+            changes: None,
+            promised: Mutex::default(),
+        }
     }
 
     /// Elements of a row.
@@ -116,15 +97,6 @@ impl Table {
         ids + self.values.len() * self.values.dtype().size()
     }
 
-    /// A copy as a tensor, of a table that is settled.
-    pub fn snapshot(&self) -> Tensor {
-        let layout = match &self.rows {
-            None => Layout::Dense,
-            Some(rows) => Layout::RowSparse(rows.ids().clone()),
-        };
-        Tensor::from_parts(self.shape.clone(), layout, copied(self.values.as_slice()))
-    }
-
     /// Whether every row can be read as it is, in order, and absent ones are zero.
     pub fn is_plain(&self) -> bool {
         !self.is_scattered() && self.states.iter().all(|state| state.lag.is_none())
@@ -139,10 +111,7 @@ impl Table {
     pub fn is_settled(&self, needs: Needs<'_>) -> bool {
         match needs {
             Needs::Pattern => self.is_ascending(),
-            Needs::All => {
-                self.is_ascending()
-                    && self.lags().all(|lag| lag.at.iter().all(|&at| at == lag.missed.now()))
-            }
+            Needs::All => self.is_ascending() && self.lags().all(|lag| lag.missed.now() == 0),
             Needs::Rows { ids, insert } => {
                 let slots = self.slots(ids);
                 let missing = insert && self.draw.is_some() && slots.contains(&ABSENT);
@@ -155,7 +124,7 @@ impl Table {
         }
     }
 
-    fn lags(&self) -> impl Iterator<Item = &Lag> {
+    pub(super) fn lags(&self) -> impl Iterator<Item = &Lag> {
         self.states.iter().filter_map(|state| state.lag.as_ref())
     }
 
@@ -219,21 +188,20 @@ impl Table {
                 at.resize(new.end, from);
             }
         }
-        if let Some(changed) = &mut self.changed {
-            grow(changed, more);
-            changed.resize(new.end, 0);
-        }
         self.bring_back::<T>(new.clone());
-        if let (Some(draw), Some(rows)) = (self.draw, &self.rows) {
-            let w = &mut T::unique_slice(&mut self.values)[new.start * k..];
-            draw.rows(&self.shape, &rows.ids()[new.clone()], w);
-            for state in &mut self.states {
-                let Some(lag) = &state.lag else { continue };
-                let w = T::unique_slice(&mut self.values);
-                with_columns!(w, k, state.columns, rows => {
-                    lag.missed.begin(rows.split_at(new.start).1);
-                });
-            }
+        let Some(rows) = &self.rows else { return };
+        let ids = &rows.ids()[new.clone()];
+        if let Some(changes) = &mut self.changes {
+            changes.insert(ids);
+        }
+        let Some(draw) = &self.draw else { return };
+        draw.rows(&self.shape, ids, &mut T::unique_slice(&mut self.values)[new.start * k..]);
+        for state in &mut self.states {
+            let Some(lag) = &state.lag else { continue };
+            let w = T::unique_slice(&mut self.values);
+            with_columns!(w, k, state.columns, rows => {
+                lag.missed.begin(rows.split_at(new.start).1);
+            });
         }
     }
 
@@ -268,25 +236,25 @@ impl Table {
         if self.states.iter().all(|state| state.lag.is_none()) {
             return;
         }
-        if self.rows.is_none() && self.frozen.is_empty() {
-            return self.catch_up_at::<T>(slots, &[], moving);
-        }
-        let frozen = self.frozen_slots();
-        let stays = |slot: &u32| frozen.binary_search(slot).is_ok();
-        let stored = slots.iter().copied().filter(|&slot| slot != ABSENT);
-        let (stay, go): (Vec<u32>, Vec<u32>) = stored.partition(stays);
-        self.catch_up_at::<T>(&go, &stay, moving);
-    }
-
-    fn catch_up_at<T: Real>(&mut self, go: &[u32], stay: &[u32], moving: Option<usize>) {
         let k = self.row_len();
+        let (go, stay) = self.apart(slots);
         for (i, state) in self.states.iter_mut().enumerate() {
             let Some(Lag { missed, at }) = &mut state.lag else { continue };
             let next = missed.now() + (moving == Some(i)) as u32;
             let w = T::unique_slice(&mut self.values);
-            with_columns!(w, k, state.columns, rows => missed.catch_up(rows, go, at, next));
+            with_columns!(w, k, state.columns, rows => missed.catch_up(rows, &go, at, next));
             stay.iter().for_each(|&slot| at[slot as usize] = next);
         }
+    }
+
+    /// The slots of rows that move, and of those that are frozen; absent ones are left out.
+    fn apart<'s>(&self, slots: &'s [u32]) -> (Cow<'s, [u32]>, Vec<u32>) {
+        if self.rows.is_none() && self.frozen.is_empty() {
+            return (Cow::Borrowed(slots), Vec::new());
+        }
+        let stored = slots.iter().copied().filter(|&slot| slot != ABSENT);
+        let (stay, go): (Vec<u32>, Vec<u32>) = stored.partition(|&slot| self.is_frozen(slot));
+        (Cow::Owned(go), stay)
     }
 
     /// Brings all rows up to date, and forgets what they missed.
@@ -306,6 +274,12 @@ impl Table {
         }
     }
 
+    /// Whether no optimizer moves the row at this slot.
+    pub(super) fn is_frozen(&self, slot: u32) -> bool {
+        let id = |slot: u32| self.rows.as_ref().map_or(slot, |rows| rows.ids()[slot as usize]);
+        !self.frozen.is_empty() && self.frozen.binary_search(&id(slot)).is_ok()
+    }
+
     /// Slots of the frozen rows that are stored, ascending.
     pub fn frozen_slots(&self) -> Temp<u32> {
         let mut slots = self.slots(&self.frozen);
@@ -314,23 +288,32 @@ impl Table {
         slots
     }
 
-    /// Notes the update that changed these rows, if that is tracked.
+    /// Notes the update that changed these rows, or all, if that is tracked.
     pub fn note_changed(&mut self, slots: Option<&[u32]>, update: u64) {
-        let Some(changed) = &mut self.changed else { return };
+        let behind = self.lags().next().is_some();
+        let Some(changes) = &mut self.changes else { return };
         match slots {
-            None => changed.fill(update),
-            Some(slots) => {
-                let stored = slots.iter().filter(|&&slot| slot != ABSENT);
-                stored.for_each(|&slot| changed[slot as usize] = update);
-            }
+            None => changes.touched_all(update),
+            Some(slots) => changes.touched(slots, update),
+        }
+        if behind {
+            changes.moved_all(update);
         }
     }
 
     /// Puts rows into the order of their ids.
     pub fn sort(&mut self) {
-        let Some(rows) = self.rows.as_ref().filter(|rows| !rows.is_ascending()) else { return };
-        let keys = rows.ids().iter().zip(0u64..).map(|(&id, slot)| (id as u64) << 32 | slot);
-        let mut keys: Vec<u64> = keys.collect();
+        if !self.is_ascending() {
+            self.retain(|_, _| true);
+        }
+    }
+
+    /// Keeps the rows of which this is true, by id and slot, in the order of their ids.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(u32, u32) -> bool) {
+        let Some(rows) = &self.rows else { return };
+        let by_slot = rows.ids().iter().zip(0u32..);
+        let kept = by_slot.filter(|&(&id, slot)| keep(id, slot));
+        let mut keys: Vec<u64> = kept.map(|(&id, slot)| (id as u64) << 32 | slot as u64).collect();
         keys.sort_unstable();
         let order: Vec<u32> = keys.iter().map(|&key| key as u32).collect();
         let ids: Vec<u32> = keys.iter().map(|&key| (key >> 32) as u32).collect();
@@ -352,8 +335,8 @@ impl Table {
                 lag.at = picked(&lag.at, 1, order);
             }
         }
-        if let Some(changed) = &mut self.changed {
-            *changed = picked(changed, 1, order);
+        if let Some(changes) = &mut self.changes {
+            changes.keep(order);
         }
     }
 
@@ -365,11 +348,17 @@ impl Table {
         widths: &[usize],
         missed: impl Fn() -> Option<Missed>,
     ) -> usize {
+        let exact = missed().is_some();
+        if exact
+            && self.states.iter().any(|s| s.owner.as_ptr() != Arc::as_ptr(owner) && s.is_behind())
+        {
+            // Steps of two optimizers do not commute.
+            self.catch_up_all::<T>();
+        }
         if let Some(at) = self.find_state(owner) {
             let own = &self.states[at];
             let fits = own.columns.iter().map(|column| column.width).eq(widths.iter().copied());
-            let missed = missed();
-            if fits && own.lag.is_some() == missed.is_some() {
+            if fits && own.lag.is_some() == exact {
                 return at;
             }
             // Its settings were changed.
@@ -377,19 +366,22 @@ impl Table {
         }
         self.drop_states::<T>(|state| state.owner.strong_count() == 0);
         let stored = self.stored();
-        let column =
-            |&width: &usize| Column { width, values: Values::zeros(T::DTYPE, stored * width) };
         let lag = missed().map(|missed| Lag { missed, at: zeroed_vec(stored) });
-        let columns: SmallVec<[Column; 2]> = widths.iter().map(column).collect();
+        let columns = widths.iter().map(|&width| Column::zeros::<T>(width, stored)).collect();
         self.states.push(State { owner: Arc::downgrade(owner), columns, rows: None, lag });
         self.states.len() - 1
     }
 
     /// Drops states, after the steps that rows have missed.
     fn drop_states<T: Real>(&mut self, which: impl Fn(&State) -> bool) {
-        if self.states.iter().any(&which) {
-            self.catch_up_all::<T>();
-            self.states.retain(|state| !which(state));
+        if !self.states.iter().any(&which) {
+            return;
+        }
+        self.catch_up_all::<T>();
+        for gone in self.states.extract_if(.., |state| which(state)) {
+            if let (Some(draw), Some(lag)) = (&mut self.draw, gone.lag) {
+                draw.past.push(Past::of(lag.missed, &gone.columns));
+            }
         }
     }
 
@@ -459,39 +451,22 @@ impl Table {
         Rows { w: T::unique_slice(&mut self.values), s, k, widths }
     }
 
-    /// What an operator may see of these rows, ascending: copies in the order of their ids, absent ones drawn.
-    pub fn gathered(&self, ids: &[u32], shape: &[usize]) -> Tensor {
-        match self.values.dtype() {
-            DType::F32 => self.gathered_as::<f32>(ids, shape),
-            _ => self.gathered_as::<f64>(ids, shape),
-        }
-    }
-
-    fn gathered_as<T: Real>(&self, ids: &[u32], shape: &[usize]) -> Tensor {
-        let (slots, k) = (self.slots(ids), self.row_len());
-        let table = T::typed_slice(self.values.as_slice()).unwrap_or_default();
-        let mut values = Temp::filled(T::default(), ids.len() * k);
-        for ((&slot, id), row) in slots.iter().zip(ids).zip(values.chunks_mut(k.max(1))) {
-            match (slot, self.draw) {
-                (ABSENT, None) => {}
-                (ABSENT, Some(draw)) => {
-                    draw.rows(&self.shape, std::slice::from_ref(id), row);
-                    self.lags().for_each(|lag| lag.missed.from_the_beginning(row));
-                }
-                (slot, _) => row.copy_from_slice(&table[slot as usize * k..][..k]),
-            }
-        }
-        let layout = Layout::RowSparse(Temp::copied(ids).into());
-        Tensor::from_parts(shape.into(), layout, T::erase(values.into()))
-    }
-
     /// Whether an absent row is anything but zero.
     pub fn has_drawn_absent_rows(&self) -> bool {
         self.draw.is_some() && self.stored() < self.shape.first().copied().unwrap_or(1)
     }
 
+    /// Whether absent rows that are drawn will make the steps of an optimizer that is not this one, nor gone.
+    pub fn absent_rows_follow_another(&self, owner: &Arc<()>) -> bool {
+        let other = |state: &State| {
+            let live = state.owner.strong_count() > 0;
+            live && state.lag.is_some() && state.owner.as_ptr() != Arc::as_ptr(owner)
+        };
+        self.has_drawn_absent_rows() && self.states.iter().any(other)
+    }
+
     /// All rows of another tensor of this type in place of these; states stay with their rows.
-    pub fn replace<T: Real>(&mut self, layout: Layout, values: Values) {
+    pub fn replace<T: Real>(&mut self, layout: Layout, values: Values, update: u64) {
         self.settle_as::<T>(Needs::All);
         if let Layout::RowSparse(ids) = layout {
             let all = match &self.rows {
@@ -500,19 +475,19 @@ impl Table {
             };
             self.insert::<T>(&all);
             let order = self.slots(&ids);
+            if let (Some(changes), Some(rows)) = (&mut self.changes, &self.rows) {
+                let gone = rows.ids().iter().filter(|id| ids.binary_search(id).is_err());
+                changes.removed(gone.copied(), update);
+            }
             self.keep(&order, ids);
         }
         self.values = unshared(values);
-    }
-}
-
-impl Draw {
-    /// Writes the rows of these ids.
-    pub fn rows<T: Real>(self, shape: &Shape, ids: &[u32], out: &mut [T]) {
-        let k = row_len(shape);
-        for (&id, out) in ids.iter().zip(out.chunks_mut(k.max(1))) {
-            self.init.fill(shape, self.seed, id as u64 * k as u64, out);
+        if self.draw.is_some() {
+            let frozen = std::mem::take(&mut self.frozen);
+            self.insert::<T>(&frozen);
+            self.frozen = frozen;
         }
+        self.note_changed(None, update);
     }
 }
 
@@ -542,7 +517,7 @@ pub(super) fn swap_remove<T: Copy>(own: &mut Vec<T>, k: usize, slots: &[u32]) {
     shrink(own);
 }
 
-fn reorder(values: &mut Values, k: usize, order: &[u32]) {
+pub(super) fn reorder(values: &mut Values, k: usize, order: &[u32]) {
     *values = each_dtype!(Values::&*values, own => Element::erase(picked(own, k, order).into()));
 }
 
