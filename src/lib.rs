@@ -153,6 +153,7 @@ pub mod ops;
 pub mod optim;
 mod tape;
 mod tensor;
+pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, Model, Pass, Passes, freeze_fn};

@@ -90,6 +90,39 @@ impl Missed {
         vectorized(CatchUp { missed: self, rows, slots, at });
     }
 
+    /// The name of the kind of steps, in files.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Missed::Linear(_) => "linear",
+        }
+    }
+
+    /// All numbers, for [`Missed::from_columns`].
+    pub fn columns(&self) -> Vec<&[f64]> {
+        match self {
+            Missed::Linear(Linear { products, earlier }) => {
+                let earlier = earlier.as_slice().as_flattened();
+                products.columns().chain([earlier]).collect()
+            }
+        }
+    }
+
+    /// What was missed in so many steps, from its numbers; none if they do not fit together.
+    pub fn from_columns(kind: &str, now: u32, columns: &[Vec<f64>]) -> Option<Missed> {
+        match (kind, columns) {
+            ("linear", [products @ .., earlier]) => {
+                let products = Products::from_columns(now, products)?;
+                let earlier = match earlier[..] {
+                    [] => None,
+                    [ww, wm, mw, mm] => Some([ww, wm, mw, mm]),
+                    _ => return None,
+                };
+                Some(Missed::Linear(Linear { products, earlier }))
+            }
+            _ => None,
+        }
+    }
+
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         match self {

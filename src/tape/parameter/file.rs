@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Needs, Parameter, Params};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Archive;
-use crate::tensor::file::{Contents, within};
+use crate::tensor::file::{CHECKPOINT, Contents, within};
 
 impl Params {
     /// Writes all parameters to one file that any safetensors reader can open, with the caller's notes
@@ -76,9 +76,15 @@ impl Params {
     /// ```
     ///
     /// # Errors
-    /// As [`Parameter::new`].
+    /// As [`Parameter::new`]; [`ErrorKind::State`](crate::ErrorKind::State) for the tensors of a
+    /// [checkpoint](crate::train::Checkpoint), whose rows may be behind.
     #[track_caller]
     pub fn from_archive(archive: Archive) -> Result<Params> {
+        if archive.sections.has(CHECKPOINT) {
+            let message = "the file is a checkpoint of a training run: resume it with \
+                           `train::Checkpoint::resume`, then save the parameters";
+            return Err(Error::new(ErrorKind::State, message));
+        }
         let mut params = Vec::with_capacity(archive.len());
         for (name, tensor) in archive {
             params.push(Parameter::new(name, tensor)?);

@@ -3,6 +3,7 @@
 mod file;
 mod lend;
 mod params;
+mod raw;
 mod rows;
 mod state;
 mod table;
@@ -15,8 +16,11 @@ use std::time::{Duration, Instant};
 
 pub(crate) use lend::Lent;
 pub use params::Params;
+pub(crate) use raw::{Owned, Record, Restored};
 use table::Draw;
 pub(crate) use table::{Needs, Table, copied};
+
+use serde::{Deserialize, Serialize};
 
 use super::init::Init;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,7 +28,8 @@ use crate::tensor::{DType, Shape, Stype, Tensor, Type};
 
 /// What happens to a parameter's gradient when [`Gradients`](crate::Gradients) are filled again.
 /// (MXNet: `grad_req`.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GradReq {
     /// The new gradient replaces the old one.
     #[default]

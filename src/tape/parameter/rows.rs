@@ -24,6 +24,18 @@ impl RowIndex {
         RowIndex { ids, ascending: true, slots: Vec::new() }
     }
 
+    /// Ids by slot, in any order; none if one is there twice.
+    pub fn of(ids: Buffer<u32>) -> Option<Self> {
+        if ids.is_sorted_by(|a, b| a < b) {
+            return Some(RowIndex::new(ids));
+        }
+        let mut index = RowIndex { ids, ascending: false, slots: Vec::new() };
+        index.reserve(0);
+        // Of two, the first is found.
+        let found = |(id, slot): (&u32, u32)| index.slot(*id) == slot;
+        index.ids.iter().zip(0..).all(found).then_some(index)
+    }
+
     /// Ids by slot.
     pub fn ids(&self) -> &Buffer<u32> {
         &self.ids

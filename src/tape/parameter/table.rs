@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::super::init::Init;
@@ -35,7 +36,7 @@ pub(crate) struct Table {
 }
 
 /// Absent rows are drawn when they are first needed: what they are follows from the seed and their id.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Draw {
     pub init: Init,
     pub seed: u64,
