@@ -48,7 +48,7 @@ pub use op::{
     TableRow,
 };
 pub use parameter::{GradReq, Parameter, Params};
-pub(crate) use parameter::{Lent, Owned, Record, Restored, Table, copied as unshared_copy};
+pub(crate) use parameter::{Lent, Owned, Record, Table, copied as unshared_copy};
 pub use partial::{DTypes, PartialType};
 pub use profile::{Profile, ProfileRow};
 pub use refine::PartialShape;

@@ -97,7 +97,17 @@ impl Checkpoint {
         params: &Params,
         optimizer: &dyn Optimizer,
     ) -> Result<()> {
-        Section::save(self, path.as_ref(), params, optimizer)
+        let path = path.as_ref();
+        Section::write(self, params, optimizer, |contents| contents.save(path))
+    }
+
+    /// The bytes that [`Checkpoint::save`] writes, to be kept elsewhere than in a file.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`].
+    #[track_caller]
+    pub fn to_bytes(&self, params: &Params, optimizer: &dyn Optimizer) -> Result<Vec<u8>> {
+        Section::write(self, params, optimizer, |contents| contents.into_bytes())
     }
 
     /// Reads a file that [`Checkpoint::save`] wrote: into these parameters, by name, and this optimizer. Nothing
@@ -119,5 +129,18 @@ impl Checkpoint {
         optimizer: &mut dyn Optimizer,
     ) -> Result<Checkpoint> {
         Saved::read(path.as_ref())?.put_into(params, optimizer)
+    }
+
+    /// [`Checkpoint::resume`] from bytes in memory.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::resume`].
+    #[track_caller]
+    pub fn resume_from_bytes(
+        bytes: &[u8],
+        params: &Params,
+        optimizer: &mut dyn Optimizer,
+    ) -> Result<Checkpoint> {
+        Saved::from_bytes(bytes)?.put_into(params, optimizer)
     }
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::optim::{Optimizer, OptimizerState};
-use crate::tape::{Params, Record, Restored};
+use crate::tape::{Params, Record, Table};
 use crate::tensor::Archive;
 use crate::tensor::file::{CHECKPOINT, Contents, Members, Sections, damaged, within};
 
@@ -41,13 +41,14 @@ struct Version {
 }
 
 impl Section {
+    /// What the file is to hold, while all parameters are locked.
     #[track_caller]
-    pub fn save(
+    pub fn write<R>(
         checkpoint: &Checkpoint,
-        path: &Path,
         params: &Params,
         optimizer: &dyn Optimizer,
-    ) -> Result<()> {
+        write: impl FnOnce(Contents<'_>) -> Result<R>,
+    ) -> Result<R> {
         let state = optimizer.save_state()?;
         let mut locked = Vec::with_capacity(params.len());
         for parameter in params {
@@ -73,7 +74,7 @@ impl Section {
             Error::new(ErrorKind::State, message).operator("checkpoint").caused_by(e)
         })?;
         let tensors = own.iter().map(|(name, tensor)| (&name[..], tensor.view())).collect();
-        Contents { tensors, raw, notes, sections }.save(path)
+        write(Contents { tensors, raw, notes, sections })
     }
 }
 
@@ -81,12 +82,16 @@ impl Section {
 pub(super) struct Saved {
     checkpoint: Checkpoint,
     optimizer: OptimizerState,
-    parameters: Vec<(Record, Restored)>,
+    parameters: Vec<(Record, Table)>,
 }
 
 impl Saved {
     pub fn read(path: &Path) -> Result<Saved> {
         Saved::from_archive(Archive::load(path)?).map_err(within(path.display()))
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Saved> {
+        Saved::from_archive(Archive::from_bytes(bytes)?).map_err(within("<bytes>"))
     }
 
     fn from_archive(mut archive: Archive) -> Result<Saved> {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use lend::Lent;
 pub use params::Params;
-pub(crate) use raw::{Owned, Record, Restored};
+pub(crate) use raw::{Owned, Record};
 use table::Draw;
 pub(crate) use table::{Needs, Table, copied};
 

@@ -64,14 +64,6 @@ struct MissedRecord {
     columns: usize,
 }
 
-/// A table from a file.
-#[derive(Debug)]
-pub(crate) struct Restored {
-    table: Table,
-    /// The place of the state of the file's optimizer.
-    own: Option<usize>,
-}
-
 impl Parameter {
     /// The parameter, whose table is locked; its numbers are listed where they are.
     #[track_caller]
@@ -107,8 +99,12 @@ impl Parameter {
             }
             // What a gone optimizer left counts as long as rows are behind.
             if own.is_some() || state.lag.is_some() {
-                let label = own.map_or_else(|| format!("gone{}", states.len()), |_| "state".into());
-                let names = own.map_or(&[][..], |own| own.states);
+                let label = match own {
+                    None => format!("gone{}", states.len()),
+                    Some(_) if state.rows.is_some() => "absent".to_owned(),
+                    Some(_) => "state".to_owned(),
+                };
+                let names = own.map(|own| own.states);
                 states.push(state.record(self.name(), label, names, table.stored(), raw));
             }
         }
@@ -129,13 +125,14 @@ impl Parameter {
     pub(crate) fn restore(
         &self,
         record: &Record,
-        restored: Restored,
+        restored: Table,
         owned: Option<&Owned>,
         table: &mut Table,
     ) {
-        *table = restored.table;
-        if let (Some(at), Some(owned)) = (restored.own, owned) {
-            table.states[at].owner = Arc::downgrade(&owned.owner);
+        *table = restored;
+        let states = table.states.iter_mut().zip(&record.states);
+        for (state, _) in states.filter(|(_, record)| record.own) {
+            state.owner = owned.map_or_else(Weak::new, |owned| Arc::downgrade(&owned.owner));
         }
         // Never what it was: what was recorded before is stale.
         let updates = record.updates.max(self.updates() + 1);
@@ -153,7 +150,7 @@ impl State {
         &'a self,
         parameter: &str,
         label: String,
-        names: &[&str],
+        names: Option<&[&str]>,
         stored: usize,
         raw: &mut Vec<Raw<'a>>,
     ) -> StateRecord {
@@ -161,7 +158,8 @@ impl State {
         let stored = self.rows.as_ref().map_or(stored, RowIndex::len);
         let mut columns = Vec::with_capacity(self.columns.len());
         for (i, Column { width, values }) in self.columns.iter().enumerate() {
-            let name = names.get(i).map_or_else(|| i.to_string(), |&name| name.to_owned());
+            let name = names.and_then(|names| names.get(i));
+            let name = name.map_or_else(|| i.to_string(), |&name| name.to_owned());
             raw.push(Raw::values(named(&name), [stored, *width].into(), values.as_slice()));
             columns.push(ColumnRecord { name, width: *width });
         }
@@ -178,14 +176,13 @@ impl State {
             let (kind, steps) = (missed.kind().to_owned(), missed.now());
             MissedRecord { kind, steps, columns: columns.len() }
         });
-        let own = label == "state";
-        StateRecord { own, columns, rows: self.rows.is_some(), missed, label }
+        StateRecord { own: names.is_some(), columns, rows: self.rows.is_some(), missed, label }
     }
 }
 
 impl Record {
     /// The table that this describes, from the file's numbers: nothing about either is trusted.
-    pub fn table(&self, members: &mut Members) -> Result<Restored> {
+    pub fn table(&self, members: &mut Members) -> Result<Table> {
         let named = |part: &str| member(&self.name, part);
         let Type { stype, shape, dtype } = &self.ty;
         if *stype == Stype::Csr || !dtype.is_float() {
@@ -221,11 +218,7 @@ impl Record {
             .iter()
             .map(|state| state.state(&self.name, *dtype, [stored, rows_of_shape], members));
         let states: Vec<State> = states.collect::<Result<_>>()?;
-        let own = self.states.iter().position(|state| state.own);
-        if self.states.iter().filter(|state| state.own).count() > 1 {
-            return Err(damaged("two states of one optimizer"));
-        }
-        let table = Table {
+        Ok(Table {
             shape: shape.clone(),
             rows,
             values: unshared(values),
@@ -233,8 +226,7 @@ impl Record {
             states,
             frozen: frozen.unwrap_or_default(),
             changed,
-        };
-        Ok(Restored { table, own })
+        })
     }
 
     fn changed(&self, members: &mut Members, name: &str, stored: usize) -> Result<Vec<u64>> {
