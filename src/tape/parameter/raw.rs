@@ -89,7 +89,8 @@ impl Parameter {
         let mut states = Vec::with_capacity(table.states.len());
         for state in &table.states {
             let own = owned.filter(|owned| state.owner.as_ptr() == Arc::as_ptr(&owned.owner));
-            if own.is_none() && state.owner.strong_count() > 0 {
+            let empty = state.columns.is_empty() && state.lag.is_none();
+            if own.is_none() && state.owner.strong_count() > 0 && !empty {
                 let message = format!(
                     "parameter {:?} has the state of another optimizer too, which the checkpoint \
                      would lose; drop that optimizer first",
