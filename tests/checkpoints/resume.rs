@@ -1,10 +1,11 @@
 //! Resumed runs, and runs that were saved, give the bits of a run that was left alone.
 
-use sparsetape::DType;
-use sparsetape::optim::Update;
+use sparsetape::optim::{Sgd, Update};
 use sparsetape::train::Checkpoint;
+use sparsetape::{DType, Parameter, Params, Tape, Tensor};
 
 use super::Scratch;
+use super::counting::bytes_taken;
 use super::program::{How, MAKERS, Program, Setup, begin, schedules};
 
 const STEPS: u64 = 25;
@@ -114,4 +115,24 @@ fn a_program_goes_back() {
         assert!(program.params.iter().zip(updates).all(|(p, before)| p.updates() > before));
         assert_eq!(program.train(&mut back, STEPS, |_, _| {}), losses, "{name}");
     }
+}
+
+#[test]
+fn tables_are_written_from_where_they_are() {
+    let w = Parameter::new("w", Tensor::full([1 << 16, 16], 1.0f32).unwrap()).unwrap();
+    let params = Params::new([&w]).unwrap();
+    let mut sgd = Sgd::new(0.1).momentum(0.9).update(Update::Exact);
+    let tape = Tape::new();
+    let ids = tape.constant(Tensor::dense([2], vec![5i64, 9]).unwrap());
+    let loss = tape.parameter(&w).take(ids).square().sum();
+    sgd.step(&params, &loss.backward().unwrap()).unwrap();
+    let (scratch, run) = (Scratch::new(), Checkpoint::default());
+    let path = scratch.path("run.safetensors");
+    let taken = bytes_taken(|| run.save(&path, &params, &sgd).unwrap());
+    let written = std::fs::metadata(&path).unwrap().len();
+    assert!(written > 2 * 4 << 20, "{written}");
+    assert!(taken < 100 << 10, "{taken} bytes taken to write {written}");
+    // Read once, ids by way of 64 bits.
+    let taken = bytes_taken(|| drop(Checkpoint::resume(&path, &params, &mut sgd).unwrap()));
+    assert!(taken as u64 <= written + written / 4, "{taken} bytes taken of {written}");
 }

@@ -197,6 +197,17 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn ids_in_any_order_are_found_unless_one_is_there_twice() {
+        let index = RowIndex::of(vec![7, 3, u32::MAX, 0].into()).unwrap();
+        assert!(!index.is_ascending());
+        assert_eq!(index.find(&[0, 1, 3, 7, u32::MAX])[..], [3, ABSENT, 1, 0, 2]);
+        assert!(RowIndex::of(vec![1, 5, 9].into()).unwrap().is_ascending());
+        assert!(RowIndex::of(vec![5, 9, 5].into()).is_none());
+        assert!(RowIndex::of(vec![5, 5].into()).is_none());
+        assert_eq!(RowIndex::of(Vec::new().into()).unwrap().len(), 0);
+    }
+
     proptest! {
         /// Inserted and removed rows are found where a map says they are.
         #[test]

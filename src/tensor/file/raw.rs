@@ -76,11 +76,16 @@ impl Members {
     /// Ids below `end`.
     pub fn ids(&mut self, name: &str, end: usize) -> Result<Vec<u32>> {
         let wide = self.numbers::<i64>(name)?;
-        let id = |(i, &id): (usize, &i64)| {
+        let mut ids = Vec::with_capacity(wide.len());
+        for (i, &id) in wide.iter().enumerate() {
             let narrow = u32::try_from(id).ok().filter(|&id| (id as usize) < end);
-            narrow.ok_or_else(|| damaged(format!("{name}[{i}] = {id}, but there are {end} rows")))
-        };
-        wide.iter().enumerate().map(id).collect()
+            ids.push(
+                narrow.ok_or_else(|| {
+                    damaged(format!("{name}[{i}] = {id}, but there are {end} rows"))
+                })?,
+            );
+        }
+        Ok(ids)
     }
 
     /// An error if something is left.
