@@ -23,9 +23,9 @@ pub trait Optimizer {
     /// Moves the parameters by their gradients.
     ///
     /// # Errors
-    /// [`ErrorKind::Shape`](crate::ErrorKind::Shape) or [`ErrorKind::DType`](crate::ErrorKind::DType) for a
-    /// gradient that does not fit its parameter, [`ErrorKind::Busy`](crate::ErrorKind::Busy) while a
-    /// parameter is read elsewhere, [`ErrorKind::Value`](crate::ErrorKind::Value) for a setting that is
+    /// [`ErrorKind::Shape`] or [`ErrorKind::DType`] for a
+    /// gradient that does not fit its parameter, [`ErrorKind::Busy`] while a
+    /// parameter is read elsewhere, [`ErrorKind::Value`] for a setting that is
     /// not finite; nothing moves then.
     fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()>;
 
@@ -34,7 +34,7 @@ pub trait Optimizer {
     /// without this method, cannot be part of a checkpoint. See the example of [`OptimizerState`].
     ///
     /// # Errors
-    /// [`ErrorKind::State`](crate::ErrorKind::State) unless implemented, or for settings that a file
+    /// [`ErrorKind::State`] unless implemented, or for settings that a file
     /// cannot hold.
     #[doc(alias = "state_dict")]
     #[track_caller]
@@ -46,7 +46,7 @@ pub trait Optimizer {
     /// the own. Nothing changes if there is an error.
     ///
     /// # Errors
-    /// [`ErrorKind::State`](crate::ErrorKind::State) unless implemented, or if the state is another kind
+    /// [`ErrorKind::State`] unless implemented, or if the state is another kind
     /// of optimizer's.
     #[doc(alias = "load_state_dict")]
     #[track_caller]

@@ -31,7 +31,7 @@ use crate::tape::Params;
 ///         let tape = Tape::new();
 ///         tape.train(run.seed, run.step);
 ///         let logits = tape.constant(batch.features).dot(tape.parameter(&w).dropout(0.1));
-///         let labels = tape.constant(batch.labels.reshape([1, 1])?);
+///         let labels = tape.constant(batch.labels.reshape(&[1, 1])?);
 ///         let loss = logits.sigmoid_binary_cross_entropy(labels);
 ///         sgd.step(&params, &loss.backward()?)?;
 ///         run.next_batch();
