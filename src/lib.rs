@@ -43,6 +43,8 @@
 //!   rows that were used, that of a csr value lives on its pattern.
 //! - A [`Parameter`] is a table that outlives tapes. Tapes read it in place, optimizers write it in
 //!   place; [`Parameter::snapshot`] alone copies.
+//! - A training run goes on from a [`train::Checkpoint`], one file, with the bits of a run that was never
+//!   interrupted.
 //! - A [`Graph`] is the same model as plain data, without weights: composed of named variables on a
 //!   [symbolic tape](Tape::symbolic), or [frozen](freeze_fn) from an eager recording. Its types are known
 //!   before it runs. [`Graph::bind`] makes an [`Executor`], one thread's memory for it, which predicts and
@@ -153,6 +155,7 @@ pub mod ops;
 pub mod optim;
 mod tape;
 mod tensor;
+pub mod train;
 
 pub use error::{Error, ErrorKind, Result};
 pub use graph::{Argument, Bind, Executor, Graph, Inferred, Input, Model, Pass, Passes, freeze_fn};

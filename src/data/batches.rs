@@ -193,7 +193,8 @@ impl Batches {
         self.windows.is_empty()
     }
 
-    /// The batches in the order of this epoch: the data set's order unless the plan shuffles.
+    /// The batches in the order of this epoch: the data set's order unless the plan shuffles. A run that
+    /// was interrupted goes on at batch `n` with `.skip(n)`.
     pub fn epoch(&self, epoch: u64) -> impl ExactSizeIterator<Item = Batch> {
         let order = match self.seed {
             Some(seed) => permutation(self.len(), seed, epoch),

@@ -91,7 +91,10 @@ impl Graph {
         sections.set(SECTION, &self.to_stored()?)?;
         let constants = self.constants();
         let tensors = constants.iter().map(|(name, tensor)| (&name[..], tensor.view())).collect();
-        params.save_with(path.as_ref(), Contents { tensors, notes: notes.clone(), sections })
+        params.save_with(
+            path.as_ref(),
+            Contents { tensors, notes: notes.clone(), sections, ..Contents::default() },
+        )
     }
 
     /// Constants and the names that they have in a file.
@@ -289,6 +292,6 @@ impl Model {
         let constants = constants.iter().map(|(name, tensor)| (&name[..], *tensor));
         let tensors = self.weights.iter().chain(constants);
         let tensors = tensors.map(|(name, tensor)| (name, tensor.view())).collect();
-        Ok(Contents { tensors, notes: self.notes().clone(), sections })
+        Ok(Contents { tensors, notes: self.notes().clone(), sections, ..Contents::default() })
     }
 }

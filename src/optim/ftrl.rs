@@ -141,8 +141,7 @@ impl Method for Leader {
     }
 
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed) {
-        if let (Missed::Proximal(latest), Some(by)) = (missed, self.proximal::<T>(now)) {
-            latest.push(by.widened());
-        }
+        let Missed::Proximal(latest) = missed else { return };
+        latest.push(self.proximal::<T>(now).map(|by| by.widened()));
     }
 }

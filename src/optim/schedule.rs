@@ -222,7 +222,6 @@ impl Schedule {
 
     /// Whether the rate is a closure's, or was when it was saved: files do not hold closures, what is read
     /// stands for one that is to be given again.
-    #[allow(dead_code, reason = "for checkpoints")]
     pub(crate) fn is_closure(&self) -> bool {
         matches!(self.rate, Rate::Closure { .. })
     }

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
-use super::Schedule;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::{OptimizerState, Schedule};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tape::Owned;
 
 /// Which rows of a parameter a step moves; see [the comparison](crate::optim#three-ways-to-update).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Update {
     /// Those that the gradient stores; the others stay as they are. (MXNet: `lazy_update=True`.)
     #[default]
@@ -19,7 +24,7 @@ pub enum Update {
 }
 
 /// Settings and counters of an optimizer.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Settings {
     pub schedule: Schedule,
     pub weight_decay: f64,
@@ -29,6 +34,7 @@ pub(super) struct Settings {
     /// How many steps there were.
     pub steps: u64,
     /// By this, parameters know the optimizer's state.
+    #[serde(skip)]
     pub owner: Arc<()>,
 }
 
@@ -100,6 +106,60 @@ pub(super) fn check_not_negative(name: &str, settings: &[(&str, f64)]) -> Result
     }
 }
 
+/// What a checkpoint holds of an optimizer.
+#[derive(Serialize, Deserialize)]
+struct Stored<S, M> {
+    settings: S,
+    method: M,
+    /// Of the next step: by this a closure is known again.
+    learning_rate: f64,
+}
+
+/// What a checkpoint keeps of an optimizer with these settings, this method and these states.
+#[track_caller]
+pub(super) fn save<M: Serialize + DeserializeOwned>(
+    kind: &str,
+    settings: &Settings,
+    method: &M,
+    states: &'static [&'static str],
+) -> Result<OptimizerState> {
+    let learning_rate = settings.schedule.at(settings.steps);
+    let state = OptimizerState::new(kind, &Stored { settings, method, learning_rate })?;
+    // Numbers that are not finite do not come back.
+    state.settings::<Stored<Settings, M>>(kind).map_err(|_| {
+        let message = "a setting is not finite: a file cannot hold it";
+        Error::new(ErrorKind::State, message).operator(kind)
+    })?;
+    Ok(state.with_owned(Owned { owner: Arc::clone(&settings.owner), states }))
+}
+
+/// Takes over settings and method; the owner stays, and so does a schedule that is a closure.
+#[track_caller]
+pub(super) fn load<M: DeserializeOwned>(
+    kind: &str,
+    settings: &mut Settings,
+    method: &mut M,
+    state: &OptimizerState,
+) -> Result<()> {
+    let stored: Stored<Settings, M> = state.settings(kind)?;
+    let mut loaded = stored.settings;
+    if loaded.schedule.is_closure() {
+        let (then, now) = (stored.learning_rate, settings.schedule.at(loaded.steps));
+        if then.to_bits() != now.to_bits() || !settings.schedule.is_closure() {
+            let message = format!(
+                "the learning rate is a closure, which files do not hold: the optimizer must have it \
+                 already, but at step {} the saved one gave {then}, this optimizer's schedule {now}",
+                loaded.steps
+            );
+            return Err(Error::new(ErrorKind::State, message).operator(kind));
+        }
+        loaded.schedule = settings.schedule.clone();
+    }
+    loaded.owner = Arc::clone(&settings.owner);
+    (*settings, *method) = (loaded, stored.method);
+    Ok(())
+}
+
 /// The settings and queries that every optimizer has, whose fields are `settings` and `method`, and whose
 /// states are named in `STATES`.
 macro_rules! common_settings {
@@ -112,6 +172,21 @@ macro_rules! common_settings {
                 gradients: &$crate::Gradients,
             ) -> $crate::error::Result<()> {
                 $optimizer::step(self, params, gradients)
+            }
+
+            #[track_caller]
+            fn save_state(&self) -> $crate::error::Result<$crate::optim::OptimizerState> {
+                let kind = stringify!($optimizer);
+                $crate::optim::settings::save(kind, &self.settings, &self.method, Self::STATES)
+            }
+
+            #[track_caller]
+            fn load_state(
+                &mut self,
+                state: &$crate::optim::OptimizerState,
+            ) -> $crate::error::Result<()> {
+                let kind = stringify!($optimizer);
+                $crate::optim::settings::load(kind, &mut self.settings, &mut self.method, state)
             }
         }
 

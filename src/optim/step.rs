@@ -38,7 +38,7 @@ pub(super) trait Method {
     /// Keeps what rows without a gradient miss; none where a gradient of zeros moves nothing.
     fn missed(&self, settings: &Settings) -> Option<Missed>;
 
-    /// Adds the step of [`Method::rule`] to what is missed.
+    /// Adds the step of [`Method::rule`] to what is missed: one step, whatever its numbers.
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed);
 
     /// Whether a row that comes into being after this step needs no memory of it but [`Missed::begin`]'s.

@@ -118,7 +118,8 @@ fn first_time(at: &'static Location<'static>) -> bool {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(at)
 }
 
-fn warn(message: &str) {
+/// Warns whoever listens, or on stderr.
+pub(crate) fn warn(message: &str) {
     let logger = log::max_level() != log::LevelFilter::Off;
     if tracing::dispatcher::has_been_set() || logger {
         tracing::warn!("{message}");

@@ -35,6 +35,7 @@ pub use dyn_op::{DynOp, OpRef};
 pub use execute::evaluate;
 pub(crate) use execute::{Plan, Reuse, Workspace, compose, compose_all, explain, plan};
 pub use fallback::Fallback;
+pub(crate) use fallback::warn;
 pub use gradients::Gradients;
 pub use init::Init;
 pub(crate) use inspect::{Leaf, Recorded};
@@ -47,7 +48,7 @@ pub use op::{
     TableRow,
 };
 pub use parameter::{GradReq, Parameter, Params};
-pub(crate) use parameter::{Lent, Table, copied as unshared_copy, drawn_of};
+pub(crate) use parameter::{Lent, Owned, Record, Table, copied as unshared_copy, drawn_of};
 pub use partial::{DTypes, PartialType};
 pub use profile::{Profile, ProfileRow};
 pub use refine::PartialShape;

@@ -45,7 +45,7 @@ impl fmt::Display for Stype {
 /// assert_eq!(x.ty().to_string(), "csr f32 (2, 3)");
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Type {
     /// How the value is stored.
     pub stype: Stype,

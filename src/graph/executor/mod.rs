@@ -246,6 +246,12 @@ impl Executor {
     pub fn set_seed(&mut self, seed: u64, step: u64) {
         (self.seed, self.step) = (seed, step);
     }
+
+    /// The numbers that the next training run is keyed by, as a
+    /// [checkpoint](crate::train::Checkpoint) keeps them.
+    pub fn seed(&self) -> (u64, u64) {
+        (self.seed, self.step)
+    }
 }
 
 impl std::fmt::Debug for Executor {

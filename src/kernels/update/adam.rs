@@ -26,6 +26,21 @@ pub(crate) struct AdamStep<T> {
     pub clip: T,
 }
 
+impl AdamStep<f64> {
+    /// All numbers, in order.
+    pub fn numbers(&self) -> [f64; 10] {
+        let AdamStep { rate, beta1, beta2, rest1, rest2, epsilon, shrink, decay, rescale, clip } =
+            *self;
+        [rate, beta1, beta2, rest1, rest2, epsilon, shrink, decay, rescale, clip]
+    }
+
+    /// The step of these numbers.
+    pub fn from_numbers(numbers: [f64; 10]) -> Self {
+        let [rate, beta1, beta2, rest1, rest2, epsilon, shrink, decay, rescale, clip] = numbers;
+        AdamStep { rate, beta1, beta2, rest1, rest2, epsilon, shrink, decay, rescale, clip }
+    }
+}
+
 impl<T: Real> AdamStep<T> {
     /// What w, m and v become by the gradient g; no branch.
     #[inline(always)]

@@ -1,10 +1,12 @@
 //! What Adam makes of rows without a gradient.
 
+use std::borrow::Cow;
+
 use super::super::Real;
 use super::super::vectorized::{each_width, load_mut};
 use super::adam::AdamStep;
 use super::missed::{CatchUpRow, narrow, wide};
-use super::products::Products;
+use super::products::{Map2, Products};
 
 /// Steps that are made before the rest is looked at again.
 const BLOCK: usize = 8;
@@ -140,6 +142,23 @@ impl AdamRest {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         size_of_val(&self.steps[..]) + self.factors.bytes()
+    }
+
+    /// All numbers, for [`AdamRest::from_columns`].
+    pub fn columns(&self) -> Vec<Cow<'_, [f64]>> {
+        let steps = self.steps.iter().flat_map(AdamStep::numbers).collect();
+        vec![Cow::Owned(steps), Cow::Owned(vec![self.earlier])]
+    }
+
+    /// So many steps from their numbers; none if they are not as many.
+    pub fn from_columns(now: u32, columns: &[Vec<f64>]) -> Option<AdamRest> {
+        let [steps, earlier] = columns else { return None };
+        let (steps, rest) = steps.as_chunks();
+        let fits = steps.len() == now as usize && rest.is_empty() && now <= Products::<Map2>::MOST;
+        let earlier = earlier.first().copied().filter(|_| fits)?;
+        let mut missed = AdamRest { earlier, ..AdamRest::default() };
+        steps.iter().for_each(|&step| missed.push(AdamStep::from_numbers(step)));
+        Some(missed)
     }
 
     /// Starts again: all rows are up to date.

@@ -1,5 +1,7 @@
 //! The steps with a zero gradient that a row still has to make.
 
+use std::borrow::Cow;
+
 use super::super::Real;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
 use super::Rows;
@@ -57,10 +59,10 @@ pub(crate) struct Latest {
 }
 
 impl Latest {
-    /// One more step.
-    pub fn push(&mut self, by: Proximal<f64>) {
+    /// One more step; one without numbers moves nothing.
+    pub fn push(&mut self, by: Option<Proximal<f64>>) {
         self.now += 1;
-        self.by = Some(by);
+        self.by = by.or(self.by.take());
     }
 }
 
@@ -156,6 +158,57 @@ impl Missed {
                 let by = Replay::new(adam);
                 vectorized(CatchUp { by, now, rows, slots, at, next });
             }
+        }
+    }
+
+    /// The name of the kind of steps, in files.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Missed::Linear(Linear { alone: false, .. }) => "linear",
+            Missed::Linear(Linear { alone: true, .. }) => "linear of weights",
+            Missed::Proximal(_) => "proximal",
+            Missed::Adam(_) => "adam",
+        }
+    }
+
+    /// All numbers, for [`Missed::from_columns`].
+    pub fn columns(&self) -> Vec<Cow<'_, [f64]>> {
+        match self {
+            Missed::Linear(Linear { products, earlier, .. }) => {
+                let earlier = earlier.as_slice().as_flattened();
+                products.columns().chain([earlier]).map(Cow::Borrowed).collect()
+            }
+            Missed::Proximal(Latest { by, .. }) => {
+                let numbers = by.as_ref().map(|by| [by.inverse, by.beta, by.l1, by.l2]);
+                vec![Cow::Owned(numbers.as_slice().as_flattened().to_vec())]
+            }
+            Missed::Adam(adam) => adam.columns(),
+        }
+    }
+
+    /// What was missed in so many steps, from its numbers; none if they do not fit together.
+    pub fn from_columns(kind: &str, now: u32, columns: &[Vec<f64>]) -> Option<Missed> {
+        match (kind, columns) {
+            ("linear" | "linear of weights", [products @ .., earlier]) => {
+                let products = Products::from_columns(now, products)?;
+                let earlier = match earlier[..] {
+                    [] => None,
+                    [ww, wm, mw, mm] => Some([ww, wm, mw, mm]),
+                    _ => return None,
+                };
+                let alone = kind != "linear";
+                Some(Missed::Linear(Linear { products, earlier, alone }))
+            }
+            ("proximal", [numbers]) => {
+                let by = match numbers[..] {
+                    [] => None,
+                    [inverse, beta, l1, l2] => Some(Proximal { inverse, beta, l1, l2 }),
+                    _ => return None,
+                };
+                Some(Missed::Proximal(Latest { now, by }))
+            }
+            ("adam", _) => AdamRest::from_columns(now, columns).map(Missed::Adam),
+            _ => None,
         }
     }
 

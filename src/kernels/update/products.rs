@@ -127,6 +127,30 @@ impl<M: Map> Products<M> {
     }
 }
 
+impl Products {
+    /// All numbers, for [`Products::from_columns`].
+    pub fn columns(&self) -> impl Iterator<Item = &[f64]> {
+        self.levels.iter().flat_map(|l| [l.complete.as_flattened(), l.open.as_flattened()])
+    }
+
+    /// The products of so many steps from their numbers; none if they are not as many as there must be.
+    pub fn from_columns(now: u32, columns: &[Vec<f64>]) -> Option<Products> {
+        let mut products = Products { now, ..Products::default() };
+        let levels = products.levels.iter_mut().zip((1..).map(|i| BITS * i));
+        let fits = columns.len() == 2 * LEVELS as usize && now <= Self::MOST;
+        for ((level, bits), columns) in levels.zip(columns.chunks(2)).take_while(|_| fits) {
+            let [complete, open] = columns else { return None };
+            let (complete, rest) = complete.as_chunks();
+            if complete.len() != (now >> bits) as usize * RADIX || !rest.is_empty() {
+                return None;
+            }
+            level.complete = complete.to_vec();
+            level.open = open.as_chunks().0.try_into().ok()?;
+        }
+        fits.then_some(products)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +175,24 @@ mod tests {
             }
         }
         assert_eq!(products.since(5000), Map2::IDENTITY);
+    }
+
+    #[test]
+    fn products_come_back_from_their_numbers() {
+        for now in [0, 1, 15, 16, 17, 255, 256, 4096, 5000] {
+            let mut products = Products::default();
+            (0..now).for_each(|step| products.push(&map(step)));
+            let mut columns: Vec<Vec<f64>> = products.columns().map(<[f64]>::to_vec).collect();
+            let mut twin = Products::from_columns(now, &columns).unwrap();
+            for step in now..now + 40 {
+                assert!((0..=step).all(|from| products.since(from) == twin.since(from)));
+                products.push(&map(step));
+                twin.push(&map(step));
+            }
+            assert!(Products::from_columns(now + 16, &columns).is_none());
+            columns[0].push(0.0);
+            assert!(Products::from_columns(now, &columns).is_none());
+        }
     }
 
     #[test]

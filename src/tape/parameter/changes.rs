@@ -1,6 +1,7 @@
 //! Which update changed a row last.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::rows::grow;
 use super::table::{picked, swap_remove};
@@ -20,7 +21,47 @@ pub(crate) struct Changes {
     removed: FxHashMap<u32, u64>,
 }
 
+/// [`Changes`] in a file, but for the numbers of rows, which are tensors there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Record {
+    since: u64,
+    touched_all: u64,
+    moved_all: u64,
+}
+
 impl Changes {
+    /// For a file, with the updates by slot, and ids and updates of removed rows in pairs.
+    pub(super) fn record(&self) -> (Record, &[i64], Vec<i64>) {
+        let Changes { since, touched_all, moved_all, .. } = *self;
+        let mut removed: Vec<_> =
+            self.removed.iter().map(|(&id, &at)| [id as i64, at as i64]).collect();
+        removed.sort_unstable();
+        let record = Record { since, touched_all, moved_all };
+        (record, bytemuck::cast_slice(&self.touched), removed.into_flattened())
+    }
+
+    /// From a file; none if the numbers do not fit so many rows and updates.
+    pub(super) fn restored(
+        record: &Record,
+        touched: &[i64],
+        removed: &[i64],
+        [stored, end]: [usize; 2],
+        updates: u64,
+    ) -> Option<Changes> {
+        let update = |&at: &i64| u64::try_from(at).ok().filter(|&at| at <= updates);
+        let touched: Vec<u64> = touched.iter().map(update).collect::<Option<_>>()?;
+        let (pairs, rest) = removed.as_chunks();
+        let pair = |[id, at]: &[i64; 2]| {
+            let id = u32::try_from(*id).ok().filter(|&id| (id as usize) < end)?;
+            Some((id, update(at)?))
+        };
+        let removed: FxHashMap<u32, u64> = pairs.iter().map(pair).collect::<Option<_>>()?;
+        let Record { since, touched_all, moved_all } = *record;
+        let fits = touched.len() == stored && rest.is_empty();
+        let known = since.max(touched_all).max(moved_all) <= updates;
+        (fits && known).then_some(Changes { since, touched, touched_all, moved_all, removed })
+    }
+
     /// Of so many rows, from now on.
     pub fn new(rows: usize, since: u64) -> Changes {
         let (touched, removed) = (vec![0; rows], FxHashMap::default());

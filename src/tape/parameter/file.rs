@@ -6,7 +6,7 @@ use std::path::Path;
 use super::draw::{Draw, Drawn};
 use super::{Parameter, Params, Table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::file::{Contents, Sections, within};
+use crate::tensor::file::{CHECKPOINT, Contents, Sections, within};
 use crate::tensor::{Archive, Stype, Tensor};
 
 /// The section of the file that says what absent rows are, by parameter.
@@ -86,9 +86,15 @@ impl Params {
     /// ```
     ///
     /// # Errors
-    /// As [`Parameter::new`].
+    /// As [`Parameter::new`]; [`ErrorKind::State`](crate::ErrorKind::State) for the tensors of a
+    /// [checkpoint](crate::train::Checkpoint), whose rows may be behind.
     #[track_caller]
     pub fn from_archive(archive: Archive) -> Result<Params> {
+        if archive.sections.has(CHECKPOINT) {
+            let message = "the file is a checkpoint of a training run: resume it with \
+                           `train::Checkpoint::resume`, then save the parameters";
+            return Err(Error::new(ErrorKind::State, message));
+        }
         let mut drawn = drawn_of(&archive)?;
         let mut params = Vec::with_capacity(archive.len());
         for (name, tensor) in archive {

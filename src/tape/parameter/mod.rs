@@ -7,6 +7,7 @@ mod edit;
 mod file;
 mod lend;
 mod params;
+mod raw;
 mod read;
 mod rows;
 mod state;
@@ -22,7 +23,10 @@ use draw::Draw;
 pub(crate) use file::drawn_of;
 pub(crate) use lend::Lent;
 pub use params::Params;
+pub(crate) use raw::{Owned, Record};
 pub(crate) use table::{Needs, Table, copied};
+
+use serde::{Deserialize, Serialize};
 
 use super::init::Init;
 use crate::error::{Error, ErrorKind, Result};
@@ -30,7 +34,8 @@ use crate::tensor::{DType, Shape, Stype, Tensor, Type};
 
 /// What happens to a parameter's gradient when [`Gradients`](crate::Gradients) are filled again.
 /// (MXNet: `grad_req`.)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GradReq {
     /// The new gradient replaces the old one.
     #[default]

@@ -24,6 +24,18 @@ impl RowIndex {
         RowIndex { ids, ascending: true, slots: Vec::new() }
     }
 
+    /// Ids by slot, in any order; none if one is there twice.
+    pub fn of(ids: Buffer<u32>) -> Option<Self> {
+        if ids.is_sorted_by(|a, b| a < b) {
+            return Some(RowIndex::new(ids));
+        }
+        let mut index = RowIndex { ids, ascending: false, slots: Vec::new() };
+        index.reserve(0);
+        // Of two, the first is found.
+        let found = |(id, slot): (&u32, u32)| index.slot(*id) == slot;
+        index.ids.iter().zip(0..).all(found).then_some(index)
+    }
+
     /// Ids by slot.
     pub fn ids(&self) -> &Buffer<u32> {
         &self.ids
@@ -196,6 +208,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn ids_in_any_order_are_found_unless_one_is_there_twice() {
+        let index = RowIndex::of(vec![7, 3, u32::MAX, 0].into()).unwrap();
+        assert!(!index.is_ascending());
+        assert_eq!(index.find(&[0, 1, 3, 7, u32::MAX])[..], [3, ABSENT, 1, 0, 2]);
+        assert!(RowIndex::of(vec![1, 5, 9].into()).unwrap().is_ascending());
+        assert!(RowIndex::of(vec![5, 9, 5].into()).is_none());
+        assert!(RowIndex::of(vec![5, 5].into()).is_none());
+        assert_eq!(RowIndex::of(Vec::new().into()).unwrap().len(), 0);
+    }
 
     proptest! {
         /// Inserted and removed rows are found where a map says they are.

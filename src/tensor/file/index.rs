@@ -15,6 +15,9 @@ use crate::tensor::{Shape, Stype};
 const KEY: &str = "sparsetape";
 const VERSION: u64 = 2;
 
+/// The section of a checkpoint: its tensors are rows as a training run has them.
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
 /// The key of version 1, which had parameters and notes only.
 const FIRST_KEY: &str = "sparsetape.params";
 
@@ -51,6 +54,11 @@ impl Sections {
             .map_err(|e| refuse(format!("cannot write the section {name:?}")).caused_by(e))?;
         self.0.insert(name.to_owned(), text);
         Ok(())
+    }
+
+    /// Whether there is a section of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Leaves out the section of this name.

@@ -7,6 +7,7 @@ mod atomic;
 mod header;
 mod index;
 mod little_endian;
+mod raw;
 mod read;
 mod source;
 
@@ -22,7 +23,8 @@ use header::Header;
 use index::Index;
 use source::Stream;
 
-pub(crate) use index::Sections;
+pub(crate) use index::{CHECKPOINT, Sections};
+pub(crate) use raw::{Members, Raw};
 pub(crate) use write::Contents;
 
 use super::Tensor;
@@ -188,6 +190,7 @@ impl Archive {
             tensors: self.iter().map(|(name, tensor)| (name, tensor.view())).collect(),
             notes: self.notes.clone(),
             sections: self.sections.clone(),
+            ..Contents::default()
         }
     }
 
@@ -271,7 +274,7 @@ fn open(path: &Path) -> Result<File> {
 }
 
 /// What is wrong with a file.
-fn damaged(why: impl Into<String>) -> Error {
+pub(crate) fn damaged(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::Parse, why).nowhere()
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::header::{Dtype, Header, METADATA, Member};
 use super::index::{Entry, Index, Sections};
 use super::little_endian::bytes_of;
+use super::raw::{Numbers, Raw};
 use super::{atomic, refuse};
 use crate::error::Result;
 use crate::tensor::{Shape, Slice, View};
@@ -16,6 +17,8 @@ use crate::tensor::{Shape, Slice, View};
 #[derive(Debug, Default)]
 pub(crate) struct Contents<'a> {
     pub tensors: Vec<(&'a str, View<'a>)>,
+    /// Members that are no tensors of the index: they belong to a section.
+    pub raw: Vec<Raw<'a>>,
     pub notes: BTreeMap<String, String>,
     pub sections: Sections,
 }
@@ -49,6 +52,7 @@ impl<'a> Contents<'a> {
         let entries = self.tensors.iter().map(entry).collect();
         let mut parts: Vec<Part<'a>> =
             self.tensors.into_iter().flat_map(|(name, view)| parts_of(name, view)).collect();
+        parts.extend(self.raw.into_iter().map(raw));
         check_names(&parts)?;
         // Wide elements first: then all are aligned, as maps of the file need them.
         parts.sort_by_key(|part| std::cmp::Reverse(part.dtype.size()));
@@ -121,6 +125,17 @@ fn parts_of<'a>(name: &str, view: View<'a>) -> Vec<Part<'a>> {
                 values(named("values"), v.values, stored.collect()),
             ]
         }
+    }
+}
+
+fn raw(raw: Raw<'_>) -> Part<'_> {
+    match raw.numbers {
+        Numbers::Values(slice) => values(raw.name, slice, raw.shape),
+        Numbers::Own(own) => {
+            let Part { name, dtype, shape, bytes } = values(raw.name, own.as_slice(), raw.shape);
+            Part { name, dtype, shape, bytes: Cow::Owned(bytes.into_owned()) }
+        }
+        Numbers::Ids(slice) => ids(raw.name, Dtype::U32, slice.len(), bytes_of(slice.into())),
     }
 }
 
