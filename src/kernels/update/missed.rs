@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use super::super::Real;
 use super::super::vectorized::{Task, is_far, prefetch, vectorized};
-use super::Rows;
 use super::adam_rest::{AdamRest, Replay};
 use super::ftrl::Proximal;
 use super::products::{Map, Map2, Products};
+use super::{AHEAD, Rows};
 
 /// What every row goes through in a step in which it has no gradient, for the steps since the last
 /// restart.
@@ -65,9 +65,6 @@ impl Latest {
         self.by = by.or(self.by.take());
     }
 }
-
-/// Rows that are caught up together.
-const BLOCK: usize = 64;
 
 /// Bytes that are kept at least before a restart.
 const KEPT_BYTES: usize = 1 << 20;
@@ -244,27 +241,21 @@ impl<T: Real, B: CatchUpRow<T, N>, const N: usize> Task for CatchUp<'_, '_, T, B
     fn run(self) {
         let CatchUp { mut by, now, mut rows, slots, at, next } = self;
         let far = is_far::<T>(rows.w.len());
-        let mut behind = [(0, 0); BLOCK];
-        for (n, block) in slots.chunks(BLOCK).enumerate() {
-            if far {
-                let soon = slots.iter().skip((n + 1) * BLOCK).take(BLOCK);
-                soon.for_each(|&slot| prefetch::<u32, 1>(at, slot as usize));
+        for (i, &slot) in slots.iter().enumerate() {
+            // The steps of rows on their way are here before the rows are asked for.
+            if far && let Some(&slot) = slots.get(i + 2 * AHEAD) {
+                prefetch::<u32, 1>(at, slot as usize);
             }
-            // First all rows are asked for, so that they are on their way at the same time.
-            let mut count = 0;
-            for &slot in block {
-                let from = std::mem::replace(&mut at[slot as usize], next);
-                if from == now || from == next {
-                    continue;
-                }
-                if far {
-                    rows.ask_for(slot as usize);
-                }
-                behind[count] = (slot as usize, from);
-                count += 1;
+            if far
+                && let Some(&slot) = slots.get(i + AHEAD)
+                && at[slot as usize] != now
+            {
+                rows.ask_for(slot as usize);
             }
-            for &(slot, from) in &behind[..count] {
-                let (w, s) = rows.row(slot);
+            let from = std::mem::replace(&mut at[slot as usize], next);
+            // A row that is named twice is there already.
+            if from != now && from != next {
+                let (w, s) = rows.row(slot as usize);
                 by.row(from, w, s);
             }
         }

@@ -92,17 +92,18 @@ impl<'a> Lent<'a> {
                     (ids.map(|ids| in_rows_of(parameter, shapes[i], ids)), Needs::All)
                 }
             };
-            let own = Named { operand: i, parameter, ids, all, insert: inserting(i) };
+            let insert = inserting(i);
+            let mut own = Named { operand: i, parameter, ids, all, insert, settled: false };
             if own.ids.is_none() {
                 parameter.refuse_whole()?;
             }
-            parameter.settle(own.needs())?;
+            own.settled = parameter.settle(own.needs())?;
             named.push(own);
         }
         self.lock(operands)?;
         for own in &named {
             let Some(table) = self.table(own.parameter) else { continue };
-            if let Some(copy) = table.copy_for(own.needs(), shapes[own.operand]) {
+            if let Some(copy) = table.copy_for(own.needs(), own.settled, shapes[own.operand]) {
                 self.gathered.push((own.operand, copy));
             }
         }
@@ -141,6 +142,8 @@ struct Named<'a> {
     /// What is needed if not.
     all: Needs<'static>,
     insert: bool,
+    /// Whether the table itself was settled. An update since then makes what is read stale.
+    settled: bool,
 }
 
 impl Named<'_> {

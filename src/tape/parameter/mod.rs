@@ -361,19 +361,17 @@ impl Parameter {
     }
 
     /// Makes what is needed readable in the table itself, if nobody else reads it now: it has the same
-    /// values as before, but they may not have been written yet.
+    /// values as before, but they may not have been written yet. Whether nobody did.
     #[track_caller]
-    pub(crate) fn settle(&self, needs: Needs<'_>) -> Result<()> {
+    pub(crate) fn settle(&self, needs: Needs<'_>) -> Result<bool> {
         if self.read()?.is_plain() {
-            return Ok(());
+            return Ok(true);
         }
         self.0.settling.fetch_add(1, Ordering::SeqCst);
-        if let Ok(mut table) = self.exclusive() {
-            table.settle(needs);
-        }
+        let exclusive = self.exclusive().map(|mut table| table.settle(needs));
         self.0.settled.fetch_add(1, Ordering::SeqCst);
         self.0.settling.fetch_sub(1, Ordering::SeqCst);
-        Ok(())
+        Ok(exclusive.is_ok())
     }
 
     /// An error where the whole of a table is read whose absent rows are not zero.

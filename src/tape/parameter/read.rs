@@ -27,9 +27,16 @@ const AT_ONCE: usize = 1 << 12;
 
 impl Table {
     /// What an operator may see of these needs in the table's place, if it must not see the table itself:
-    /// a copy of this shape, settled, with the rows that are needed.
-    pub fn copy_for(&self, needs: Needs<'_>, shape: &[usize]) -> Option<Tensor> {
-        let settled = self.is_settled(needs);
+    /// a copy of this shape, settled, with the rows that are needed. Named rows that `were_settled` are so
+    /// still: whatever moves them counts as an update.
+    pub fn copy_for(
+        &self,
+        needs: Needs<'_>,
+        were_settled: bool,
+        shape: &[usize],
+    ) -> Option<Tensor> {
+        let named = matches!(needs, Needs::Rows { .. });
+        let settled = (named && were_settled) || self.is_settled(needs);
         if !settled {
             self.promise(needs);
         }
