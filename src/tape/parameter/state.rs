@@ -94,9 +94,8 @@ impl State {
 }
 
 impl Column {
-    /// Zeros for so many rows. Zeroed pages come from the system untouched: only what is written takes
-    /// memory.
+    /// Zeros for so many rows.
     pub fn zeros<T: Real>(width: usize, rows: usize) -> Column {
-        Column { width, values: T::erase(vec![T::default(); rows * width].into()) }
+        Column { width, values: Values::zeros(T::DTYPE, rows * width) }
     }
 }
