@@ -27,7 +27,7 @@
 //!   (m) ← ( −ηₜλ    μ) (m)
 //!   ```
 //!
-//!   Products over blocks of 16, 256, 4096, … steps are kept, for any schedule of ηₜ, so that a row catches up over
+//!   Products over blocks of 64, 4096, … steps are kept, for any schedule of ηₜ, so that a row catches up over
 //!   n steps with O(log n) products. It must do so *before it is read*: a gradient taken at a stale row is
 //!   another gradient. Therefore whatever reads a parameter goes through the parameter, which knows which rows the
 //!   operator is about to read (the columns of a csr matrix, ids) and brings those up to date; what reads

@@ -125,7 +125,7 @@ fn later_versions_and_false_claims_are_errors_that_say_so() {
     };
     refused(&|s| missed(s, "steps", json!(u32::MAX)), "are not those of 4294967295");
     refused(&|s| missed(s, "steps", json!(3)), "table/state.at");
-    refused(&|s| missed(s, "columns", json!(u64::MAX)), "no tensor \"table/state.missed.11\"");
+    refused(&|s| missed(s, "columns", json!(u64::MAX)), "no tensor \"table/state.missed.9\"");
     refused(&|s| missed(s, "columns", json!(3)), "are not those of 10 linear steps");
     refused(&|s| missed(s, "kind", json!("cubic")), "10 cubic steps");
     let width = |s: &mut Value, to: u64| {

@@ -34,16 +34,16 @@ impl Map for [f64; 3] {
 }
 
 /// Blocks of a level hold so many of the level below.
-const BITS: u32 = 4;
+const BITS: u32 = 6;
 const RADIX: usize = 1 << BITS;
 
-const LEVELS: u32 = 5;
+const LEVELS: u32 = 4;
 
 /// Products of the maps from earlier steps to now.
 ///
-/// Steps are grouped into blocks of 16, those into blocks of 256, and so on. A block that is complete keeps,
-/// for each of its 16 parts, the product from the part's begin to the block's end; of the blocks
-/// that now is in, the products to now are kept up to date. So an interval takes one product for each level, O(log₁₆ of
+/// Steps are grouped into blocks of 64, those into blocks of 4096, and so on. A block that is complete keeps,
+/// for each of its 64 parts, the product from the part's begin to the block's end; of the blocks
+/// that now is in, the products to now are kept up to date. So an interval takes one product for each level, O(log₆₄ of
 /// its length), no inverse and no assumption about the maps.
 #[derive(Clone, Debug)]
 pub(crate) struct Products<M = Map2> {
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn products_come_back_from_their_numbers() {
-        for now in [0, 1, 15, 16, 17, 255, 256, 4096, 5000] {
+        for now in [0, 1, 63, 64, 65, 4095, 4096, 5000] {
             let mut products = Products::default();
             (0..now).for_each(|step| products.push(&map(step)));
             let mut columns: Vec<Vec<f64>> = products.columns().map(<[f64]>::to_vec).collect();
@@ -189,7 +189,7 @@ mod tests {
                 products.push(&map(step));
                 twin.push(&map(step));
             }
-            assert!(Products::from_columns(now + 16, &columns).is_none());
+            assert!(Products::from_columns(now + 64, &columns).is_none());
             columns[0].push(0.0);
             assert!(Products::from_columns(now, &columns).is_none());
         }

@@ -168,7 +168,9 @@ fn rows_named_by(value: &Value, table: Stype) -> Option<Cow<'_, [u32]>> {
         View::Csr(csr) => Some(Cow::Borrowed(&csr.pattern.columns().distinct)),
         View::Dense(DenseView { values: Slice::I64(ids), .. }) => {
             // The operator refuses what is no id.
-            let ids: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
+            let mut own = Vec::with_capacity(ids.len());
+            own.extend(ids.iter().filter_map(|&id| u32::try_from(id).ok()));
+            let ids = own;
             if table == Stype::Default {
                 return Some(Cow::Owned(ids));
             }
