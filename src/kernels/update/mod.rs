@@ -8,6 +8,8 @@ pub(crate) mod missed;
 pub(crate) mod products;
 pub(crate) mod sgd;
 
+use std::slice::from_mut;
+
 use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
@@ -77,6 +79,13 @@ impl<'a, T: Number, const N: usize> Rows<'a, T, N> {
         (&mut self.w[slot * self.k..][..self.k], s)
     }
 
+    /// One row of one weight, with one element of each state.
+    #[inline(always)]
+    fn single(&mut self, slot: usize) -> (&mut [T], [&mut [T]; N]) {
+        let s = self.s.each_mut().map(|s| from_mut(&mut s[slot]));
+        (from_mut(&mut self.w[slot]), s)
+    }
+
     /// Asks for a row that is used soon.
     #[inline(always)]
     pub fn ask_for(&self, slot: usize) {
@@ -142,6 +151,8 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Task for Touched<'_, '_, T, R, N>
     fn run(self) {
         let Touched { rule, mut rows, first, slots, g } = self;
         let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
+        // Lengths that are known make one element of a row of one.
+        let single = k == 1 && rows.widths == [1; N];
         for (i, &slot) in slots.iter().enumerate() {
             if far && let Some(&slot) = slots.get(i + AHEAD) {
                 rows.ask_for((slot as usize).wrapping_sub(first));
@@ -149,8 +160,14 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Task for Touched<'_, '_, T, R, N>
             if slot == ABSENT {
                 continue;
             }
-            let (w, s) = rows.row(slot as usize - first);
-            rule.rows(k, w, s, &g[i * k..][..k]);
+            let at = slot as usize - first;
+            if single {
+                let (w, s) = rows.single(at);
+                rule.rows(1, w, s, std::slice::from_ref(&g[i]));
+            } else {
+                let (w, s) = rows.row(at);
+                rule.rows(k, w, s, &g[i * k..][..k]);
+            }
         }
     }
 }
