@@ -35,6 +35,9 @@
 //!   The products start again, after all rows are brought up to date, when they have grown beside the
 //!   table.
 //!
+//! The other optimizers have the same three ways: [`Adam`](Adam#update-modes) says what exact updates cost it, which
+//! have no such products, [`Ftrl`](Ftrl#ways-to-update) and [`AdaGrad`] why they need next to nothing.
+//!
 //! In dense and exact mode a parameter without a gradient moves as by a gradient of zeros, unless its
 //! [`GradReq`](crate::GradReq) is `Null`; in lazy mode it stays.
 //!
@@ -97,7 +100,7 @@ use crate::tape::{Gradients, Params};
 
 /// Moves parameters along their gradients.
 pub trait Optimizer {
-    /// Moves the parameters by their gradients.
+    /// Moves the parameters by their gradients. Gradients of other parameters are left out.
     ///
     /// # Errors
     /// [`ErrorKind::Shape`] or [`ErrorKind::DType`] for a
