@@ -211,7 +211,8 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Which rows move; [`Update::Lazy`](crate::optim::Update::Lazy) unless set.
+            /// Which rows move; [`Update::Lazy`](crate::optim::Update::Lazy) unless set. It may change between
+            /// steps.
             pub fn update(mut self, update: $crate::optim::Update) -> Self {
                 self.settings.update = update;
                 self

@@ -1,12 +1,12 @@
 //! Exact updates of SGD are dense ones, whatever happens between the steps.
 
 use proptest::prelude::*;
-use sparsetape::optim::{Sgd, Update};
+use sparsetape::optim::{AdaGrad, Adam, AdamW, Ftrl, Optimizer, Sgd, Update};
 use sparsetape::random::Random;
 use sparsetape::train::Checkpoint;
-use sparsetape::{DType, GradReq, Gradients, Parameter, Params, Stype, Tape, Tensor};
+use sparsetape::{DType, GradReq, Gradients, Init, Parameter, Params, Stype, Tape, Tensor};
 
-use super::model::{K, ROWS, batch, relative, schedule};
+use super::model::{K, ROWS, batch, relative, schedule, train};
 
 const STEPS: u64 = 500;
 
@@ -140,4 +140,56 @@ fn a_long_history_is_restarted() {
     let pairs = exact.values::<f64>().unwrap().iter().zip(dense.values::<f64>().unwrap());
     pairs.for_each(|(a, b)| assert!((a - b).abs() <= 1e-10 * b.abs(), "{a} {b}"));
     assert!(*bytes < 2 << 20, "{bytes} bytes are kept");
+}
+
+/// Runs in which another mode comes in between are the same, from exact and from dense mode.
+fn modes_change<O: Optimizer>(optimizer: impl Fn() -> O, with: fn(O, Update) -> O) {
+    let init = Init::Normal(0.5);
+    let start = || init.tensor(Stype::RowSparse, [ROWS, K], DType::F64, 3);
+    let run = |w: Parameter, update: Update, between: Update| {
+        let (mut optimizer, mut random) = (optimizer(), Random::new(8));
+        for (mode, steps) in [(update, 30), (between, 20), (update, 30), (between, 5)] {
+            optimizer = with(optimizer, mode);
+            (0..steps).for_each(|_| train(&w, &batch(&mut random, DType::F64), &mut optimizer));
+        }
+        w.rows(&(0..ROWS as u32).collect::<Vec<_>>()).unwrap()
+    };
+    for between in [Update::Lazy, Update::Dense] {
+        let table = || Parameter::new("w", start().unwrap()).unwrap();
+        let dense = run(table(), Update::Dense, between);
+        let error = relative(&run(table(), Update::Exact, between), &dense);
+        assert!(error < 1e-10, "{between:?}: {error}");
+        if between == Update::Lazy {
+            let drawn = Parameter::drawn("w", [ROWS, K], DType::F64, init, 3).unwrap();
+            let error = relative(&run(drawn, Update::Exact, between), &dense);
+            assert!(error < 1e-10, "drawn: {error}");
+        }
+    }
+}
+
+/// A new mode holds for the steps to come: what an optimizer knows, and what rows missed before, stays.
+#[test]
+fn modes_may_change_between_steps() {
+    modes_change(|| Sgd::new(0.1).momentum(0.9).weight_decay(0.01), Sgd::update);
+    modes_change(|| Sgd::new(0.1).weight_decay(0.01), Sgd::update);
+    modes_change(|| Adam::new(0.05), Adam::update);
+    modes_change(|| AdamW::new(0.05), AdamW::update);
+    modes_change(|| AdaGrad::new(0.1).weight_decay(0.01), AdaGrad::update);
+    modes_change(|| Ftrl::new(0.1).l1(0.05), Ftrl::update);
+}
+
+/// Without weight decay AdaGrad misses nothing; with it from some step on, it does, and keeps its history.
+#[test]
+fn decay_may_begin_later() {
+    let [exact, dense] = [Update::Exact, Update::Dense].map(|update| {
+        let w = Parameter::new("w", Tensor::full([ROWS, K], 0.5f64).unwrap()).unwrap();
+        let (mut adagrad, mut random) = (AdaGrad::new(0.1).update(update), Random::new(9));
+        for step in 0..60 {
+            let decay = if step < 30 { 0.0 } else { 0.1 };
+            adagrad = adagrad.weight_decay(decay);
+            train(&w, &batch(&mut random, DType::F64), &mut adagrad);
+        }
+        w.snapshot().unwrap()
+    });
+    assert!(relative(&exact, &dense) < 1e-10);
 }
