@@ -1,7 +1,9 @@
-//! Optimizers: they move only the rows that a gradient holds.
+//! Optimizers: unless told otherwise, they move only the rows that a gradient holds.
 //!
-//! One optimizer moves any mix of parameters: dense and row-sparse ones, by dense and row-sparse gradients.
-//! What it keeps of a parameter (momentum and the like) is kept beside the parameter's rows.
+//! [`Sgd`], [`Adam`], [`AdamW`], [`AdaGrad`] and [`Ftrl`] take a learning rate or a [`Schedule`]. One optimizer moves
+//! any mix of parameters: dense and row-sparse ones, by dense and row-sparse gradients. What it keeps of a parameter
+//! (momentum and the like) is kept beside the parameter's rows. Between the backward pass and the step, gradients of
+//! workers are [reduced](Gradients::reduce), [scaled](Gradients::scale), or [clipped](clip_global_norm).
 //!
 //! # Three ways to update
 //!
