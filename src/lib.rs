@@ -43,6 +43,8 @@
 //!   rows that were used, that of a csr value lives on its pattern.
 //! - A [`Parameter`] is a table that outlives tapes. Tapes read it in place, optimizers write it in
 //!   place; [`Parameter::snapshot`] alone copies.
+//! - [`optim`] has SGD, Adam, AdamW, AdaGrad and FTRL. Rows that a gradient does not hold stay as they are, or move as
+//!   in the textbook: in every step, or at once before they are next read.
 //! - A training run goes on from a [`train::Checkpoint`], one file, with the bits of a run that was never
 //!   interrupted.
 //! - A [`Graph`] is the same model as plain data, without weights: composed of named variables on a

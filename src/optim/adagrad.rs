@@ -14,7 +14,7 @@ use crate::tensor::Real;
 /// AdaGrad: each weight has a learning rate of its own, which falls with the squares of its gradients so
 /// far, so that rare features keep learning (Duchi, Hazan and Singer 2011).
 ///
-/// With `g = clip(rescale · g)` and the history h, which starts at 0, a step is
+/// With `g = clip(rescale · g)` and the state named `history` (h), which starts at 0, a step is
 ///
 /// | | |
 /// |---|---|

@@ -1,5 +1,7 @@
 //! Adam, with weight decay in the gradient or beside it.
 
+use std::panic::Location;
+
 use serde::{Deserialize, Serialize};
 
 use super::Schedule;
@@ -204,7 +206,8 @@ impl<const DECOUPLED: bool> Default for Moments<DECOUPLED> {
 impl<const DECOUPLED: bool> Moments<DECOUPLED> {
     #[track_caller]
     fn check(&self, settings: &Settings) -> Result<()> {
-        let refuse = |why| Err(Error::new(ErrorKind::Value, why).operator(Self::NAME));
+        let at = Location::caller();
+        let refuse = |why| Err(Error::new(ErrorKind::Value, why).operator(Self::NAME).at(at));
         for (name, beta) in [("beta1", self.beta1), ("beta2", self.beta2)] {
             if !(0.0..1.0).contains(&beta) {
                 return refuse(format!("{name} is {beta}, not from 0 up to 1"));

@@ -8,7 +8,7 @@ use crate::tensor::{Element, Slice, Tensor};
 
 /// Scales the parameters' gradients so that their norm, √Σ g² over all of them, is at most
 /// `max_norm`; returns the norm before. Gradients keep their storage types: rows of a row-sparse
-/// gradient are unique, so its norm is that of its stored values.
+/// gradient are unique, so its norm is that of its stored values. It is the norm before an optimizer's `rescale_grad`.
 ///
 /// ```
 /// use sparsetape::{Parameter, Params, Tape, Tensor, optim};
@@ -30,7 +30,7 @@ pub fn clip_global_norm(params: &Params, gradients: &mut Gradients, max_norm: f6
     let at = Location::caller();
     let fault = |kind, message| Err(Error::new(kind, message).operator("clip_global_norm").at(at));
     if max_norm.is_nan() || max_norm <= 0.0 {
-        return fault(ErrorKind::Value, format!("the greatest norm is {max_norm}"));
+        return fault(ErrorKind::Value, format!("max_norm is {max_norm}, but must be positive"));
     }
     let squares = params.iter().filter_map(|p| gradients.of(p)).map(sum_of_squares);
     let norm = squares.sum::<f64>().sqrt();

@@ -14,7 +14,7 @@ use crate::tensor::Real;
 /// FTRL-Proximal: follow the regularized leader, with a learning rate for each weight. Its l1 makes weights
 /// exactly zero (McMahan et al., "Ad click prediction: a view from the trenches", 2013).
 ///
-/// With `g = clip(rescale · g)` and states z and n, which start at 0, a step is
+/// With `g = clip(rescale · g)` and states named `z` and `n`, which start at 0, a step is
 ///
 /// ```text
 /// z ← z + g − (√(n + g²) − √n) / lr · w

@@ -1,7 +1,9 @@
-//! Optimizers: they move only the rows that a gradient holds.
+//! Optimizers: unless told otherwise, they move only the rows that a gradient holds.
 //!
-//! One optimizer moves any mix of parameters: dense and row-sparse ones, by dense and row-sparse gradients.
-//! What it keeps of a parameter (momentum and the like) is kept beside the parameter's rows.
+//! [`Sgd`], [`Adam`], [`AdamW`], [`AdaGrad`] and [`Ftrl`] take a learning rate or a [`Schedule`]. One optimizer moves
+//! any mix of parameters: dense and row-sparse ones, by dense and row-sparse gradients. What it keeps of a parameter
+//! (momentum and the like) is kept beside the parameter's rows. Between the backward pass and the step, gradients of
+//! workers are [reduced](Gradients::reduce), [scaled](Gradients::scale), or [clipped](clip_global_norm).
 //!
 //! # Three ways to update
 //!
@@ -34,6 +36,9 @@
 //!   the whole table ([`Parameter::snapshot`], saving, an operator without row names) brings up to date all of it.
 //!   The products start again, after all rows are brought up to date, when they have grown beside the
 //!   table.
+//!
+//! The other optimizers have the same three ways: [`Adam`](Adam#update-modes) says what exact updates cost it, which
+//! have no such products, [`Ftrl`](Ftrl#ways-to-update) and [`AdaGrad`] why they need next to nothing.
 //!
 //! In dense and exact mode a parameter without a gradient moves as by a gradient of zeros, unless its
 //! [`GradReq`](crate::GradReq) is `Null`; in lazy mode it stays.
@@ -97,7 +102,7 @@ use crate::tape::{Gradients, Params};
 
 /// Moves parameters along their gradients.
 pub trait Optimizer {
-    /// Moves the parameters by their gradients.
+    /// Moves the parameters by their gradients. Gradients of other parameters are left out.
     ///
     /// # Errors
     /// [`ErrorKind::Shape`] or [`ErrorKind::DType`] for a

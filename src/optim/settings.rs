@@ -211,7 +211,8 @@ macro_rules! common_settings {
                 self
             }
 
-            /// Which rows move; [`Update::Lazy`](crate::optim::Update::Lazy) unless set.
+            /// Which rows move; [`Update::Lazy`](crate::optim::Update::Lazy) unless set. It may change between
+            /// steps.
             pub fn update(mut self, update: $crate::optim::Update) -> Self {
                 self.settings.update = update;
                 self
@@ -232,8 +233,8 @@ macro_rules! common_settings {
                 self.settings.steps
             }
 
-            /// What is kept of a parameter beside its values, by name, a copy, up to date; once the
-            /// parameter has moved. Laid out as the parameter is.
+            /// What is kept of a parameter beside its values, by name, a copy, up to date; laid out as the
+            /// parameter is. `None` before the parameter has moved, and for a name that this optimizer does not use.
             ///
             /// # Errors
             /// [`ErrorKind::Busy`](crate::ErrorKind::Busy) while the parameter is used elsewhere.

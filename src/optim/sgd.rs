@@ -23,9 +23,9 @@ use crate::tensor::Real;
 /// | Nesterov's | `m ← momentum · m − lr · h`, then `w ← w + momentum · m − lr · h` |
 ///
 /// (MXNet: `sgd_update`, `sgd_mom_update`, the classes `SGD` and `NAG`; Polyak 1964; Sutskever et al.
-/// 2013.) There is no dampening. A dense gradient moves everything; which rows a row-sparse one moves says
-/// [`Update`](super::Update): by default those that it stores, zero or not, at a cost that follows those
-/// rows, not the table.
+/// 2013.) There is no dampening. The state is named `momentum` (m). A dense gradient moves everything; which
+/// rows a row-sparse one moves says [`Update`](super::Update): by default those that it stores, zero or not, at
+/// a cost that follows those rows, not the table.
 ///
 /// ```
 /// use sparsetape::{Gradients, Parameter, Params, Tape, Tensor, optim::Sgd};

@@ -156,7 +156,8 @@ where
     let moved = match gradient.as_deref().map(|g| (g.rows(), g)) {
         None => Moved::Rows(Temp::with_capacity(0)),
         Some((Some(rows), g)) => {
-            Moved::Rows(move_rows(&rule, table, state, rows, g.values::<T>()?))
+            let counts = settings.update == Update::Exact;
+            Moved::Rows(move_rows(&rule, table, (state, counts), rows, g.values::<T>()?))
         }
         Some((None, g)) => {
             table.insert_all::<T>();
@@ -177,23 +178,25 @@ where
     };
     table.note_changed(touched, update);
     let all = touched.is_none();
-    table.note_step::<T>(state, all, |missed| method.miss::<T>(now, missed));
+    let miss = |missed: &mut Missed| method.miss::<T>(now, missed);
+    table.note_step::<T>(state, all, (settings.update != Update::Lazy).then_some(miss));
     if M::DROPS_ZEROS {
         table.drop_zero_rows::<T>(state, touched, update);
     }
     Ok(())
 }
 
-/// Moves these rows; their slots, without those of frozen rows.
+/// Moves these rows, by a step that counts as one that others miss, or not; their slots, without those of
+/// frozen rows.
 fn move_rows<T: Real, R: Rule<T, N>, const N: usize>(
     rule: &R,
     table: &mut Table,
-    state: usize,
+    (state, counts): (usize, bool),
     ids: &[u32],
     g: &[T],
 ) -> Temp<u32> {
     let mut slots = table.insert::<T>(ids);
-    table.catch_up::<T>(&slots, Some(state));
+    table.catch_up::<T>(&slots, counts.then_some(state));
     let frozen = table.drop_frozen(ids, &mut slots);
     let ascending = table.is_ascending() && !frozen;
     update_rows(rule, table.rows_mut(state), &slots, g, ascending);

@@ -4,5 +4,6 @@ mod adagrad;
 mod adam;
 mod exact;
 mod ftrl;
+mod mixed;
 mod model;
 mod rows;

@@ -108,6 +108,13 @@ fn bad_rows_are_refused() {
     w.set_rows(&row_sparse(vec![1], 2.0)).unwrap();
     w.track_changes().unwrap();
     check(w.rows_changed_since(0).unwrap_err(), ErrorKind::State, "since update 1");
+    let later = "has seen 1 updates, not yet 2";
+    check(w.rows_changed_since(2).unwrap_err(), ErrorKind::State, later);
+    let absent = Parameter::new("w", row_sparse(vec![1], 2.0)).unwrap();
+    absent.track_changes().unwrap();
+    let error = absent.evict_rows_unchanged_since(1).unwrap_err();
+    check(error, ErrorKind::State, "has seen 0 updates, not yet 1");
+    assert_eq!(absent.stored_rows().unwrap(), [1]);
     assert_eq!(w.updates(), 1);
 }
 

@@ -151,7 +151,9 @@ impl Parameter {
     }
 
     /// The rows that changed after [`Parameter::updates`] was `update`, as they are now: what
-    /// [`Parameter::set_rows`] needs to bring another copy of the model, say a loaded one, from there to here.
+    /// [`Parameter::set_rows`] needs to bring another copy of the model, say a loaded one, from there to here. An
+    /// [`Archive`](crate::Archive) takes it there; a [`Model`](crate::Model) takes it in if its weights were
+    /// [made into parameters](crate::Params::from_archive), which executors bound to them read in place.
     ///
     /// Where every row moves in every step (in [dense](crate::optim::Update::Dense) and
     /// [exact](crate::optim::Update::Exact) mode) these are all that are stored. Rows that were removed since then
@@ -176,9 +178,9 @@ impl Parameter {
     /// ```
     ///
     /// # Errors
-    /// [`ErrorKind::State`] if changes [are not tracked](Parameter::track_changes), or not since that update;
-    /// or if absent rows moved, too, which are drawn; [`ErrorKind::Shape`] for a parameter without axes;
-    /// [`ErrorKind::Busy`] while an update runs.
+    /// [`ErrorKind::State`] if changes [are not tracked](Parameter::track_changes), or not since that update,
+    /// or if it is yet to come; or if absent rows moved, too, which are drawn; [`ErrorKind::Shape`] for a
+    /// parameter without axes; [`ErrorKind::Busy`] while an update runs.
     #[track_caller]
     pub fn rows_changed_since(&self, update: u64) -> Result<Tensor> {
         self.distinct("rows_changed_since", &[])?;
@@ -235,7 +237,7 @@ impl Parameter {
     ///
     /// # Errors
     /// As [`Parameter::retain_rows`]; [`ErrorKind::State`] if changes
-    /// [are not tracked](Parameter::track_changes), or not since that update.
+    /// [are not tracked](Parameter::track_changes), or not since that update, or if it is yet to come.
     #[track_caller]
     pub fn evict_rows_unchanged_since(&self, update: u64) -> Result<usize> {
         const NAME: &str = "evict_rows_unchanged_since";
@@ -289,8 +291,11 @@ impl Parameter {
     /// What changed, if it is known since that update.
     #[track_caller]
     fn changes<'t>(&self, operator: &str, table: &'t Table, update: u64) -> Result<&'t Changes> {
-        let name = self.name();
+        let (name, now) = (self.name(), self.updates());
         let message = match &table.changes {
+            Some(_) if update > now => {
+                format!("parameter {name:?} has seen {now} updates, not yet {update}")
+            }
             Some(changes) if changes.since <= update => return Ok(changes),
             Some(Changes { since, .. }) => {
                 format!("changes of parameter {name:?} are tracked since update {since}")

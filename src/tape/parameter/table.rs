@@ -231,7 +231,7 @@ impl Table {
     }
 
     /// Brings the rows at these slots up to date; absent slots are left out. The state `moving` is of an
-    /// optimizer that is about to move them.
+    /// optimizer that is about to move them, by a step that the others miss.
     pub fn catch_up<T: Real>(&mut self, slots: &[u32], moving: Option<usize>) {
         if self.states.iter().all(|state| state.lag.is_none()) {
             return;
@@ -356,9 +356,12 @@ impl Table {
             self.catch_up_all::<T>();
         }
         if let Some(at) = self.find_state(owner) {
-            let own = &self.states[at];
-            let fits = own.columns.iter().map(|column| column.width).eq(widths.iter().copied());
-            if fits && own.lag.is_some() == exact {
+            let stored = self.stored();
+            let own = &mut self.states[at];
+            if own.columns.iter().map(|column| column.width).eq(widths.iter().copied()) {
+                // In another mode before, it missed nothing; what it missed in exact mode, it still makes.
+                let lag = || Some(Lag { missed: missed()?, at: zeroed_vec(stored) });
+                own.lag = own.lag.take().or_else(lag);
                 return at;
             }
             // Its settings were changed.
@@ -420,17 +423,19 @@ impl Table {
         self.states.iter().filter(own).map(State::bytes).sum()
     }
 
-    /// One step of an optimizer in exact mode went by, in which it moved all rows, or those that were caught
-    /// up for it.
+    /// One step of an optimizer went by, in which it moved all rows, or those that were caught up for it and, if
+    /// there is something to `miss`, the others in time.
     pub fn note_step<T: Real>(
         &mut self,
         state: usize,
         moved_all: bool,
-        miss: impl FnOnce(&mut Missed),
+        miss: Option<impl FnOnce(&mut Missed)>,
     ) {
         let bytes = self.values.len() * self.values.dtype().size();
         let Some(Lag { missed, at }) = &mut self.states[state].lag else { return };
-        miss(missed);
+        if let Some(miss) = miss {
+            miss(missed);
+        }
         if moved_all {
             missed.restart();
             at.fill(0);
