@@ -566,3 +566,33 @@ fn two_exact_optimizers_take_turns() {
     drop(one);
     step_two().unwrap();
 }
+
+/// What an optimizer keeps stays when its mode is changed, and so does what absent rows are.
+#[test]
+fn modes_may_be_changed() {
+    let trained = [Update::Exact, Update::Dense].map(|update| {
+        let (w, mut sgd) = (dense(43), momentum(Update::Dense));
+        for (i, x) in batches(44).take(60).enumerate() {
+            step(&w, &x, &mut sgd);
+            match i {
+                20 => sgd = sgd.update(update),
+                40 => sgd = sgd.update(Update::Lazy),
+                _ => {}
+            }
+        }
+        w.snapshot().unwrap()
+    });
+    close(&trained[0], &trained[1]);
+    let (w, mut sgd) = (drawn(Init::Normal(1.0)), momentum(Update::Exact));
+    batches(45).take(3).for_each(|x| step(&w, &x, &mut sgd));
+    let absent = (0..ROWS as u32).find(|id| !w.stored_rows().unwrap().contains(id)).unwrap();
+    let then = w.rows(&[absent]).unwrap();
+    let nothing = row_sparse(vec![], 0.0);
+    for update in [Update::Lazy, Update::Exact, Update::Lazy] {
+        sgd = sgd.weight_decay(0.0).momentum(0.9).update(update);
+        let mut gradients = sparsetape::Gradients::default();
+        gradients.set(&w, nothing.clone());
+        sgd.step(&Params::new([&w]).unwrap(), &gradients).unwrap();
+        close(&w.rows(&[absent]).unwrap(), &then);
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::absent::joined;
 use super::changes::Changes;
-use super::draw::{Draw, Past};
+use super::draw::Draw;
 use super::read::Promised;
 use super::rows::{RowIndex, grow, shrink};
 use super::state::{Column, Lag, State, with_columns};
@@ -358,7 +358,10 @@ impl Table {
         if let Some(at) = self.find_state(owner) {
             let own = &self.states[at];
             let fits = own.columns.iter().map(|column| column.width).eq(widths.iter().copied());
-            if fits && own.lag.is_some() == exact {
+            if fits {
+                if own.lag.is_some() != exact {
+                    self.begin_lag::<T>(at, missed());
+                }
                 return at;
             }
             // Its settings were changed.
@@ -372,6 +375,17 @@ impl Table {
         self.states.len() - 1
     }
 
+    /// An optimizer goes on in another mode, after the steps that rows have missed.
+    fn begin_lag<T: Real>(&mut self, state: usize, missed: Option<Missed>) {
+        self.catch_up_all::<T>();
+        let stored = self.stored();
+        let lag = missed.map(|missed| Lag { missed, at: zeroed_vec(stored) });
+        let gone = std::mem::replace(&mut self.states[state].lag, lag);
+        if let (Some(draw), Some(gone)) = (&mut self.draw, gone) {
+            draw.past.push(gone.missed.factor());
+        }
+    }
+
     /// Drops states, after the steps that rows have missed.
     fn drop_states<T: Real>(&mut self, which: impl Fn(&State) -> bool) {
         if !self.states.iter().any(&which) {
@@ -380,7 +394,7 @@ impl Table {
         self.catch_up_all::<T>();
         for gone in self.states.extract_if(.., |state| which(state)) {
             if let (Some(draw), Some(lag)) = (&mut self.draw, gone.lag) {
-                draw.past.push(Past::of(lag.missed, &gone.columns));
+                draw.past.push(lag.missed.factor());
             }
         }
     }
