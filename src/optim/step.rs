@@ -23,10 +23,6 @@ pub(super) trait Method {
     /// The arithmetic of one step.
     type Rule<T: Real>;
 
-    /// Whether rows that become zero are dropped where absent rows are zero: a zero weight stays zero
-    /// until there is a gradient.
-    const DROPS_ZEROS: bool = false;
-
     fn rule<T: Real>(&self, now: &Now) -> Self::Rule<T>;
 
     /// Refuses numbers that no step can be made with.
@@ -40,6 +36,12 @@ pub(super) trait Method {
 
     /// Adds the step of [`Method::rule`] to what is missed: one step, whatever its numbers.
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed);
+
+    /// The greatest size of the first state that makes weights of zeros, which stay so until there is a
+    /// gradient: rows of such are dropped where absent rows are zero.
+    fn zero_within(&self) -> Option<f64> {
+        None
+    }
 
     /// Whether a row that comes into being after this step needs no memory of it but [`Missed::begin`]'s.
     fn forgets(&self, _: &Now) -> bool {
@@ -178,8 +180,8 @@ where
     table.note_changed(touched, update);
     let all = touched.is_none();
     table.note_step::<T>(state, all, |missed| method.miss::<T>(now, missed));
-    if M::DROPS_ZEROS {
-        table.drop_zero_rows::<T>(state, touched, update);
+    if let Some(bound) = method.zero_within() {
+        table.drop_zero_rows(state, T::from_f64(bound), touched, update);
     }
     Ok(())
 }
