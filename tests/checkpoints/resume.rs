@@ -130,7 +130,7 @@ fn tables_are_written_from_where_they_are() {
     let path = scratch.path("run.safetensors");
     let taken = bytes_taken(|| run.save(&path, &params, &sgd).unwrap());
     let written = std::fs::metadata(&path).unwrap().len();
-    assert!(written > 2 * 4 << 20, "{written}");
+    assert!(written > (2 * 4) << 20, "{written}");
     assert!(taken < 100 << 10, "{taken} bytes taken to write {written}");
     // Read once, ids by way of 64 bits.
     let taken = bytes_taken(|| drop(Checkpoint::resume(&path, &params, &mut sgd).unwrap()));
