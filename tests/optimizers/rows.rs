@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use sparsetape::optim::{Sgd, Update};
 use sparsetape::random::{Popularity, Random};
+use sparsetape::train::Checkpoint;
 use sparsetape::{
     Bind, DType, ErrorKind, Graph, Init, Model, Parameter, Params, Stype, Tape, Tensor, variable,
 };
@@ -595,4 +596,25 @@ fn modes_may_be_changed() {
         sgd.step(&Params::new([&w]).unwrap(), &gradients).unwrap();
         close(&w.rows(&[absent]).unwrap(), &then);
     }
+}
+
+/// What a checkpoint leaves out, states of optimizers that are gone, does not change when rows catch up.
+#[test]
+fn gone_lazy_optimizers_leave_no_trace() {
+    let momenta = [(); 2].map(|()| {
+        let (w, mut sgd) = (dense(46), momentum(Update::Exact));
+        step(&w, &batches(48).next().unwrap(), &mut sgd);
+        step(&w, &batches(47).next().unwrap(), &mut momentum(Update::Lazy));
+        batches(48).take(40).for_each(|x| step(&w, &x, &mut sgd));
+        (w, sgd)
+    });
+    let [(w, mut sgd), (twin, mut twin_sgd)] = momenta;
+    let of = |w: &Parameter| Params::new([w]).unwrap();
+    let bytes = Checkpoint::default().to_bytes(&of(&w), &sgd).unwrap();
+    Checkpoint::resume_from_bytes(&bytes, &of(&twin), &mut twin_sgd).unwrap();
+    for (w, sgd) in [(&w, &mut sgd), (&twin, &mut twin_sgd)] {
+        step(w, &batches(49).next().unwrap(), &mut momentum(Update::Lazy));
+        batches(50).take(40).for_each(|x| step(w, &x, sgd));
+    }
+    assert!(w.snapshot().unwrap().same_bits(&twin.snapshot().unwrap()));
 }

@@ -388,10 +388,10 @@ impl Table {
 
     /// Drops states, after the steps that rows have missed.
     fn drop_states<T: Real>(&mut self, which: impl Fn(&State) -> bool) {
-        if !self.states.iter().any(&which) {
-            return;
+        // Only for those: files do not hold what else is gone, and must not change when rows catch up.
+        if self.states.iter().any(|state| which(state) && state.lag.is_some()) {
+            self.catch_up_all::<T>();
         }
-        self.catch_up_all::<T>();
         for gone in self.states.extract_if(.., |state| which(state)) {
             if let (Some(draw), Some(lag)) = (&mut self.draw, gone.lag) {
                 draw.past.push(lag.missed.factor());
