@@ -117,8 +117,8 @@ impl Method for History {
         }
     }
 
-    fn missed(&self, settings: &Settings) -> Option<Missed> {
-        (settings.weight_decay != 0.0).then(|| Missed::Linear(Linear::of_weights()))
+    fn missed(&self, settings: &Settings) -> Option<fn() -> Missed> {
+        (settings.weight_decay != 0.0).then_some(|| Missed::Linear(Linear::of_weights()))
     }
 
     /// With a gradient of zeros, the weight alone decays.

@@ -253,8 +253,8 @@ impl<const DECOUPLED: bool> Method for Moments<DECOUPLED> {
         }
     }
 
-    fn missed(&self, _: &Settings) -> Option<Missed> {
-        Some(Missed::Adam(AdamRest::default()))
+    fn missed(&self, _: &Settings) -> Option<fn() -> Missed> {
+        Some(|| Missed::Adam(AdamRest::default()))
     }
 
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed) {

@@ -30,7 +30,8 @@ use crate::tensor::Real;
 /// Of a row-sparse parameter, rows whose weights are all exactly zero after a step are absent: they are removed
 /// from its memory, and stored again when a weight is no longer zero. z and n stay for all rows that had a
 /// gradient. Rows stay stored where absent ones are drawn ([`Parameter::drawn`](crate::Parameter::drawn)),
-/// and while the parameter tracks changes. A dense parameter stores all rows always.
+/// and as long as another optimizer keeps anything but zeros of them. A dense parameter stores all rows
+/// always.
 ///
 /// # Ways to update
 /// A gradient of zeros leaves z and n as they are, and moves a weight only if the learning rate has changed, or
@@ -118,7 +119,6 @@ impl Leader {
 
 impl Method for Leader {
     const NAME: &'static str = "ftrl";
-    const DROPS_ZEROS: bool = true;
     type Rule<T: Real> = FtrlStep<T>;
 
     fn rule<T: Real>(&self, now: &Now) -> FtrlStep<T> {
@@ -136,8 +136,12 @@ impl Method for Leader {
         check_not_negative(Self::NAME, &own)
     }
 
-    fn missed(&self, _: &Settings) -> Option<Missed> {
-        Some(Missed::Proximal(Latest::default()))
+    fn zero_within(&self) -> Option<f64> {
+        Some(self.l1)
+    }
+
+    fn missed(&self, _: &Settings) -> Option<fn() -> Missed> {
+        Some(|| Missed::Proximal(Latest::default()))
     }
 
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed) {

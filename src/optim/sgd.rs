@@ -108,9 +108,9 @@ impl Method for Momentum {
         }
     }
 
-    fn missed(&self, settings: &Settings) -> Option<Missed> {
+    fn missed(&self, settings: &Settings) -> Option<fn() -> Missed> {
         let at_rest = self.factor == 0.0 && settings.weight_decay == 0.0;
-        (!at_rest).then(|| Missed::Linear(Linear::default()))
+        (!at_rest).then_some(|| Missed::Linear(Linear::default()))
     }
 
     /// With a gradient of zeros, a step is linear in w and m.

@@ -23,10 +23,6 @@ pub(super) trait Method {
     /// The arithmetic of one step.
     type Rule<T: Real>;
 
-    /// Whether rows that become zero are dropped where absent rows are zero: a zero weight stays zero
-    /// until there is a gradient.
-    const DROPS_ZEROS: bool = false;
-
     fn rule<T: Real>(&self, now: &Now) -> Self::Rule<T>;
 
     /// Refuses numbers that no step can be made with.
@@ -36,10 +32,16 @@ pub(super) trait Method {
     }
 
     /// Keeps what rows without a gradient miss; none where a gradient of zeros moves nothing.
-    fn missed(&self, settings: &Settings) -> Option<Missed>;
+    fn missed(&self, settings: &Settings) -> Option<fn() -> Missed>;
 
     /// Adds the step of [`Method::rule`] to what is missed: one step, whatever its numbers.
     fn miss<T: Real>(&self, now: &Now, missed: &mut Missed);
+
+    /// The greatest size of the first state that makes weights of zeros, which stay so until there is a
+    /// gradient: rows of such are dropped where absent rows are zero.
+    fn zero_within(&self) -> Option<f64> {
+        None
+    }
 
     /// Whether a row that comes into being after this step needs no memory of it but [`Missed::begin`]'s.
     fn forgets(&self, _: &Now) -> bool {
@@ -148,10 +150,11 @@ where
 {
     let rule = method.rule::<T>(now);
     let widths = rule.widths(table.row_len());
-    let state = table.state_of::<T>(&settings.owner, &widths, || match settings.update {
+    let missed = match settings.update {
         Update::Exact => method.missed(settings),
         Update::Lazy | Update::Dense => None,
-    });
+    };
+    let state = table.state_of::<T>(&settings.owner, &widths, missed);
     let gradient = gradient.map(by_rows).transpose()?;
     let moved = match gradient.as_deref().map(|g| (g.rows(), g)) {
         None => Moved::Rows(Temp::with_capacity(0)),
@@ -177,11 +180,12 @@ where
         Moved::All => None,
     };
     table.note_changed(touched, update);
-    let all = touched.is_none();
-    let miss = |missed: &mut Missed| method.miss::<T>(now, missed);
-    table.note_step::<T>(state, all, (settings.update != Update::Lazy).then_some(miss));
-    if M::DROPS_ZEROS {
-        table.drop_zero_rows::<T>(state, touched, update);
+    if settings.update != Update::Lazy {
+        let all = touched.is_none();
+        table.note_step::<T>(state, all, |missed| method.miss::<T>(now, missed));
+    }
+    if let Some(bound) = method.zero_within() {
+        table.drop_zero_rows(state, T::from_f64(bound), touched, update);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! FTRL-Proximal, and the rows that it makes zero.
 
 use proptest::prelude::*;
-use sparsetape::optim::{Ftrl, Sgd, Update};
+use sparsetape::optim::{Ftrl, Schedule, Sgd, Update};
 use sparsetape::random::{Popularity, Random};
 use sparsetape::{DType, Init, Parameter, Params, Stype, Tape, Tensor};
 
@@ -241,7 +241,7 @@ fn weights_that_are_set() {
     assert_eq!(weights[0], weights[1]);
 }
 
-/// Rows that one optimizer drops take the other's state of them along.
+/// What optimizers keep is of the rows that are stored; of dropped ones, too, if it is FTRL.
 #[test]
 fn two_optimizers_of_a_table() {
     let w = Parameter::new("w", empty(DType::F64)).unwrap();
@@ -256,6 +256,90 @@ fn two_optimizers_of_a_table() {
     assert_eq!(momentum.rows(), stored.rows());
     let n = ftrl.state_of(&w, "n").unwrap().unwrap();
     assert!(stored.rows().unwrap().iter().all(|id| n.rows().unwrap().contains(id)));
+}
+
+/// A step that moves nothing leaves what was written after the one before.
+#[test]
+fn written_rows_stay_in_steps_of_rate_zero() {
+    for update in MODES {
+        let w = Parameter::new("w", Tensor::full([2, 1], 0.0f64).unwrap()).unwrap();
+        let rate = |t| if t == 1 { 0.0 } else { 0.5 };
+        let mut ftrl = Ftrl::new(Schedule::of(rate)).update(update);
+        let gradient = Tensor::row_sparse([2, 1], vec![0], vec![1.0f64]).unwrap();
+        step(&w, &gradient, &mut ftrl);
+        w.set_rows(&Tensor::row_sparse([2, 1], vec![1], vec![5.0f64]).unwrap()).unwrap();
+        step(&w, &gradient, &mut ftrl);
+        assert_eq!(values(&w.snapshot().unwrap())[1], 5.0, "{update:?}");
+        step(&w, &gradient, &mut ftrl);
+        let written = if update == Update::Lazy { 5.0 } else { 0.0 };
+        assert_eq!(values(&w.snapshot().unwrap())[1], written, "{update:?}");
+    }
+}
+
+/// Zero rows stay stored as long as another optimizer keeps something of them: they may move on.
+#[test]
+fn what_another_optimizer_keeps_of_zero_rows_stays() {
+    for update in MODES {
+        let coasted = [Stype::RowSparse, Stype::Default].map(|stype| {
+            let w = Parameter::new("w", Tensor::zeros(stype, [3, 1], DType::F64).unwrap()).unwrap();
+            let mut sgd = Sgd::new(0.1).momentum(0.5).update(update);
+            let mut ftrl = Ftrl::new(0.5).l1(100.0).update(update);
+            let gradient = Tensor::row_sparse([3, 1], vec![1], vec![1.0f64]).unwrap();
+            step(&w, &gradient, &mut sgd);
+            step(&w, &gradient, &mut ftrl);
+            assert_eq!(values(&w.snapshot().unwrap()), [0.0; 3]);
+            step(&w, &gradient, &mut sgd);
+            let moved = values(&w.snapshot().unwrap());
+            // Nothing is kept once the other is gone.
+            drop(sgd);
+            step(&w, &gradient, &mut ftrl);
+            assert!(stype == Stype::Default || w.stored_rows().unwrap().is_empty());
+            moved
+        });
+        assert_eq!(coasted[0], [0.0, -0.15000000000000002, 0.0]);
+        assert_eq!(coasted[0], coasted[1], "{update:?}");
+    }
+}
+
+/// Weights that were written as zeros are what z and n say in the next step that moves them.
+#[test]
+fn zeros_that_do_not_follow_from_the_states_are_not_dropped() {
+    for update in [Update::Exact, Update::Dense] {
+        let trained = [Stype::RowSparse, Stype::Default].map(|stype| {
+            let w = Parameter::new("w", Tensor::zeros(stype, [3, 1], DType::F64).unwrap()).unwrap();
+            let rows =
+                |ids: Vec<u32>, x| Tensor::row_sparse([3, 1], ids.clone(), vec![x; ids.len()]);
+            let rate = |t| if t == 1 { 0.0 } else { 0.5 };
+            let mut ftrl = Ftrl::new(Schedule::of(rate)).update(update);
+            step(&w, &rows(vec![0, 2], 1.0f64).unwrap(), &mut ftrl);
+            w.set_rows(&rows(vec![0, 2], 0.0).unwrap()).unwrap();
+            w.freeze_rows(&[2]).unwrap();
+            step(&w, &rows(vec![0, 1], 1.0).unwrap(), &mut ftrl);
+            step(&w, &Tensor::full([3, 1], 0.0f64).unwrap(), &mut ftrl);
+            w.unfreeze_rows(&[2]).unwrap();
+            step(&w, &rows(vec![], 0.0).unwrap(), &mut ftrl);
+            values(&w.snapshot().unwrap())
+        });
+        assert!(trained[1][0] < 0.0 && trained[1][2] < 0.0);
+        assert_eq!(trained[0], trained[1], "{update:?}");
+    }
+}
+
+/// Absent rows that were drawn negative are zeros without a sign, in files, too.
+#[test]
+fn absent_rows_that_became_zero_come_back_from_files() {
+    let w = Parameter::drawn("w", [ROWS, K], DType::F64, Init::Normal(1.0), 3).unwrap();
+    let gradient = Tensor::row_sparse([ROWS, K], vec![1], vec![1.0f64; K]).unwrap();
+    step(&w, &gradient, &mut ftrl(0, 0.1, Update::Exact));
+    let all: Vec<u32> = (0..ROWS as u32).collect();
+    let params = Params::new([&w]).unwrap();
+    let mut loaded = vec![Params::from_archive(params.to_archive().unwrap()).unwrap()];
+    step(&w, &Tensor::zeros(Stype::RowSparse, [ROWS, K], DType::F64).unwrap(), &mut Sgd::new(0.1));
+    loaded.push(Params::from_archive(params.to_archive().unwrap()).unwrap());
+    for loaded in loaded {
+        let own = loaded.get("w").unwrap().rows(&all).unwrap();
+        assert!(own.same_bits(&w.rows(&all).unwrap()));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use sparsetape::optim::{Sgd, Update};
 use sparsetape::random::{Popularity, Random};
+use sparsetape::train::Checkpoint;
 use sparsetape::{
     Bind, DType, ErrorKind, Graph, Init, Model, Parameter, Params, Stype, Tape, Tensor, variable,
 };
@@ -572,4 +573,54 @@ fn two_exact_optimizers_take_turns() {
     assert!(error.kind() == ErrorKind::State && error.to_string().contains("drop it first"));
     drop(one);
     step_two().unwrap();
+}
+
+/// What an optimizer keeps stays when its mode is changed, and so does what absent rows are.
+#[test]
+fn modes_may_be_changed() {
+    let trained = [Update::Exact, Update::Dense].map(|update| {
+        let (w, mut sgd) = (dense(43), momentum(Update::Dense));
+        for (i, x) in batches(44).take(60).enumerate() {
+            step(&w, &x, &mut sgd);
+            match i {
+                20 => sgd = sgd.update(update),
+                40 => sgd = sgd.update(Update::Lazy),
+                _ => {}
+            }
+        }
+        w.snapshot().unwrap()
+    });
+    close(&trained[0], &trained[1]);
+    let (w, mut sgd) = (drawn(Init::Normal(1.0)), momentum(Update::Exact));
+    batches(45).take(3).for_each(|x| step(&w, &x, &mut sgd));
+    let absent = (0..ROWS as u32).find(|id| !w.stored_rows().unwrap().contains(id)).unwrap();
+    let then = w.rows(&[absent]).unwrap();
+    sgd = sgd.update(Update::Lazy);
+    let mut gradients = sparsetape::Gradients::default();
+    gradients.set(&w, row_sparse(vec![], 0.0));
+    for _ in 0..3 {
+        sgd.step(&Params::new([&w]).unwrap(), &gradients).unwrap();
+        close(&w.rows(&[absent]).unwrap(), &then);
+    }
+}
+
+/// What a checkpoint leaves out, states of optimizers that are gone, does not change when rows catch up.
+#[test]
+fn gone_lazy_optimizers_leave_no_trace() {
+    let momenta = [(); 2].map(|()| {
+        let (w, mut sgd) = (dense(46), momentum(Update::Exact));
+        step(&w, &batches(48).next().unwrap(), &mut sgd);
+        step(&w, &batches(47).next().unwrap(), &mut momentum(Update::Lazy));
+        batches(48).take(40).for_each(|x| step(&w, &x, &mut sgd));
+        (w, sgd)
+    });
+    let [(w, mut sgd), (twin, mut twin_sgd)] = momenta;
+    let of = |w: &Parameter| Params::new([w]).unwrap();
+    let bytes = Checkpoint::default().to_bytes(&of(&w), &sgd).unwrap();
+    Checkpoint::resume_from_bytes(&bytes, &of(&twin), &mut twin_sgd).unwrap();
+    for (w, sgd) in [(&w, &mut sgd), (&twin, &mut twin_sgd)] {
+        step(w, &batches(49).next().unwrap(), &mut momentum(Update::Lazy));
+        batches(50).take(40).for_each(|x| step(w, &x, sgd));
+    }
+    assert!(w.snapshot().unwrap().same_bits(&twin.snapshot().unwrap()));
 }

@@ -56,13 +56,21 @@ impl Linear {
 pub(crate) struct Latest {
     now: u32,
     by: Option<Proximal<f64>>,
+    /// After which step weights followed last; 0 if they did before the last restart.
+    moved: u32,
 }
 
 impl Latest {
     /// One more step; one without numbers moves nothing.
     pub fn push(&mut self, by: Option<Proximal<f64>>) {
         self.now += 1;
-        self.by = by.or(self.by.take());
+        if by.is_some() {
+            (self.by, self.moved) = (by, self.now);
+        }
+    }
+
+    fn narrowed<T: Real>(&self) -> Follow<T> {
+        Follow { by: self.by.as_ref().map(Proximal::narrowed), moved: self.moved }
     }
 }
 
@@ -94,7 +102,7 @@ impl Missed {
                 linear.earlier = Some(earlier.map_or(map, |earlier| Map2::after(&map, earlier)));
                 linear.products.restart();
             }
-            Missed::Proximal(latest) => latest.now = 0,
+            Missed::Proximal(latest) => (latest.now, latest.moved) = (0, 0),
             Missed::Adam(adam) => adam.restart(),
         }
     }
@@ -108,27 +116,27 @@ impl Missed {
                 }
             }
             Missed::Proximal(latest) => {
-                latest.by.as_ref().map(Proximal::<T>::narrowed).row(0, rows.w, rows.s);
+                latest.narrowed().weights(rows.w, &rows.s);
             }
             Missed::Adam(adam) => adam.begin(rows.w),
         }
     }
 
-    /// The factor that all steps together are for a weight whose states are zeros, if they are one. All
-    /// rows are up to date.
-    pub fn factor(&self) -> Option<f64> {
+    /// The factor that all steps together are for a weight whose states are zeros. All rows are up to
+    /// date.
+    pub fn factor(&self) -> f64 {
         match self {
-            Missed::Linear(linear) => Some(linear.earlier.map_or(1.0, |earlier| earlier[0])),
+            Missed::Linear(linear) => linear.earlier.map_or(1.0, |earlier| earlier[0]),
             // States of zeros give weights of zeros.
-            Missed::Proximal(latest) => Some(if latest.by.is_some() { 0.0 } else { 1.0 }),
-            Missed::Adam(adam) => Some(adam.factor()),
+            Missed::Proximal(latest) => {
+                if latest.by.is_some() {
+                    0.0
+                } else {
+                    1.0
+                }
+            }
+            Missed::Adam(adam) => adam.factor(),
         }
-    }
-
-    /// Steps that are this factor for a weight whose states are zeros.
-    pub fn scaled(factor: f64) -> Missed {
-        let earlier = Some([factor, 0.0, 0.0, 0.0]);
-        Missed::Linear(Linear { earlier, ..Linear::of_weights() })
     }
 
     /// Takes the rows at `slots` from the step that each is at to now, and notes that they are at `next`: now, or
@@ -147,8 +155,7 @@ impl Missed {
                 vectorized(CatchUp { by, now, rows, slots, at, next });
             }
             Missed::Proximal(latest) => {
-                // Without a step nothing was missed.
-                let by = latest.by.as_ref().map(Proximal::<T>::narrowed);
+                let by = latest.narrowed();
                 vectorized(CatchUp { by, now, rows, slots, at, next });
             }
             Missed::Adam(adam) => {
@@ -175,8 +182,9 @@ impl Missed {
                 let earlier = earlier.as_slice().as_flattened();
                 products.columns().chain([earlier]).map(Cow::Borrowed).collect()
             }
-            Missed::Proximal(Latest { by, .. }) => {
-                let numbers = by.as_ref().map(|by| [by.inverse, by.beta, by.l1, by.l2]);
+            Missed::Proximal(Latest { by, moved, .. }) => {
+                let moved = f64::from(*moved);
+                let numbers = by.as_ref().map(|by| [by.inverse, by.beta, by.l1, by.l2, moved]);
                 vec![Cow::Owned(numbers.as_slice().as_flattened().to_vec())]
             }
             Missed::Adam(adam) => adam.columns(),
@@ -197,12 +205,14 @@ impl Missed {
                 Some(Missed::Linear(Linear { products, earlier, alone }))
             }
             ("proximal", [numbers]) => {
-                let by = match numbers[..] {
-                    [] => None,
-                    [inverse, beta, l1, l2] => Some(Proximal { inverse, beta, l1, l2 }),
+                let (by, moved) = match numbers[..] {
+                    [] => (None, 0),
+                    [inverse, beta, l1, l2, moved] => {
+                        (Some(Proximal { inverse, beta, l1, l2 }), moved as u32)
+                    }
                     _ => return None,
                 };
-                Some(Missed::Proximal(Latest { now, by }))
+                (moved <= now).then_some(Missed::Proximal(Latest { now, by, moved }))
             }
             ("adam", _) => AdamRest::from_columns(now, columns).map(Missed::Adam),
             _ => None,
@@ -279,12 +289,26 @@ impl<T: Real, const N: usize> CatchUpRow<T, N> for Mapped<'_> {
     }
 }
 
-/// From the states as they are, whatever was missed.
-impl<T: Real, const N: usize> CatchUpRow<T, N> for Option<Proximal<T>> {
+/// From the states as they are, whatever was missed. Weights that were written since then stay.
+struct Follow<T> {
+    by: Option<Proximal<T>>,
+    moved: u32,
+}
+
+impl<T: Real> Follow<T> {
     #[inline(always)]
-    fn row(&mut self, _: u32, w: &mut [T], s: [&mut [T]; N]) {
-        if let (Some(by), [z, n]) = (self, &s[..]) {
+    fn weights<const N: usize>(&self, w: &mut [T], s: &[&mut [T]; N]) {
+        if let (Some(by), [z, n]) = (&self.by, &s[..]) {
             by.weights(w, z, n);
+        }
+    }
+}
+
+impl<T: Real, const N: usize> CatchUpRow<T, N> for Follow<T> {
+    #[inline(always)]
+    fn row(&mut self, from: u32, w: &mut [T], s: [&mut [T]; N]) {
+        if from < self.moved {
+            self.weights(w, &s);
         }
     }
 }
@@ -301,12 +325,12 @@ fn apply<T: Real>(map: &Map2, w: &mut [T], m: &mut [T]) {
 }
 
 #[inline(always)]
-pub(super) fn wide<T: Real>(x: T) -> f64 {
+pub(crate) fn wide<T: Real>(x: T) -> f64 {
     x.to_f64().unwrap_or(f64::NAN)
 }
 
 /// The nearest; casts between floats always succeed.
 #[inline(always)]
-pub(super) fn narrow<T: Real>(x: f64) -> T {
+pub(crate) fn narrow<T: Real>(x: f64) -> T {
     T::from(x).unwrap_or_else(T::nan)
 }

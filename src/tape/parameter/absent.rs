@@ -10,13 +10,26 @@ use crate::kernels::spmm::ABSENT;
 use crate::tensor::{Buffer, Real, Values};
 
 impl Table {
-    /// Removes those of the rows at these slots, or of all, whose weights are all zero after an update, if
-    /// absent rows are zero.
-    pub fn drop_zero_rows<T: Real>(&mut self, state: usize, slots: Option<&[u32]>, update: u64) {
+    /// Removes those of the rows at these slots, or of all, whose weights are all zero after an update and
+    /// whose first states are within a bound, by which weights follow from them as zeros; if absent rows are zero.
+    pub fn drop_zero_rows<T: Real>(
+        &mut self,
+        state: usize,
+        bound: T,
+        slots: Option<&[u32]>,
+        update: u64,
+    ) {
         let Some(rows) = self.rows.as_ref().filter(|_| self.draw.is_none()) else { return };
         let (k, w) = (self.row_len(), T::typed_slice(self.values.as_slice()).unwrap_or_default());
-        let is_zero =
-            |&slot: &u32| slot != ABSENT && w[slot as usize * k..][..k].iter().all(|w| w.is_zero());
+        let first = self.states[state].columns.first().map(|column| column.values.as_slice());
+        let z = first.and_then(T::typed_slice).unwrap_or_default();
+        let is_zero = |&slot: &u32| {
+            let row = slot as usize * k;
+            slot != ABSENT
+                && w[row..][..k].iter().all(|w| w.is_zero())
+                && z[row..][..k].iter().all(|z| z.abs() <= bound)
+                && !self.is_kept_by_another::<T>(state, slot as usize)
+        };
         let mut zero: Vec<u32> = match slots {
             Some(slots) => slots.iter().copied().filter(is_zero).collect(),
             None => (0..rows.len() as u32).filter(is_zero).collect(),
@@ -32,6 +45,18 @@ impl Table {
         }
         zero.sort_unstable();
         self.remove::<T>(&zero);
+    }
+
+    /// Whether another optimizer keeps anything but zeros of the row at this slot: it will move, or its steps
+    /// depend on what was.
+    fn is_kept_by_another<T: Real>(&self, state: usize, slot: usize) -> bool {
+        let own = self.states[state].owner.as_ptr();
+        let other =
+            |s: &&State| s.rows.is_none() && s.owner.as_ptr() != own && s.owner.strong_count() > 0;
+        self.states.iter().filter(other).flat_map(|state| &state.columns).any(|column| {
+            let values = T::typed_slice(column.values.as_slice()).unwrap_or_default();
+            !values[slot * column.width..][..column.width].iter().all(|x| x.is_zero())
+        })
     }
 
     /// Copies an optimizer's state of these rows, ids ascending, to its rows whose weights are absent.

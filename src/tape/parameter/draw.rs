@@ -1,11 +1,9 @@
 //! What the absent rows of a drawn table are.
 
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use super::super::init::Init;
-use super::state::{Column, with_columns};
-use crate::kernels::update::missed::Missed;
+use crate::kernels::update::missed::{Missed, narrow, wide};
 use crate::tensor::{Real, Shape, row_len};
 
 /// Absent rows are drawn when they are first needed: what they are follows from the seed and their id,
@@ -14,16 +12,8 @@ use crate::tensor::{Real, Shape, row_len};
 pub(crate) struct Draw {
     pub init: Init,
     pub seed: u64,
-    /// What rows without a gradient went through, one optimizer after the other.
-    pub past: Vec<Past>,
-}
-
-/// All steps of an optimizer that is gone.
-#[derive(Debug)]
-pub(crate) struct Past {
-    missed: Missed,
-    /// Of the states that it had.
-    widths: SmallVec<[usize; 2]>,
+    /// What a row without a gradient was multiplied by, one optimizer after the other.
+    pub past: Vec<f64>,
 }
 
 /// A [`Draw`] in a file.
@@ -47,37 +37,21 @@ impl Draw {
         for (&id, out) in ids.iter().zip(out.chunks_mut(k.max(1))) {
             self.init.fill(shape, self.seed, id as u64 * k as u64, out);
         }
-        self.past.iter().for_each(|past| past.apply(k, out));
+        for &factor in &self.past {
+            // As states of zeros, added, leave it: no zero is negative.
+            out.iter_mut().for_each(|w| *w = narrow(factor * wide(*w) + 0.0));
+        }
     }
 
-    /// As a file holds it, after these steps of optimizers that are not gone; none if what they make of
-    /// a row is not told in numbers.
-    pub fn stored<'a>(&'a self, lasting: impl Iterator<Item = &'a Missed>) -> Option<Drawn> {
-        let past = self.past.iter().map(|past| &past.missed).chain(lasting);
-        let factors = past.map(Missed::factor).collect::<Option<Vec<f64>>>()?;
-        Some(Drawn { init: self.init, seed: self.seed, factors })
+    /// As a file holds it, after these steps of optimizers that are not gone.
+    pub fn stored<'a>(&self, lasting: impl Iterator<Item = &'a Missed>) -> Drawn {
+        let factors = self.past.iter().copied().chain(lasting.map(Missed::factor)).collect();
+        Drawn { init: self.init, seed: self.seed, factors }
     }
 }
 
 impl From<Drawn> for Draw {
     fn from(Drawn { init, seed, factors }: Drawn) -> Draw {
-        let scaled =
-            |&factor: &f64| Past { missed: Missed::scaled(factor), widths: SmallVec::new() };
-        Draw { init, seed, past: factors.iter().map(scaled).collect() }
-    }
-}
-
-impl Past {
-    /// Of steps that all rows have made.
-    pub fn of(missed: Missed, columns: &[Column]) -> Past {
-        Past { missed, widths: columns.iter().map(|column| column.width).collect() }
-    }
-
-    /// Takes rows of `k` weights through the steps, with states of zeros.
-    fn apply<T: Real>(&self, k: usize, w: &mut [T]) {
-        let rows = w.len().checked_div(k).unwrap_or(0);
-        let zeros = |&width: &usize| Column::zeros::<T>(width, rows);
-        let mut columns: SmallVec<[Column; 2]> = self.widths.iter().map(zeros).collect();
-        with_columns!(w, k, columns, rows => self.missed.begin(rows));
+        Draw { init, seed, past: factors }
     }
 }

@@ -49,7 +49,7 @@ impl Params {
         let mut drawn = BTreeMap::new();
         for parameter in self {
             let table = parameter.read_settled()?;
-            drawn.extend(parameter.stored_draw(&table)?);
+            drawn.extend(parameter.stored_draw(&table));
             locked.push(table);
         }
         put(&drawn, &mut contents.sections)?;
@@ -113,7 +113,7 @@ impl Params {
         let (mut archive, mut drawn) = (Archive::default(), BTreeMap::new());
         for parameter in self {
             let table = parameter.read_settled()?;
-            drawn.extend(parameter.stored_draw(&table)?);
+            drawn.extend(parameter.stored_draw(&table));
             archive.push(parameter.name(), table.whole(parameter.shape()))?;
         }
         put(&drawn, &mut archive.sections)?;
@@ -135,18 +135,9 @@ impl Parameter {
     }
 
     /// What absent rows are drawn from, of a settled table, with the parameter's name.
-    #[track_caller]
-    fn stored_draw(&self, table: &Table) -> Result<Option<(String, Drawn)>> {
-        let Some(draw) = &table.draw else { return Ok(None) };
-        let Some(drawn) = draw.stored(table.lags().map(|lag| &lag.missed)) else {
-            let message = format!(
-                "what became of the absent rows of parameter {:?} depends on more than a file of \
-                 parameters holds; save a checkpoint",
-                self.name()
-            );
-            return Err(Error::new(ErrorKind::State, message).operator("save"));
-        };
-        Ok(Some((self.name().to_owned(), drawn)))
+    fn stored_draw(&self, table: &Table) -> Option<(String, Drawn)> {
+        let drawn = table.draw.as_ref()?.stored(table.lags().map(|lag| &lag.missed));
+        Some((self.name().to_owned(), drawn))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::absent::joined;
 use super::changes::Changes;
-use super::draw::{Draw, Past};
+use super::draw::Draw;
 use super::read::Promised;
 use super::rows::{RowIndex, grow, shrink};
 use super::state::{Column, Lag, State, with_columns};
@@ -340,15 +340,15 @@ impl Table {
         }
     }
 
-    /// The place of an optimizer's state; made of zeros, with these widths, if there is none yet. What gone optimizers left is
-    /// dropped.
+    /// The place of an optimizer's state; made of zeros, with these widths, if there is none yet. In exact mode
+    /// rows have `missed` steps. What gone optimizers left is dropped.
     pub fn state_of<T: Real>(
         &mut self,
         owner: &Arc<()>,
         widths: &[usize],
-        missed: impl Fn() -> Option<Missed>,
+        missed: Option<fn() -> Missed>,
     ) -> usize {
-        let exact = missed().is_some();
+        let exact = missed.is_some();
         if exact
             && self.states.iter().any(|s| s.owner.as_ptr() != Arc::as_ptr(owner) && s.is_behind())
         {
@@ -360,7 +360,7 @@ impl Table {
             let own = &mut self.states[at];
             if own.columns.iter().map(|column| column.width).eq(widths.iter().copied()) {
                 // In another mode before, it missed nothing; what it missed in exact mode, it still makes.
-                let lag = || Some(Lag { missed: missed()?, at: zeroed_vec(stored) });
+                let lag = || Some(Lag { missed: missed?(), at: zeroed_vec(stored) });
                 own.lag = own.lag.take().or_else(lag);
                 return at;
             }
@@ -369,7 +369,7 @@ impl Table {
         }
         self.drop_states::<T>(|state| state.owner.strong_count() == 0);
         let stored = self.stored();
-        let lag = missed().map(|missed| Lag { missed, at: zeroed_vec(stored) });
+        let lag = missed.map(|missed| Lag { missed: missed(), at: zeroed_vec(stored) });
         let columns = widths.iter().map(|&width| Column::zeros::<T>(width, stored)).collect();
         self.states.push(State { owner: Arc::downgrade(owner), columns, rows: None, lag });
         self.states.len() - 1
@@ -377,13 +377,13 @@ impl Table {
 
     /// Drops states, after the steps that rows have missed.
     fn drop_states<T: Real>(&mut self, which: impl Fn(&State) -> bool) {
-        if !self.states.iter().any(&which) {
-            return;
+        // Only for those: files do not hold what else is gone, and must not change when rows catch up.
+        if self.states.iter().any(|state| which(state) && state.lag.is_some()) {
+            self.catch_up_all::<T>();
         }
-        self.catch_up_all::<T>();
         for gone in self.states.extract_if(.., |state| which(state)) {
             if let (Some(draw), Some(lag)) = (&mut self.draw, gone.lag) {
-                draw.past.push(Past::of(lag.missed, &gone.columns));
+                draw.past.push(lag.missed.factor());
             }
         }
     }
@@ -423,19 +423,17 @@ impl Table {
         self.states.iter().filter(own).map(State::bytes).sum()
     }
 
-    /// One step of an optimizer went by, in which it moved all rows, or those that were caught up for it and, if
-    /// there is something to `miss`, the others in time.
+    /// One step of an optimizer went by that rows without a gradient miss; in it moved all rows, or those that
+    /// were caught up for it.
     pub fn note_step<T: Real>(
         &mut self,
         state: usize,
         moved_all: bool,
-        miss: Option<impl FnOnce(&mut Missed)>,
+        miss: impl FnOnce(&mut Missed),
     ) {
         let bytes = self.values.len() * self.values.dtype().size();
         let Some(Lag { missed, at }) = &mut self.states[state].lag else { return };
-        if let Some(miss) = miss {
-            miss(missed);
-        }
+        miss(missed);
         if moved_all {
             missed.restart();
             at.fill(0);
