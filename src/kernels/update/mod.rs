@@ -250,20 +250,20 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Task for Run<'_, '_, T, R, N> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Real;
     use super::sgd::SgdStep;
     use super::*;
+
+    fn heavy_ball<T: Real>() -> SgdStep<T> {
+        let [lr, momentum, decay, rescale, clip] =
+            [0.5, 0.9, 0.1, 2.0, 3.0].map(|x: f64| T::from(x).unwrap());
+        SgdStep { lr, momentum, nesterov: false, decay, rescale, clip }
+    }
 
     /// A step of SGD by rows: the table, its momenta and what the step made of them.
     fn stepped(threads: usize, ascending: bool) -> (Vec<f32>, Vec<f32>) {
         let (n, k) = (20_000, 8);
-        let step = SgdStep {
-            lr: 0.5,
-            momentum: 0.9,
-            nesterov: false,
-            decay: 0.1,
-            rescale: 2.0,
-            clip: 3.0,
-        };
+        let step = heavy_ball();
         let mut w: Vec<f32> = (0..n * k).map(|i| (i as f32).sin()).collect();
         let mut m: Vec<f32> = (0..n * k).map(|i| (i as f32).cos()).collect();
         let slots: Vec<u32> = (0..n as u32).filter(|i| i % 7 != 3).collect();
@@ -284,14 +284,7 @@ mod tests {
 
     #[test]
     fn rows_are_the_dense_update_with_a_zero_gradient_elsewhere_left_out() {
-        let step = SgdStep {
-            lr: 0.5,
-            momentum: 0.9,
-            nesterov: false,
-            decay: 0.1,
-            rescale: 2.0,
-            clip: 3.0,
-        };
+        let step = heavy_ball();
         let (w, m, g) = ([1.0f64, -2.0, 3.0, 4.0], [0.5, 0.25, -0.5, 1.0], [9.0, -1.0]);
         let update = |how: &dyn Fn(Rows<'_, f64, 1>)| {
             let (mut w, mut m) = (w, m);
