@@ -166,11 +166,10 @@ fn rows_named_by(value: &Value, table: Stype) -> Option<Cow<'_, [u32]>> {
     let Value::Tensor(tensor) = value else { return None };
     match tensor.view() {
         View::Csr(csr) => Some(Cow::Borrowed(&csr.pattern.columns().distinct)),
-        View::Dense(DenseView { values: Slice::I64(ids), .. }) => {
+        View::Dense(DenseView { values: Slice::I64(named), .. }) => {
+            let mut ids = Vec::with_capacity(named.len());
             // The operator refuses what is no id.
-            let mut own = Vec::with_capacity(ids.len());
-            own.extend(ids.iter().filter_map(|&id| u32::try_from(id).ok()));
-            let ids = own;
+            ids.extend(named.iter().filter_map(|&id| u32::try_from(id).ok()));
             if table == Stype::Default {
                 return Some(Cow::Owned(ids));
             }

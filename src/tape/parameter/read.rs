@@ -7,7 +7,7 @@ use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
 use super::state::{Column, Lag, with_columns};
-use super::table::{Needs, Table};
+use super::table::{Needs, Table, copied};
 use crate::kernels::memory::Temp;
 use crate::kernels::spmm::ABSENT;
 use crate::tensor::{Buffer, DType, Layout, Real, Tensor, Values};
@@ -58,9 +58,13 @@ impl Table {
         Tensor::from_parts(shape.into(), Layout::RowSparse(Temp::copied(ids).into()), values)
     }
 
-    /// All stored rows in the order of their ids.
+    /// All stored rows in the order of their ids; one copy, where they can be read as they are.
     pub fn whole(&self, shape: &[usize]) -> Tensor {
-        match self.rows {
+        let settled = self.is_settled(Needs::All);
+        match &self.rows {
+            None if settled => {
+                Tensor::from_parts(shape.into(), Layout::Dense, copied(self.values.as_slice()))
+            }
             None => self.rows_in_place(&self.ids(), shape),
             Some(_) => self.rows_of(&self.ids(), shape),
         }
