@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::dataset::Dataset;
+use super::dataset::{Dataset, types_of};
 use super::order::permutation;
+use super::source::{BatchIter, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{Layout, Tensor};
 
@@ -107,8 +108,8 @@ impl<'a> BatchPlan<'a> {
             let order: Vec<usize> = (first_row..rows).chain((0..rows).cycle().take(pad)).collect();
             self.data.gather(&order)?
         };
-        let Dataset { features, labels, qids, .. } = part;
-        Ok(Batch { features, labels, qids, first_row, pad })
+        let Dataset { features, labels, qids, inputs, .. } = part;
+        Ok(Batch { features, labels, qids, inputs: inputs.into(), first_row, pad })
     }
 }
 
@@ -122,6 +123,8 @@ pub struct Batch {
     pub labels: Tensor,
     /// The query ids, `(rows,)` of i64, if the data set has them.
     pub qids: Option<Tensor>,
+    /// The further inputs of the data set, by name.
+    pub inputs: Arc<[(Arc<str>, Tensor)]>,
     /// Where the batch begins in the data set.
     pub first_row: usize,
     /// How many rows at the end are repeated from the beginning of the data set, to be left out of
@@ -136,6 +139,7 @@ impl fmt::Debug for Batch {
             .field("features", &self.features.ty())
             .field("labels", &self.labels.ty())
             .field("qids", &self.qids.is_some())
+            .field("inputs", &types_of(&self.inputs))
             .field("first_row", &self.first_row)
             .field("pad", &self.pad)
             .finish()
@@ -143,11 +147,45 @@ impl fmt::Debug for Batch {
 }
 
 impl Batch {
+    /// Number of rows, padded ones too.
+    pub fn rows(&self) -> usize {
+        self.features.shape()[0]
+    }
+
+    /// The input of this name: one of the data set's [inputs](Dataset::with_input); else the features by
+    /// the names `data` and `features`, the labels by `label`, `labels` and any name that ends in `_label`, the
+    /// query ids by `qid`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] if there is none, listing all.
+    #[track_caller]
+    pub fn input(&self, name: &str) -> Result<&Tensor> {
+        if let Some((_, values)) = self.inputs.iter().find(|(own, _)| **own == *name) {
+            return Ok(values);
+        }
+        match name {
+            "data" | "features" => return Ok(&self.features),
+            "label" | "labels" => return Ok(&self.labels),
+            "qid" => {
+                if let Some(qids) = &self.qids {
+                    return Ok(qids);
+                }
+            }
+            name if name.ends_with("_label") => return Ok(&self.labels),
+            _ => {}
+        }
+        let names: String = self.inputs.iter().map(|(name, _)| format!(", {name}")).collect();
+        let message = format!("there is no input {name:?}, only data, label{names}");
+        Err(Error::new(ErrorKind::State, message).operator("batch"))
+    }
+
     /// The same rows without what their patterns have computed.
     fn forgetful(&self) -> Batch {
+        let inputs = self.inputs.iter();
         Batch {
             features: without_columns(&self.features),
             labels: without_columns(&self.labels),
+            inputs: inputs.map(|(name, values)| (name.clone(), without_columns(values))).collect(),
             ..self.clone()
         }
     }
@@ -195,7 +233,7 @@ impl Batches {
 
     /// The batches in the order of this epoch: the data set's order unless the plan shuffles. A run that
     /// was interrupted goes on at batch `n` with `.skip(n)`.
-    pub fn epoch(&self, epoch: u64) -> impl ExactSizeIterator<Item = Batch> {
+    pub fn epoch(&self, epoch: u64) -> impl ExactSizeIterator<Item = Batch> + Send {
         let order = match self.seed {
             Some(seed) => permutation(self.len(), seed, epoch),
             None => (0..self.len()).collect(),
@@ -204,5 +242,15 @@ impl Batches {
             let window = &self.windows[i];
             if self.keep_windows { window.clone() } else { window.forgetful() }
         })
+    }
+}
+
+impl BatchSource for Batches {
+    fn read(&self, epoch: u64, skip: usize) -> Result<BatchIter<'_>> {
+        Ok(Box::new(self.epoch(epoch).skip(skip).map(Ok)))
+    }
+
+    fn rows(&self) -> Option<usize> {
+        Some(self.windows.iter().map(|batch| batch.rows() - batch.pad).sum())
     }
 }

@@ -8,9 +8,10 @@ use super::order::permutation;
 use super::schema::{IdBase, Schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::dtype::{Values, each_dtype};
-use crate::tensor::{Element, Layout, Pattern, Tensor, row_len};
+use crate::tensor::{DType, Element, Layout, Pattern, Stype, Tensor, row_len};
 
-/// Rows of features, their labels, and what reading them found out. Cloning is cheap.
+/// Rows of features, their labels, further [inputs](Dataset::with_input) by name, and what reading them
+/// found out. Cloning is cheap.
 ///
 /// ```
 /// use sparsetape::{Tensor, data::Dataset};
@@ -30,6 +31,8 @@ pub struct Dataset {
     pub labels: Tensor,
     /// The query id of each row, `(rows,)` of i64, if the file states them.
     pub qids: Option<Tensor>,
+    /// Further inputs by name, `(rows, ..)` each: ids to look up, weights of rows.
+    pub inputs: Vec<(Arc<str>, Tensor)>,
     /// Id base and width: what files read later must conform to.
     pub schema: Schema,
     /// What was left out because the file is wider than the schema.
@@ -56,9 +59,46 @@ impl Dataset {
     pub fn new(features: Tensor, labels: Tensor) -> Result<Self> {
         let width = features.shape().get(1).copied().unwrap_or(0);
         let schema = Schema::new(IdBase::Zero, width)?;
-        let data = Dataset { features, labels, qids: None, schema, dropped: Dropped::default() };
+        let (qids, inputs, dropped) = (None, Vec::new(), Dropped::default());
+        let data = Dataset { features, labels, qids, inputs, schema, dropped };
         data.check()?;
         Ok(data)
+    }
+
+    /// A data set without features, `(rows, 0)` csr, to which [inputs](Dataset::with_input) are added:
+    /// ratings of items by users, say.
+    ///
+    /// ```
+    /// use sparsetape::{Tensor, data::Dataset};
+    /// let ids = |ids: [i64; 3]| Tensor::dense([3], ids.to_vec());
+    /// let data = Dataset::from_labels(Tensor::dense([3], vec![4.0f32, 1.0, 5.0])?)?
+    ///     .with_input("user", ids([0, 0, 7])?)?
+    ///     .with_input("item", ids([3, 2, 3])?)?;
+    /// for batch in data.batches(2).build()?.epoch(0) {
+    ///     assert_eq!(batch.input("user")?.shape(), batch.labels.shape());
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] for labels without axes.
+    #[track_caller]
+    pub fn from_labels(labels: Tensor) -> Result<Self> {
+        let none = Tensor::zeros(Stype::Csr, [rows_of(&labels), 0], DType::F32)?;
+        Dataset::new(none, labels)
+    }
+
+    /// The same with another input, which batches hold by this name; in place of one of the same name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Shape`] unless its first axis is as long as there are rows.
+    #[track_caller]
+    pub fn with_input(mut self, name: impl Into<Arc<str>>, values: Tensor) -> Result<Self> {
+        let name = name.into();
+        self.inputs.retain(|(own, _)| *own != name);
+        self.inputs.push((name, values));
+        self.check()?;
+        Ok(self)
     }
 
     /// The same with a query id for each row.
@@ -85,7 +125,8 @@ impl Dataset {
             return Err(Error::new(ErrorKind::Shape, message));
         }
         let others = [Some(("labels", &self.labels)), self.qids.as_ref().map(|q| ("qids", q))];
-        for (what, tensor) in others.into_iter().flatten() {
+        let inputs = self.inputs.iter().map(|(name, values)| (&**name, values));
+        for (what, tensor) in others.into_iter().flatten().chain(inputs) {
             if rows_of(tensor) != self.rows() || tensor.ndim() == 0 {
                 let message =
                     format!("features are {}, but {what} are {}", self.features.ty(), tensor.ty());
@@ -102,12 +143,18 @@ impl Dataset {
     #[track_caller]
     pub fn rows_window(&self, start: usize, end: usize) -> Result<Dataset> {
         self.check()?;
-        let qids = self.qids.as_ref().map(|q| q.rows_window(start, end)).transpose()?;
+        self.each(|tensor| tensor.rows_window(start, end))
+    }
+
+    /// The same of every tensor.
+    fn each(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Dataset> {
+        let inputs = self.inputs.iter().map(|(name, values)| Ok((name.clone(), change(values)?)));
         Ok(Dataset {
-            features: self.features.rows_window(start, end)?,
-            labels: self.labels.rows_window(start, end)?,
-            qids,
-            ..self.clone()
+            features: change(&self.features)?,
+            labels: change(&self.labels)?,
+            qids: self.qids.as_ref().map(&change).transpose()?,
+            inputs: inputs.collect::<Result<_>>()?,
+            ..*self
         })
     }
 
@@ -125,6 +172,21 @@ impl Dataset {
         let rows = self.rows();
         let head = (fraction * rows as f64).round() as usize;
         Ok((self.rows_window(0, head)?, self.rows_window(head, rows)?))
+    }
+
+    /// The `k`-th of `n` parts of (almost) as many rows, sharing memory with the whole: what one of n
+    /// workers trains on. (MXNet: `part_index`, `num_parts`.)
+    ///
+    /// # Errors
+    /// [`ErrorKind::Value`] unless `k < n`.
+    #[track_caller]
+    pub fn part(&self, k: usize, n: usize) -> Result<Dataset> {
+        if k >= n {
+            let message = format!("part {k} of {n}: parts count from 0");
+            return Err(Error::new(ErrorKind::Value, message).operator("part"));
+        }
+        let ends = |k: usize| (self.rows() as u128 * k as u128 / n as u128) as usize;
+        self.rows_window(ends(k), ends(k + 1))
     }
 
     /// A copy with its rows in another order, which depends on `seed` and the number of rows alone.
@@ -151,13 +213,7 @@ impl Dataset {
     /// A copy of the rows `order`, which may repeat.
     #[track_caller]
     pub(super) fn gather(&self, order: &[usize]) -> Result<Dataset> {
-        let qids = self.qids.as_ref().map(|q| gather_rows(q, order)).transpose()?;
-        Ok(Dataset {
-            features: gather_rows(&self.features, order)?,
-            labels: gather_rows(&self.labels, order)?,
-            qids,
-            ..self.clone()
-        })
+        self.each(|tensor| gather_rows(tensor, order))
     }
 
     /// A plan that cuts the rows into batches of `size` rows; see [`BatchPlan`].
@@ -173,10 +229,15 @@ impl fmt::Debug for Dataset {
             .field("features", &self.features.ty())
             .field("labels", &self.labels.ty())
             .field("qids", &self.qids.is_some())
+            .field("inputs", &types_of(&self.inputs))
             .field("schema", &self.schema)
             .field("dropped", &self.dropped)
             .finish()
     }
+}
+
+pub(super) fn types_of(inputs: &[(Arc<str>, Tensor)]) -> Vec<String> {
+    inputs.iter().map(|(name, values)| format!("{name}: {}", values.ty())).collect()
 }
 
 fn rows_of(tensor: &Tensor) -> usize {

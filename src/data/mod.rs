@@ -25,12 +25,14 @@ mod dataset;
 mod libsvm;
 mod order;
 mod schema;
+mod source;
 mod writer;
 
 pub use batches::{Batch, BatchPlan, Batches, LastBatch};
 pub use dataset::{Dataset, Dropped};
 pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
 pub use schema::{IdBase, Schema};
+pub use source::{BatchIter, BatchSource};
 pub use writer::LibsvmWriter;
 
 use std::path::Path;

@@ -131,7 +131,7 @@ impl Libsvm {
         };
         let qids = rows.qids()?;
         let (features, dropped) = rows.features(schema, self.wider)?;
-        Ok(Dataset { features, labels, qids, schema, dropped })
+        Ok(Dataset { features, labels, qids, inputs: Vec::new(), schema, dropped })
     }
 
     fn separate<T: Decimal>(
