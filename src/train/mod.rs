@@ -77,7 +77,11 @@
 
 mod checkpoint;
 mod directory;
+mod history;
+mod progress;
 mod saved;
 
 pub use checkpoint::Checkpoint;
 pub use directory::Checkpoints;
+pub use history::{History, Record};
+pub use progress::Progress;

@@ -3,7 +3,7 @@
 //! `header` knows the format, `index` the crate's own entry in it, `read` and `write` turn tensors
 //! into slices with names and back.
 
-mod atomic;
+pub(crate) mod atomic;
 mod header;
 mod index;
 mod little_endian;
