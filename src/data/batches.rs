@@ -7,6 +7,7 @@ use super::dataset::{Dataset, types_of};
 use super::order::permutation;
 use super::source::{BatchIter, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tape::{Tape, Var};
 use crate::tensor::{Layout, Tensor};
 
 /// What happens to the rows that do not fill a batch.
@@ -177,6 +178,30 @@ impl Batch {
         let names: String = self.inputs.iter().map(|(name, _)| format!(", {name}")).collect();
         let message = format!("there is no input {name:?}, only data, label{names}");
         Err(Error::new(ErrorKind::State, message).operator("batch"))
+    }
+
+    /// [`Batch::input`] as a constant of a tape; one that is not there poisons the variable.
+    #[track_caller]
+    pub fn var<'t>(&self, tape: &'t Tape, name: &str) -> Var<'t> {
+        match self.input(name) {
+            Ok(values) => tape.constant(values.clone()),
+            Err(error) => tape.poison(error),
+        }
+    }
+
+    /// The rows `start..end` as a batch of their own.
+    #[track_caller]
+    pub(crate) fn rows_window(&self, start: usize, end: usize) -> Result<Batch> {
+        let window = |tensor: &Tensor| tensor.rows_window(start, end);
+        let inputs = self.inputs.iter().map(|(name, values)| Ok((name.clone(), window(values)?)));
+        Ok(Batch {
+            features: window(&self.features)?,
+            labels: window(&self.labels)?,
+            qids: self.qids.as_ref().map(window).transpose()?,
+            inputs: inputs.collect::<Result<_>>()?,
+            first_row: self.first_row + start,
+            pad: 0,
+        })
     }
 
     /// The same rows without what their patterns have computed.

@@ -34,6 +34,7 @@ pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
 pub use schema::{IdBase, Schema};
 pub use source::{BatchIter, BatchSource};
 pub use writer::LibsvmWriter;
+pub(crate) use writer::write_number;
 
 use std::path::Path;
 

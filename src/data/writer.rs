@@ -140,7 +140,12 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn write_number(to: &mut impl Write, values: Slice<'_>, k: usize) -> std::io::Result<()> {
+/// Writes a number with the fewest digits that identify it.
+pub(crate) fn write_number(
+    to: &mut impl Write,
+    values: Slice<'_>,
+    k: usize,
+) -> std::io::Result<()> {
     // `{}` alone writes all zeros of very large and very small numbers.
     let plain = |size: f64| size == 0.0 || !size.is_finite() || (1e-5..1e16).contains(&size);
     match values {

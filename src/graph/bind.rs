@@ -81,6 +81,7 @@ pub struct Bind {
     all: Option<GradReq>,
     of_params: bool,
     grad_reqs: Vec<(String, GradReq)>,
+    losses: Vec<String>,
     heads: Vec<(String, Stype)>,
     zeros: bool,
     pub(super) fallback: Fallback,
@@ -153,6 +154,28 @@ impl Bind {
     #[doc(alias = "requires_grad")]
     pub fn grad_req(mut self, name: impl Into<String>, grad_req: GradReq) -> Self {
         self.grad_reqs.push((name.into(), grad_req));
+        self
+    }
+
+    /// Asks for the gradients of this output alone, or of the outputs named so in several calls: others are
+    /// results beside the loss.
+    ///
+    /// ```
+    /// use sparsetape::{Bind, Graph, Tape, Tensor, variable};
+    /// let tape = Tape::symbolic();
+    /// let x = tape.symbol(variable("x"));
+    /// let (loss, square) = (x.sum().named("loss"), x.square().named("square"));
+    /// let graph = Graph::new(&[loss, square])?;
+    /// let bind = Bind::from([("x", Tensor::full([2], 3.0f32)?)]).loss("loss");
+    /// let mut executor = graph.bind(bind.grad_req("x", Default::default()))?;
+    /// executor.forward(true)?;
+    /// executor.backward()?;
+    /// assert_eq!(executor.output(1)?.values::<f32>()?, [9.0; 2]);
+    /// assert_eq!(executor.grad("x").unwrap().values::<f32>()?, [1.0; 2]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn loss(mut self, output: impl Into<String>) -> Self {
+        self.losses.push(output.into());
         self
     }
 
@@ -298,7 +321,9 @@ impl Graph {
         for (name, stype) in &bind.heads {
             heads.insert(forward.find_output(name)?, *stype);
         }
-        forward.differentiated(&Request { wrt, heads, fallback: bind.fallback })
+        let losses = bind.losses.iter().map(|name| forward.find_output(name));
+        let losses = losses.collect::<Result<_>>()?;
+        forward.differentiated(&Request { wrt, losses, heads, fallback: bind.fallback })
     }
 
     /// The place of an output among the outputs.

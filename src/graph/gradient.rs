@@ -14,9 +14,18 @@ use crate::tensor::Stype;
 pub(super) struct Request {
     /// By node of the variable.
     pub wrt: Vec<(usize, GradReq)>,
+    /// The outputs whose gradients they are; all, if there are none.
+    pub losses: Vec<usize>,
     /// Storage types of head cotangents, by output; others have that of their output.
     pub heads: FxHashMap<usize, Stype>,
     pub fallback: Fallback,
+}
+
+impl Request {
+    /// Whether the backward pass starts at this output.
+    fn starts_at(&self, output: usize) -> bool {
+        self.losses.is_empty() || self.losses.contains(&output)
+    }
 }
 
 impl Graph {
@@ -69,9 +78,12 @@ impl Graph {
             self.body().outputs.iter().map(|&id| vars[id as usize]).collect();
         let xs: Vec<Var<'_>> = request.wrt.iter().map(|&(id, _)| vars[id]).collect();
         let heads = self.heads(&tape, &outputs, request)?;
-        let first = |k: &usize| !outputs[..*k].iter().any(|y| y.index() == outputs[*k].index());
-        let seeds: Vec<_> =
-            (0..outputs.len()).filter(first).map(|k| (outputs[k], heads[k])).collect();
+        let mut seeds: Vec<(Var<'_>, Option<Var<'_>>)> = Vec::new();
+        for k in (0..outputs.len()).filter(|&k| request.starts_at(k)) {
+            if seeds.iter().all(|(y, _)| y.index() != outputs[k].index()) {
+                seeds.push((outputs[k], heads[k]));
+            }
+        }
         let mut slopes = Vec::new();
         for ((&x, &(id, grad_req)), dx) in
             xs.iter().zip(&request.wrt).zip(tape.grad_of_all(&seeds, &xs)?)
@@ -99,8 +111,12 @@ impl Graph {
         request: &Request,
     ) -> Result<Vec<Option<Var<'t>>>> {
         let head = |(k, &y): (usize, &Var<'t>)| {
-            let again = outputs[..k].iter().any(|first| first.index() == y.index());
-            if again || tape.needs_no_head(y) && !request.heads.contains_key(&k) {
+            let same = |j: &usize| outputs[*j].index() == y.index() && request.starts_at(*j);
+            let again = (0..k).any(|j| same(&j));
+            if again
+                || !request.starts_at(k)
+                || tape.needs_no_head(y) && !request.heads.contains_key(&k)
+            {
                 return Ok(None);
             }
             let node = &self.body().nodes[self.body().outputs[k] as usize];

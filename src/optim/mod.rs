@@ -121,7 +121,7 @@ pub trait Optimizer {
     #[doc(alias = "state_dict")]
     #[track_caller]
     fn save_state(&self) -> Result<OptimizerState> {
-        Err(not_implemented("save_state"))
+        Err(not_implemented("save_state", "checkpoint"))
     }
 
     /// Goes on from what [`Optimizer::save_state`] gave: the settings and counters of then in place of
@@ -134,12 +134,67 @@ pub trait Optimizer {
     #[track_caller]
     fn load_state(&mut self, state: &OptimizerState) -> Result<()> {
         let _ = state;
-        Err(not_implemented("load_state"))
+        Err(not_implemented("load_state", "checkpoint"))
+    }
+
+    /// The learning rate of the next step; `None` unless implemented. The crate's own optimizers answer.
+    fn learning_rate(&self) -> Option<f64> {
+        None
+    }
+
+    /// Sets the learning rate, or its schedule, of the steps to come.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] unless implemented.
+    #[track_caller]
+    fn set_learning_rate(&mut self, lr: Schedule) -> Result<()> {
+        let _ = lr;
+        Err(not_implemented("set_learning_rate", "learning rate"))
+    }
+
+    /// Sets the factor on every gradient of the steps to come, unless the optimizer was given one
+    /// ([`Sgd::rescale_grad`]); whether the optimizer does so: `false` unless implemented, and its gradients are
+    /// [scaled](Gradients::scale) before its steps. This is what a [trainer](crate::train::Trainer) does with the outputs
+    /// of MXNet.
+    fn default_rescale_grad(&mut self, factor: f64) -> bool {
+        let _ = factor;
+        false
     }
 }
 
 #[track_caller]
-fn not_implemented(method: &str) -> Error {
+fn not_implemented(method: &str, operator: &str) -> Error {
     let message = format!("the optimizer does not implement `Optimizer::{method}`");
-    Error::new(ErrorKind::State, message).operator("checkpoint")
+    Error::new(ErrorKind::State, message).operator(operator)
+}
+
+/// An optimizer that is lent.
+impl<O: Optimizer + ?Sized> Optimizer for &mut O {
+    #[track_caller]
+    fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
+        (**self).step(params, gradients)
+    }
+
+    #[track_caller]
+    fn save_state(&self) -> Result<OptimizerState> {
+        (**self).save_state()
+    }
+
+    #[track_caller]
+    fn load_state(&mut self, state: &OptimizerState) -> Result<()> {
+        (**self).load_state(state)
+    }
+
+    fn learning_rate(&self) -> Option<f64> {
+        (**self).learning_rate()
+    }
+
+    #[track_caller]
+    fn set_learning_rate(&mut self, lr: Schedule) -> Result<()> {
+        (**self).set_learning_rate(lr)
+    }
+
+    fn default_rescale_grad(&mut self, factor: f64) -> bool {
+        (**self).default_rescale_grad(factor)
+    }
 }

@@ -28,7 +28,10 @@ pub enum Update {
 pub(super) struct Settings {
     pub schedule: Schedule,
     pub weight_decay: f64,
-    pub rescale_grad: f64,
+    pub rescale_grad: Option<f64>,
+    /// The factor on gradients where `rescale_grad` is not set.
+    #[serde(skip, default = "unscaled")]
+    pub default_rescale_grad: f64,
     pub clip_gradient: Option<f64>,
     pub update: Update,
     /// How many steps there were.
@@ -36,6 +39,10 @@ pub(super) struct Settings {
     /// By this, parameters know the optimizer's state.
     #[serde(skip)]
     pub owner: Arc<()>,
+}
+
+fn unscaled() -> f64 {
+    1.0
 }
 
 /// The numbers of one step for one parameter.
@@ -55,7 +62,8 @@ impl Settings {
         Settings {
             schedule,
             weight_decay: 0.0,
-            rescale_grad: 1.0,
+            rescale_grad: None,
+            default_rescale_grad: unscaled(),
             clip_gradient: None,
             update: Update::Lazy,
             steps: 0,
@@ -68,10 +76,14 @@ impl Settings {
         Now {
             lr: self.schedule.at(self.steps) * lr_mult,
             decay: self.weight_decay * wd_mult,
-            rescale: self.rescale_grad,
+            rescale: self.rescale(),
             clip: self.clip_gradient.unwrap_or(f64::INFINITY),
             step: self.steps + 1,
         }
+    }
+
+    fn rescale(&self) -> f64 {
+        self.rescale_grad.unwrap_or(self.default_rescale_grad)
     }
 
     /// Finds settings, these and `others`, that are not finite.
@@ -81,7 +93,7 @@ impl Settings {
         let own = [
             ("learning rate", self.schedule.at(self.steps)),
             ("weight decay", self.weight_decay),
-            ("gradient rescaling", self.rescale_grad),
+            ("gradient rescaling", self.rescale()),
             ("clipping bound", self.clip_gradient.unwrap_or(0.0)),
         ];
         match own.iter().chain(others).find(|(_, x)| !x.is_finite()) {
@@ -156,6 +168,7 @@ pub(super) fn load<M: DeserializeOwned>(
         loaded.schedule = settings.schedule.clone();
     }
     loaded.owner = Arc::clone(&settings.owner);
+    loaded.default_rescale_grad = settings.default_rescale_grad;
     (*settings, *method) = (loaded, stored.method);
     Ok(())
 }
@@ -188,6 +201,23 @@ macro_rules! common_settings {
                 let kind = stringify!($optimizer);
                 $crate::optim::settings::load(kind, &mut self.settings, &mut self.method, state)
             }
+
+            fn learning_rate(&self) -> Option<f64> {
+                Some($optimizer::learning_rate(self))
+            }
+
+            fn set_learning_rate(
+                &mut self,
+                lr: $crate::optim::Schedule,
+            ) -> $crate::error::Result<()> {
+                $optimizer::set_learning_rate(self, lr);
+                Ok(())
+            }
+
+            fn default_rescale_grad(&mut self, factor: f64) -> bool {
+                self.settings.default_rescale_grad = factor;
+                true
+            }
         }
 
         impl $optimizer {
@@ -197,9 +227,10 @@ macro_rules! common_settings {
                 self
             }
 
-            /// A factor on every gradient, before clipping.
+            /// A factor on every gradient, before clipping; 1 unless set, and in a
+            /// [trainer](crate::train::Trainer) of MXNet's outputs 1 / batch size.
             pub fn rescale_grad(mut self, rescale_grad: f64) -> Self {
-                self.settings.rescale_grad = rescale_grad;
+                self.settings.rescale_grad = Some(rescale_grad);
                 self
             }
 

@@ -71,7 +71,7 @@ impl Gradients {
     }
 
     /// Makes room for a new backward pass: only gradients that accumulate stay.
-    pub(super) fn begin(&mut self, tape: &Tape) {
+    pub(crate) fn begin(&mut self, tape: &Tape) {
         self.recording = tape.recording_id();
         self.leaves.drain(..).for_each(|(_, g)| tape.recycle(g));
         let replaced = |(p, _): &mut (Parameter, Tensor)| p.grad_req() != GradReq::Add;

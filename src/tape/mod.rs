@@ -42,7 +42,7 @@ pub(crate) use inspect::{Leaf, Recorded};
 pub(crate) use memory::{InPlace, Made, PerOperand};
 pub use memory::{Mode, Out, Scratch};
 pub use observe::Observed;
-pub(crate) use observe::Observers;
+pub(crate) use observe::{Observers, name_matches};
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
     TableRow,
@@ -407,7 +407,7 @@ impl Tape {
         Var { tape: self, id }
     }
 
-    fn poison(&self, error: Error) -> Var<'_> {
+    pub(crate) fn poison(&self, error: Error) -> Var<'_> {
         let error = match self.within.get() {
             Some(composition) => error.within(composition),
             None => error,
@@ -415,6 +415,11 @@ impl Tape {
         let errors = &mut self.recording.borrow_mut().errors;
         errors.push(error);
         Var { tape: self, id: POISON | (errors.len() - 1) as u32 }
+    }
+
+    /// The value at this place.
+    pub(crate) fn var(&self, id: u32) -> Var<'_> {
+        Var { tape: self, id }
     }
 
     fn poison_of(&self, var: Var<'_>) -> Option<Error> {

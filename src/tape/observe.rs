@@ -99,7 +99,7 @@ impl Observers {
     }
 
     fn show_if(&mut self, seen: &Observed<'_>, wants: impl Fn(&str) -> bool) -> Result<()> {
-        let matching = |pattern: &str| matches(pattern, seen.name) && wants(pattern);
+        let matching = |pattern: &str| name_matches(pattern, seen.name) && wants(pattern);
         let mut matching = self.0.iter_mut().filter(|(pattern, _)| matching(pattern));
         matching.try_for_each(|(_, f)| f(seen))
     }
@@ -177,7 +177,7 @@ impl Tape {
         let label = &*op.label();
         let (ty, value, line) = (&ty, &value, &Line::from(at));
         let seen = Observed { name, operator: label, ty, value, line };
-        match observers.show_if(&seen, |pattern| !matches(pattern, label)) {
+        match observers.show_if(&seen, |pattern| !name_matches(pattern, label)) {
             Ok(()) => var,
             Err(error) => self.poison(error.operator(label).at(at)),
         }
@@ -185,7 +185,7 @@ impl Tape {
 }
 
 /// Whether the pattern matches the whole name.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn name_matches(pattern: &str, name: &str) -> bool {
     let (mut pattern, mut name) = (pattern.chars(), name.chars());
     // After the last `*`: what follows it, and the part of the name that it did not take yet.
     let mut after_star = None;
@@ -212,7 +212,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::name_matches as matches;
 
     #[test]
     fn patterns() {

@@ -165,6 +165,11 @@ impl<'t> Var<'t> {
         Ok(self.tape.name_of(self.ok()?))
     }
 
+    /// What computed it, unless it is a leaf.
+    pub(crate) fn operator(self) -> Option<OpRef> {
+        self.tape.recording.borrow().nodes[self.id as usize].op.clone()
+    }
+
     /// Its place on the tape.
     pub(crate) fn index(self) -> u32 {
         self.id

@@ -60,11 +60,16 @@ impl Checkpoints {
         params: &Params,
         optimizer: &dyn Optimizer,
     ) -> Result<bool> {
-        let due = self.every > 0 && checkpoint.step >= self.saved.saturating_add(self.every);
+        let due = self.is_due(checkpoint);
         if due {
             self.save(checkpoint, params, optimizer)?;
         }
         Ok(due)
+    }
+
+    /// Whether the interval is over.
+    pub(super) fn is_due(&self, checkpoint: &Checkpoint) -> bool {
+        self.every > 0 && checkpoint.step >= self.saved.saturating_add(self.every)
     }
 
     /// Saves a checkpoint, then removes those that are too old; where it is.

@@ -77,11 +77,38 @@
 
 mod checkpoint;
 mod directory;
+#[cfg(feature = "data")]
+mod early_stopping;
+#[cfg(feature = "data")]
+mod fit;
 mod history;
+mod load;
+pub mod metrics;
+#[cfg(feature = "data")]
+mod model;
+#[cfg(feature = "data")]
+mod moment;
+#[cfg(feature = "data")]
+mod non_finite;
 mod progress;
+#[cfg(feature = "data")]
+mod runner;
 mod saved;
+#[cfg(feature = "data")]
+mod trainer;
 
 pub use checkpoint::Checkpoint;
 pub use directory::Checkpoints;
+#[cfg(feature = "data")]
+pub use early_stopping::EarlyStopping;
+#[cfg(feature = "data")]
+pub use fit::Fit;
 pub use history::{History, Record};
+pub use load::{Loaded, load};
+#[cfg(feature = "data")]
+pub use model::{Model, loss_fn};
+#[cfg(feature = "data")]
+pub use moment::Moment;
 pub use progress::Progress;
+#[cfg(feature = "data")]
+pub use trainer::Trainer;

@@ -165,7 +165,7 @@ impl Executor {
 
     /// Adds the gradients of the bound parameters to these.
     #[track_caller]
-    fn add_to(&self, gradients: &mut Gradients) -> Result<()> {
+    pub(crate) fn add_to(&self, gradients: &mut Gradients) -> Result<()> {
         let at = Location::caller();
         let fault = |why: String| Err(Error::new(ErrorKind::State, why).operator("step").at(at));
         if !self.unstepped {

@@ -136,6 +136,18 @@ impl Parameter {
         Ok(self.read()?.ids().into_owned())
     }
 
+    /// The first stored row that holds NaN or infinity; of one that is behind, what is stored counts.
+    #[track_caller]
+    pub(crate) fn find_non_finite(&self) -> Result<Option<u32>> {
+        let table = self.read()?;
+        let first = match table.values.as_slice() {
+            Slice::F32(values) => values.iter().position(|x| !x.is_finite()),
+            Slice::F64(values) => values.iter().position(|x| !x.is_finite()),
+            Slice::I64(_) => None,
+        };
+        Ok(first.map(|i| table.id((i / table.row_len()) as u32)))
+    }
+
     /// Remembers from now on, in 8 bytes for each row, which update changed it last: for
     /// [`Parameter::rows_changed_since`] and [`Parameter::evict_rows_unchanged_since`].
     ///

@@ -276,8 +276,12 @@ impl Table {
 
     /// Whether no optimizer moves the row at this slot.
     pub(super) fn is_frozen(&self, slot: u32) -> bool {
-        let id = |slot: u32| self.rows.as_ref().map_or(slot, |rows| rows.ids()[slot as usize]);
-        !self.frozen.is_empty() && self.frozen.binary_search(&id(slot)).is_ok()
+        !self.frozen.is_empty() && self.frozen.binary_search(&self.id(slot)).is_ok()
+    }
+
+    /// The id of the row at this slot.
+    pub(super) fn id(&self, slot: u32) -> u32 {
+        self.rows.as_ref().map_or(slot, |rows| rows.ids()[slot as usize])
     }
 
     /// Slots of the frozen rows that are stored, ascending.

@@ -1,0 +1,105 @@
+//! Runs that end when they do not get better.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::load::load;
+use super::metrics::Metric;
+use super::{History, Record};
+use crate::error::{Error, ErrorKind, Result};
+use crate::tape::Params;
+
+/// Ends a [run](super::Fit) when a value has not become better for some epochs. Everything follows from the history, so a
+/// resumed run stops where an uninterrupted one does.
+#[derive(Clone, Debug)]
+pub struct EarlyStopping {
+    split: String,
+    name: String,
+    patience: u64,
+    min_delta: f64,
+    best: Option<PathBuf>,
+}
+
+impl EarlyStopping {
+    /// Watches this value of a split (`"train"`, or one that is [evaluated](super::Fit::evaluate)): `"loss"`, or a metric by
+    /// name, which says itself whether larger is better. Ends the run after 3 epochs that are not better than the best.
+    pub fn new(split: impl Into<String>, name: impl Into<String>) -> Self {
+        let (split, name) = (split.into(), name.into());
+        EarlyStopping { split, name, patience: 3, min_delta: 0.0, best: None }
+    }
+
+    /// After how many epochs that are not better the run ends.
+    pub fn patience(mut self, epochs: u64) -> Self {
+        self.patience = epochs;
+        self
+    }
+
+    /// By how much a value must differ to be better.
+    pub fn min_delta(mut self, difference: f64) -> Self {
+        self.min_delta = difference;
+        self
+    }
+
+    /// Saves the parameters in this file whenever they are the best so far, and puts them back at the end of the run.
+    /// (On disk: a copy in memory would double that of large tables.)
+    pub fn restore_best(mut self, path: impl Into<PathBuf>) -> Self {
+        self.best = Some(path.into());
+        self
+    }
+
+    /// An error for what no epoch will measure.
+    #[track_caller]
+    pub(super) fn check<'s>(
+        &self,
+        splits: impl Iterator<Item = &'s str> + Clone,
+        metrics: &[String],
+    ) -> Result<()> {
+        let fault = |why: String| Err(Error::new(ErrorKind::Value, why).operator("early_stopping"));
+        if !splits.clone().any(|split| split == self.split) {
+            let all: Vec<&str> = splits.collect();
+            return fault(format!("there is no split {:?}, only {}", self.split, all.join(", ")));
+        }
+        if self.name != "loss" && !metrics.contains(&self.name) {
+            let all = metrics.join(", ");
+            return fault(format!("there is no metric {:?}, only loss, {all}", self.name));
+        }
+        if self.min_delta.is_nan() || self.min_delta < 0.0 {
+            return fault(format!("the least difference is {}", self.min_delta));
+        }
+        Ok(())
+    }
+
+    /// Whether the run ends after its last epoch, which is saved if it is the best.
+    pub(super) fn stops(
+        &self,
+        history: &History,
+        params: &Params,
+        metrics: &[Box<dyn Metric + '_>],
+    ) -> Result<bool> {
+        let own = metrics.iter().find(|metric| metric.name() == self.name);
+        let sign = if own.is_some_and(|metric| metric.larger_is_better()) { -1.0 } else { 1.0 };
+        let of_split = history.records().iter().filter(|record| record.split == self.split);
+        let value = |record: &Record| Some((record.epoch, sign * record.value(&self.name)?));
+        let (mut best, mut last) = (None, 0);
+        for (epoch, value) in of_split.filter_map(value) {
+            let better = best.is_none_or(|(_, best)| value < best - self.min_delta);
+            if better && !value.is_nan() {
+                best = Some((epoch, value));
+            }
+            last = epoch;
+        }
+        let best = best.map(|(epoch, _)| epoch);
+        if let Some(path) = self.best.as_ref().filter(|_| best == Some(last)) {
+            params.save(path, &BTreeMap::new())?;
+        }
+        Ok(last >= best.unwrap_or(0) + self.patience)
+    }
+
+    /// The best parameters, if they were saved.
+    pub(super) fn restore(&self, params: &Params) -> Result<()> {
+        match &self.best {
+            Some(path) if path.exists() => load(params, path).map(drop),
+            _ => Ok(()),
+        }
+    }
+}

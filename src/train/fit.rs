@@ -1,0 +1,271 @@
+//! The loop: epochs, metrics, evaluation, callbacks, checkpoints.
+
+use super::early_stopping::EarlyStopping;
+use super::metrics::Metric;
+use super::moment::Moment;
+use super::trainer::{Tally, Trainer, update_metrics};
+use super::{Checkpoints, History, Record};
+use crate::data::{Batch, BatchSource};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What [`Trainer::fit`] does beside training.
+///
+/// ```
+/// use sparsetape::data::Libsvm;
+/// use sparsetape::optim::Sgd;
+/// use sparsetape::train::{EarlyStopping, Fit, Progress, Trainer, metrics::Mse};
+/// use sparsetape::{Graph, Init, Stype, Tape, variable};
+///
+/// let tape = Tape::symbolic();
+/// let x = tape.symbol(variable("data").stype(Stype::Csr));
+/// let label = tape.symbol(variable("label").shape([None, Some(1)]));
+/// let weight = tape.symbol(variable("weight").shape([2, 1]).init(Init::Constant(0.0)));
+/// let graph = Graph::new(&[x.dot(weight).linear_regression_output(label, 1.0)])?;
+///
+/// let train = Libsvm::new().read_from("1 1:1\n2 2:1\n3 1:1 2:1\n".as_bytes())?.batches(1).build()?;
+/// let mut trainer = Trainer::from_graph(&graph, graph.init_params(42, &[])?, Sgd::new(0.2))?;
+/// trainer.set_progress(Progress::hidden());
+/// let mut rates = Vec::new();
+/// let fit = Fit::epochs(40)
+///     .metric(Mse::new())
+///     .evaluate("test", &train)
+///     .early_stopping(EarlyStopping::new("test", "mse").patience(5))
+///     .on_epoch(|moment| {
+///         rates.push(moment.learning_rate());
+///         if moment.value("test", "mse").is_some_and(|mse| mse < 1e-3) {
+///             moment.stop();
+///         }
+///         moment.set_learning_rate(0.1)
+///     });
+/// let history = trainer.fit(&train, fit)?;
+/// assert!(history.last("test", "mse").unwrap() < 1e-3);
+/// assert_eq!(rates[..2], [Some(0.2), Some(0.1)]);
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+#[must_use = "it is given to `Trainer::fit`"]
+pub struct Fit<'f> {
+    epochs: u64,
+    accumulate: usize,
+    metrics: Vec<Box<dyn Metric + 'f>>,
+    evaluation: Vec<(String, &'f dyn BatchSource)>,
+    early_stopping: Option<EarlyStopping>,
+    checkpoints: Option<&'f mut Checkpoints>,
+    on_batch: Vec<Callback<'f>>,
+    on_epoch: Vec<Callback<'f>>,
+}
+
+type Callback<'f> = Box<dyn FnMut(&mut Moment<'_, '_>) -> Result<()> + 'f>;
+
+impl<'f> Fit<'f> {
+    /// Trains until the run has this many epochs, those before a [resume](Trainer::resume) and those of earlier
+    /// calls included. (MXNet: `num_epoch`.)
+    pub fn epochs(epochs: u64) -> Self {
+        Fit {
+            epochs,
+            accumulate: 1,
+            metrics: Vec::new(),
+            evaluation: Vec::new(),
+            early_stopping: None,
+            checkpoints: None,
+            on_batch: Vec::new(),
+            on_epoch: Vec::new(),
+        }
+    }
+
+    /// Measures this, too: in training by what was predicted before each update (as MXNet does), and on the evaluation
+    /// sets.
+    pub fn metric(mut self, metric: impl Metric + 'f) -> Self {
+        self.metrics.push(Box::new(metric));
+        self
+    }
+
+    /// Scores this after each epoch, as a split of this name.
+    pub fn evaluate(mut self, split: impl Into<String>, data: &'f dyn BatchSource) -> Self {
+        self.evaluation.push((split.into(), data));
+        self
+    }
+
+    /// Moves the parameters after every `batches` batches, by the sum of their gradients (of outputs of MXNet: by
+    /// the mean over all their rows); at the end of an epoch after those that are left. Memory follows the single batch.
+    pub fn accumulate(mut self, batches: usize) -> Self {
+        self.accumulate = batches;
+        self
+    }
+
+    /// Ends the run when it does not get better.
+    pub fn early_stopping(mut self, early_stopping: EarlyStopping) -> Self {
+        self.early_stopping = Some(early_stopping);
+        self
+    }
+
+    /// Saves checkpoints at the interval of this directory, and one at the end; [`Trainer::resume_latest`] goes on from
+    /// there. Parameters that are not finite are never saved: the last good checkpoint stays.
+    pub fn checkpoints(mut self, checkpoints: &'f mut Checkpoints) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Calls `f` after each batch.
+    #[doc(alias = "batch_end_callback")]
+    pub fn on_batch(mut self, f: impl FnMut(&mut Moment<'_, '_>) -> Result<()> + 'f) -> Self {
+        self.on_batch.push(Box::new(f));
+        self
+    }
+
+    /// Calls `f` after each epoch, when the evaluation sets are scored.
+    #[doc(alias = "epoch_end_callback")]
+    pub fn on_epoch(mut self, f: impl FnMut(&mut Moment<'_, '_>) -> Result<()> + 'f) -> Self {
+        self.on_epoch.push(Box::new(f));
+        self
+    }
+
+    #[track_caller]
+    fn check(&self) -> Result<()> {
+        if self.accumulate == 0 {
+            let message = "gradients are accumulated over at least 1 batch, not 0";
+            return Err(Error::new(ErrorKind::Value, message).operator("fit"));
+        }
+        if let Some(early_stopping) = &self.early_stopping {
+            let splits = self.evaluation.iter().map(|(split, _)| &split[..]);
+            let names: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
+            early_stopping.check(splits.chain(["train"]), &names)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Fit<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let metrics: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
+        f.debug_struct("Fit")
+            .field("epochs", &self.epochs)
+            .field("metrics", &metrics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Trainer<'_> {
+    /// Trains: for each epoch all batches of the source, then the evaluation sets, early stopping and callbacks. What was
+    /// measured of all epochs of the run comes back, and stays as [`Trainer::history`].
+    ///
+    /// A loss that is not finite (of an output of MXNet: a prediction) stops the run before anything moves. The error
+    /// ([`ErrorKind::NonFinite`]) names the operator that gave it first, with your line, the batch, and the rows of the
+    /// data at fault.
+    ///
+    /// # Errors
+    /// Those of the source, of the model and the optimizer, of checkpoints and callbacks; [`ErrorKind::Value`] for settings that make
+    /// no sense. The trainer stays where the run was.
+    #[track_caller]
+    pub fn fit(&mut self, data: &dyn BatchSource, mut fit: Fit<'_>) -> Result<&History> {
+        fit.check()?;
+        let mut stopped = false;
+        while self.run.epoch < fit.epochs && !stopped {
+            stopped = self.epoch(data, &mut fit)?;
+        }
+        if let Some(early_stopping) = &fit.early_stopping {
+            early_stopping.restore(&self.params)?;
+        }
+        if let Some(checkpoints) = fit.checkpoints {
+            self.check_parameters()?;
+            checkpoints.save(&self.checkpoint(), &self.params, &*self.optimizer)?;
+        }
+        Ok(&self.history)
+    }
+
+    /// One epoch, or what is left of it; whether the run is to stop.
+    #[track_caller]
+    fn epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<bool> {
+        let what = format!("epoch {}/{}", self.run.epoch + 1, fit.epochs);
+        self.progress.begin(&what, data.rows().map(|rows| rows as u64));
+        let trained = self.train_epoch(data, fit);
+        self.progress.clear();
+        let (record, mut stopped) = trained?;
+        let epoch = record.epoch;
+        self.record(record);
+        if !stopped {
+            self.run.next_epoch();
+            for (split, data) in &fit.evaluation {
+                let mut metrics: Vec<&mut dyn Metric> = Vec::new();
+                for metric in &mut fit.metrics {
+                    metrics.push(&mut **metric);
+                }
+                self.progress.begin(split, data.rows().map(|rows| rows as u64));
+                let scored = self.score_as(split, *data, &mut metrics);
+                self.progress.clear();
+                self.record(Record { epoch, ..scored? });
+            }
+        }
+        let mut moment = Moment::new(self, epoch, None, &[]);
+        fit.on_epoch.iter_mut().try_for_each(|f| f(&mut moment))?;
+        stopped |= moment.stopped();
+        if let Some(early_stopping) = &fit.early_stopping {
+            stopped |= early_stopping.stops(&self.history, &self.params, &fit.metrics)?;
+        }
+        Ok(stopped)
+    }
+
+    fn record(&mut self, record: Record) {
+        self.progress.finish(&record);
+        self.history.push(record);
+    }
+
+    /// Trains on the batches that are left of this epoch; its record, and whether a callback stopped it.
+    #[track_caller]
+    fn train_epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<(Record, bool)> {
+        let (mut tally, mut stopped, mut accumulated) = (Tally::begin(), false, 0);
+        let epoch = self.run.epoch;
+        fit.metrics.iter_mut().for_each(|metric| metric.reset());
+        for batch in data.read(epoch, self.run.batch)? {
+            let batch = batch?;
+            let loss = self.train_batch(&batch, &mut fit.metrics)?;
+            accumulated += 1;
+            self.run.batch += 1;
+            self.progress.advance(tally.add(&batch, loss), loss);
+            if accumulated % fit.accumulate == 0 {
+                self.update()?;
+                self.save_if_due(fit.checkpoints.as_deref_mut())?;
+            }
+            if !fit.on_batch.is_empty() {
+                let mut moment = Moment::new(self, epoch, tally.loss(), &fit.metrics);
+                fit.on_batch.iter_mut().try_for_each(|f| f(&mut moment))?;
+                stopped = moment.stopped();
+            }
+            if stopped {
+                break;
+            }
+        }
+        if self.has_gradients() {
+            self.update()?;
+        }
+        let learning_rate = self.optimizer.learning_rate();
+        let step = self.run.step;
+        let record = Record { epoch, step, learning_rate, ..Record::new("train") };
+        let metrics = fit.metrics.iter().map(|metric| (metric.name(), metric.value()));
+        Ok((tally.end(record, metrics), stopped))
+    }
+
+    /// Forward and backward; the loss, if there is one.
+    #[track_caller]
+    fn train_batch(
+        &mut self,
+        batch: &Batch,
+        metrics: &mut [Box<dyn Metric + '_>],
+    ) -> Result<Option<f64>> {
+        self.forward(batch, true)?;
+        let loss = self.runner.loss()?;
+        self.check_finite(batch, loss)?;
+        update_metrics(&*self.runner, metrics, batch)?;
+        self.backward()?;
+        Ok(loss)
+    }
+
+    #[track_caller]
+    fn save_if_due(&mut self, checkpoints: Option<&mut Checkpoints>) -> Result<()> {
+        let Some(checkpoints) = checkpoints else { return Ok(()) };
+        if checkpoints.is_due(&self.run) {
+            self.check_parameters()?;
+            checkpoints.save(&self.checkpoint(), &self.params, &*self.optimizer)?;
+        }
+        Ok(())
+    }
+}

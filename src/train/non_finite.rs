@@ -1,0 +1,93 @@
+//! Runs that diverge: which operator, which rows, which parameter.
+
+use super::runner::{Pass, is_finite};
+use super::trainer::Trainer;
+use crate::data::Batch;
+use crate::error::{Error, ErrorKind, Result};
+
+/// So many rows at fault are named.
+const NAMED: usize = 5;
+
+impl Trainer<'_> {
+    /// An error for a loss that is not finite, or a prediction where there is no loss.
+    #[track_caller]
+    pub(super) fn check_finite(&mut self, batch: &Batch, loss: Option<f64>) -> Result<()> {
+        let finite = match loss {
+            Some(loss) => loss.is_finite(),
+            None => self.runner.outputs()?.iter().all(is_finite),
+        };
+        if finite { Ok(()) } else { Err(self.diagnose(batch, loss)) }
+    }
+
+    #[track_caller]
+    fn diagnose(&mut self, batch: &Batch, loss: Option<f64>) -> Error {
+        let what = loss
+            .map_or("a prediction is not finite".to_owned(), |loss| format!("the loss is {loss}"));
+        let (epoch, number) = (self.run.epoch, self.run.batch);
+        let pass = self.training_pass();
+        let found = self.runner.find_non_finite(batch, pass);
+        let first = found.as_ref().map_or(String::new(), |error| {
+            format!(
+                "; first in {}: {}",
+                error.operator_name().unwrap_or("a value"),
+                error.message()
+            )
+        });
+        let cause = self.cause(batch);
+        let message = format!("epoch {epoch}, batch {number}: {what}{first}; {cause}");
+        let error = Error::new(ErrorKind::NonFinite, message);
+        match found {
+            Some(found) => {
+                let error = error.operator(found.operator_name().unwrap_or("fit"));
+                let error = error.operands(found.operand_types());
+                match found.location() {
+                    Some(at) => error.at(at),
+                    None => error,
+                }
+            }
+            None => error.operator("fit"),
+        }
+    }
+
+    /// A parameter that is not finite, or rows that alone give what the batch gave.
+    fn cause(&mut self, batch: &Batch) -> String {
+        if let Err(error) = self.check_parameters() {
+            return error.message().to_owned();
+        }
+        let mut rows = Vec::new();
+        for row in 0..batch.rows() - batch.pad {
+            let alone = batch.rows_window(row, row + 1);
+            let ran = alone.and_then(|alone| self.runner.forward(&alone, Pass::Score));
+            let finite = ran.and_then(|()| match self.runner.loss()? {
+                Some(loss) => Ok(loss.is_finite()),
+                None => Ok(self.runner.outputs()?.iter().all(is_finite)),
+            });
+            if matches!(finite, Ok(false)) {
+                rows.push(batch.first_row + row);
+            }
+        }
+        let named: Vec<String> = rows.iter().take(NAMED).map(|row| row.to_string()).collect();
+        let named = named.join(", ");
+        match rows.len() {
+            0 => "no row of the batch gives it alone; is the learning rate too large?".to_owned(),
+            1 => format!("row {named} of the data gives it"),
+            n if n <= NAMED => format!("rows {named} of the data give it"),
+            n => format!("{n} rows of the data give it: {named}, ..."),
+        }
+    }
+
+    /// An error for a parameter that is not finite.
+    #[track_caller]
+    pub(super) fn check_parameters(&self) -> Result<()> {
+        for parameter in &self.params {
+            if let Some(row) = parameter.find_non_finite()? {
+                let message = format!(
+                    "row {row} of parameter {:?} is not finite; is the learning rate too large?",
+                    parameter.name()
+                );
+                return Err(Error::new(ErrorKind::NonFinite, message).operator("fit"));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,555 @@
+//! The trainer's plain parts, for loops of one's own.
+
+use std::io::Write;
+use std::ops::DerefMut;
+use std::path::Path;
+use std::time::Instant;
+
+use super::metrics::{Metric, Scored};
+use super::progress::Progress;
+use super::runner::{Eager, Frozen, Pass, Runner};
+use super::{Checkpoint, Checkpoints, History, Model, Record};
+use crate::data::{Batch, BatchSource, write_number};
+use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Graph;
+use crate::optim::{Optimizer, Schedule};
+use crate::tape::{Fallback, GradReq, Gradients, Params, name_matches};
+use crate::tensor::Tensor;
+
+/// A model, its parameters and an optimizer, trained, scored and asked for predictions batch by batch. (MXNet: `Module`.)
+///
+/// The model is a [`Model`] that records itself on a tape, or a [`Graph`], composed of symbols or frozen.
+/// [`Trainer::fit`] is the loop with everything around it; [`forward`](Trainer::forward),
+/// [`backward`](Trainer::backward), [`update`](Trainer::update) and [`update_metric`](Trainer::update_metric) are what it is made
+/// of, for a loop of one's own.
+///
+/// ```
+/// use sparsetape::data::Libsvm;
+/// use sparsetape::optim::Sgd;
+/// use sparsetape::train::{Trainer, metrics::{LogLoss, Metric}};
+/// use sparsetape::{Graph, Init, Stype, Tape, variable};
+///
+/// let data = Libsvm::new().read_from("1 1:1\n0 2:1\n1 1:2\n0 2:3\n".as_bytes())?;
+/// let tape = Tape::symbolic();
+/// let x = tape.symbol(variable("data").stype(Stype::Csr));
+/// let label = tape.symbol(variable("label").shape([None, Some(1)]));
+/// let weight = tape.symbol(variable("weight").shape([2, 1]).init(Init::Constant(0.0)));
+/// let graph = Graph::new(&[x.dot(weight).logistic_regression_output(label, 1.0)])?;
+///
+/// let params = graph.init_params(42, &[])?;
+/// let mut trainer = Trainer::from_graph(&graph, params, Sgd::new(0.5))?;
+/// let batches = data.batches(2).build()?;
+/// let mut loss = LogLoss::new();
+/// for epoch in 0..3 {
+///     loss.reset();
+///     for batch in batches.epoch(epoch) {
+///         trainer.forward(&batch, true)?;
+///         trainer.update_metric(&mut loss, &batch)?;
+///         trainer.backward()?;
+///         trainer.update()?;
+///     }
+/// }
+/// assert!(loss.value() < 0.5);
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+///
+/// # Outputs of MXNet
+///
+/// The gradients of [`softmax_output`](crate::Var::softmax_output) and the like are sums over the batch. With them the trainer
+/// sets the optimizer's gradient rescaling to 1 / rows, unless [`rescale_grad`](crate::optim::Sgd::rescale_grad) set it, as
+/// MXNet's `Module` does; a loss that is a mean is not rescaled.
+#[doc(alias = "Module")]
+pub struct Trainer<'a> {
+    pub(super) runner: Box<dyn Runner + 'a>,
+    pub(super) optimizer: Box<dyn Optimizer + 'a>,
+    pub(super) params: Params,
+    pub(super) run: Checkpoint,
+    pub(super) history: History,
+    pub(super) progress: Progress,
+    gradients: Gradients,
+    /// Rows that the gradients are sums over, if they are sums; 0 when there are no gradients.
+    summed: usize,
+    has_gradients: bool,
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer of a model that records itself. The parameters are those that the optimizer moves, and that
+    /// checkpoints hold.
+    pub fn new(model: &'a dyn Model, params: Params, optimizer: impl Optimizer + 'a) -> Self {
+        Trainer::with(Box::new(Eager::new(model)), params, optimizer)
+    }
+
+    /// A trainer of a graph. Its variables are bound to the parameters of their names; all others are fed from
+    /// the [input](Batch::input) of their name of each batch: the features are `data` or `features`, the labels `label` or
+    /// anything that ends in `_label`. [`Trainer::feed`] says otherwise.
+    ///
+    /// Outputs of MXNet, and numbers (results without axes), are the losses; the other outputs are predictions. Labels
+    /// `(rows,)` serve a variable of two axes as `(rows, 1)`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a graph without a loss, or a parameter that is none of its variables.
+    #[track_caller]
+    pub fn from_graph(
+        graph: &Graph,
+        params: Params,
+        optimizer: impl Optimizer + 'a,
+    ) -> Result<Self> {
+        let runner = Frozen::new(graph, &params)?;
+        Ok(Trainer::with(Box::new(runner), params, optimizer))
+    }
+
+    fn with(runner: Box<dyn Runner + 'a>, params: Params, optimizer: impl Optimizer + 'a) -> Self {
+        Trainer {
+            runner,
+            params,
+            optimizer: Box::new(optimizer),
+            run: Checkpoint::default(),
+            history: History::default(),
+            progress: Progress::new(),
+            gradients: Gradients::default(),
+            summed: 0,
+            has_gradients: false,
+        }
+    }
+
+    /// Feeds a variable of the graph from another input than that of its name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a name that is not that of a variable to feed, and for a model that is no graph.
+    #[track_caller]
+    pub fn feed(&mut self, variable: &str, input: &str) -> Result<()> {
+        self.runner.feed_from(variable, input)
+    }
+
+    /// What happens where an operand must be made dense; a warning, unless set.
+    pub fn set_fallback(&mut self, policy: Fallback) {
+        self.runner.set_fallback(policy);
+    }
+
+    /// The seed by which random operators draw in training; 0 unless set.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.run.seed = seed;
+    }
+
+    /// How [`fit`](Trainer::fit), [`score`](Trainer::score) and [`predict`](Trainer::predict) show how far they are: a bar or
+    /// lines on stderr, unless set.
+    pub fn set_progress(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
+    /// The parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The optimizer.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        &*self.optimizer
+    }
+
+    /// Sets the learning rate, or its schedule, of the steps to come.
+    ///
+    /// # Errors
+    /// As [`Optimizer::set_learning_rate`].
+    #[track_caller]
+    pub fn set_learning_rate(&mut self, lr: impl Into<Schedule>) -> Result<()> {
+        self.optimizer.set_learning_rate(lr.into())
+    }
+
+    /// Where the run is: epochs and batches trained.
+    pub fn run(&self) -> &Checkpoint {
+        &self.run
+    }
+
+    /// What [`fit`](Trainer::fit) has measured so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Parameters whose name matches the pattern are not trained: their [`GradReq`] becomes `Null`. In the pattern
+    /// `*` stands for any characters, `?` for one. How many they are. (MXNet: `fixed_param_names`.)
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] if there is none, listing the names.
+    #[track_caller]
+    pub fn freeze(&mut self, pattern: &str) -> Result<usize> {
+        let matching = self.params.iter().filter(|p| name_matches(pattern, p.name()));
+        let count = matching.map(|p| p.set_grad_req(GradReq::Null)).count();
+        if count == 0 {
+            let names: Vec<&str> = self.params.iter().map(|p| p.name()).collect();
+            let message = format!("no parameter matches {pattern:?}, only {}", names.join(", "));
+            return Err(Error::new(ErrorKind::State, message).operator("freeze"));
+        }
+        self.runner.forget();
+        Ok(count)
+    }
+
+    /// Runs the model forward on a batch: for training, which is loss and outputs, or the outputs alone.
+    ///
+    /// # Errors
+    /// What recording or running the model finds, at the user's line; [`ErrorKind::State`] for a variable that the
+    /// batch has no input for.
+    #[track_caller]
+    pub fn forward(&mut self, batch: &Batch, is_train: bool) -> Result<()> {
+        self.runner.forward(batch, if is_train { self.training_pass() } else { Pass::Predict })
+    }
+
+    pub(super) fn training_pass(&self) -> Pass {
+        Pass::Train { seed: self.run.seed, step: self.run.step }
+    }
+
+    /// The loss of the last forward pass for training; `None` where an output of MXNet stands for it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before a forward pass.
+    #[track_caller]
+    pub fn loss(&self) -> Result<Option<f64>> {
+        self.runner.loss()
+    }
+
+    /// What the last forward pass predicted, padded rows too; of most models one tensor, `(rows, ..)`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] before a forward pass.
+    #[doc(alias = "get_outputs")]
+    #[track_caller]
+    pub fn outputs(&self) -> Result<Vec<Tensor>> {
+        self.runner.outputs()
+    }
+
+    /// Runs the model backward, after a forward pass for training. Gradients add up until the next
+    /// [`update`](Trainer::update): a batch may go through in parts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] without a forward pass for training; what the backward pass finds.
+    #[track_caller]
+    pub fn backward(&mut self) -> Result<()> {
+        let rows = self.runner.summed_rows();
+        if let Err(error) = self.runner.backward(&mut self.gradients) {
+            self.drop_gradients()?;
+            return Err(error);
+        }
+        self.summed += rows;
+        self.has_gradients = true;
+        self.run.step += 1;
+        Ok(())
+    }
+
+    /// Moves the parameters by the gradients of the backward passes since the last update.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] without gradients; as [`Optimizer::step`].
+    #[track_caller]
+    pub fn update(&mut self) -> Result<()> {
+        if !self.has_gradients {
+            let message = "there was no backward pass since the last update";
+            return Err(Error::new(ErrorKind::State, message).operator("update"));
+        }
+        let factor = if self.summed > 0 { 1.0 / self.summed as f64 } else { 1.0 };
+        if !self.optimizer.default_rescale_grad(factor) && factor != 1.0 {
+            self.gradients.scale(factor)?;
+        }
+        self.optimizer.step(&self.params, &self.gradients)?;
+        self.drop_gradients()
+    }
+
+    fn drop_gradients(&mut self) -> Result<()> {
+        (self.summed, self.has_gradients) = (0, false);
+        self.runner.restart(&mut self.gradients)
+    }
+
+    /// Whether there are gradients that no update has used.
+    pub(super) fn has_gradients(&self) -> bool {
+        self.has_gradients
+    }
+
+    /// Adds the rows of a batch to a metric, with the first output of the last forward pass; padded rows do not count.
+    /// An [input](crate::data::Dataset::with_input) named `weight` weighs the rows.
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a model without outputs; as [`Metric::update`].
+    #[track_caller]
+    pub fn update_metric(&self, metric: &mut dyn Metric, batch: &Batch) -> Result<()> {
+        metric.update(&Shown::new(&*self.runner, batch)?.scored())
+    }
+
+    /// Runs the model over all batches: the loss, weighed by rows, and these metrics, which start anew.
+    ///
+    /// ```
+    /// use sparsetape::data::Dataset;
+    /// use sparsetape::optim::Sgd;
+    /// use sparsetape::train::{Progress, Trainer, loss_fn};
+    /// use sparsetape::{Params, Tensor};
+    /// let model = loss_fn(|tape, batch| batch.var(tape, "label").square().mean());
+    /// let mut trainer = Trainer::new(&model, Params::default(), Sgd::new(0.1));
+    /// let data = Dataset::from_labels(Tensor::dense([3], vec![1.0f32, 2.0, 3.0])?)?;
+    /// let record = trainer.score(&data.batches(2).build()?, &mut [])?;
+    /// assert_eq!((record.rows, record.value("loss")), (3, Some((2.5 * 2.0 + 9.0) / 3.0)));
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`forward`](Trainer::forward) and [`update_metric`](Trainer::update_metric), and those of the source.
+    #[track_caller]
+    pub fn score(
+        &mut self,
+        data: &dyn BatchSource,
+        metrics: &mut [&mut dyn Metric],
+    ) -> Result<Record> {
+        self.progress.begin("scoring", data.rows().map(|rows| rows as u64));
+        let scored = self.score_as("score", data, metrics);
+        self.progress.clear();
+        scored
+    }
+
+    pub(super) fn score_as(
+        &mut self,
+        split: &str,
+        data: &dyn BatchSource,
+        metrics: &mut [&mut dyn Metric],
+    ) -> Result<Record> {
+        let mut tally = Tally::begin();
+        metrics.iter_mut().for_each(|metric| metric.reset());
+        for batch in data.read(0, 0)? {
+            let batch = batch?;
+            self.runner.forward(&batch, Pass::Score)?;
+            let loss = self.runner.loss()?;
+            update_metrics(&*self.runner, metrics, &batch)?;
+            self.progress.advance(tally.add(&batch, loss), loss);
+        }
+        let metrics = metrics.iter().map(|metric| (metric.name(), metric.value()));
+        let record = Record { epoch: self.run.epoch, step: self.run.step, ..Record::new(split) };
+        Ok(tally.end(record, metrics))
+    }
+
+    /// Runs the model over all batches and shows its first output for each to `f`, without padded rows.
+    ///
+    /// # Errors
+    /// As [`forward`](Trainer::forward), those of the source and of `f`; [`ErrorKind::State`] for a model without
+    /// outputs.
+    #[track_caller]
+    pub fn predict_each(
+        &mut self,
+        data: &dyn BatchSource,
+        mut f: impl FnMut(&Batch, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        self.progress.begin("predicting", data.rows().map(|rows| rows as u64));
+        let mut each = |batch: Result<Batch>| {
+            let batch = batch?;
+            self.runner.forward(&batch, Pass::Predict)?;
+            f(&batch, &unpadded(&first_output(&*self.runner)?, &batch)?)?;
+            self.progress.advance((batch.rows() - batch.pad) as u64, None);
+            Ok(())
+        };
+        let predicted = data.read(0, 0)?.try_for_each(&mut each);
+        self.progress.clear();
+        predicted
+    }
+
+    /// What the model predicts for all rows, in the order of the source: `(rows, ..)`.
+    ///
+    /// # Errors
+    /// As [`predict_each`](Trainer::predict_each).
+    #[track_caller]
+    pub fn predict(&mut self, data: &dyn BatchSource) -> Result<Tensor> {
+        let mut parts = Vec::new();
+        self.predict_each(data, |_, output| {
+            parts.push(output.clone());
+            Ok(())
+        })?;
+        Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
+    }
+
+    /// Writes what the model predicts, a line per row in the order of the source, batch by batch: a row's
+    /// numbers, separated by blanks, with the fewest digits that identify them. How many rows there were.
+    ///
+    /// # Errors
+    /// As [`predict_each`](Trainer::predict_each); [`ErrorKind::Io`] if writing fails.
+    #[track_caller]
+    pub fn predict_to(&mut self, data: &dyn BatchSource, writer: impl Write) -> Result<u64> {
+        let mut to = std::io::BufWriter::new(writer);
+        let mut rows = 0;
+        let failed = |e| Error::new(ErrorKind::Io, "predictions").nowhere().caused_by(e);
+        self.predict_each(data, |_, output| {
+            rows += output.shape()[0] as u64;
+            write_rows(&mut to, output).map_err(failed)
+        })?;
+        to.flush().map_err(failed)?;
+        Ok(rows)
+    }
+
+    /// Writes parameters, optimizer, where the run is, and its history: see [`Checkpoint::save`].
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`].
+    #[track_caller]
+    pub fn save_checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.checkpoint().save(path, &self.params, &*self.optimizer)
+    }
+
+    /// Where the run is, with its history.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let mut run = self.run.clone();
+        let history = serde_json::to_string(&self.history).expect("names and numbers");
+        run.notes.insert(HISTORY.to_owned(), history);
+        run
+    }
+
+    /// Goes on from a checkpoint, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::resume`].
+    #[doc(alias = "load_checkpoint")]
+    #[track_caller]
+    pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let run = Checkpoint::resume(path, &self.params, &mut *self.optimizer)?;
+        self.go_on(run)
+    }
+
+    /// Goes on from the newest checkpoint of a directory; whether there is one.
+    ///
+    /// # Errors
+    /// As [`Checkpoints::resume`].
+    #[track_caller]
+    pub fn resume_latest(&mut self, checkpoints: &mut Checkpoints) -> Result<bool> {
+        let Some(run) = checkpoints.resume(&self.params, &mut *self.optimizer)? else {
+            return Ok(false);
+        };
+        self.go_on(run)?;
+        Ok(true)
+    }
+
+    fn go_on(&mut self, mut run: Checkpoint) -> Result<()> {
+        self.history = match run.notes.remove(HISTORY) {
+            Some(text) => serde_json::from_str(&text).map_err(|e| {
+                let message = "the history in the checkpoint is damaged";
+                Error::new(ErrorKind::Parse, message).nowhere().caused_by(e)
+            })?,
+            None => History::default(),
+        };
+        self.run = run;
+        self.drop_gradients()
+    }
+}
+
+/// The note of a checkpoint that holds the history.
+const HISTORY: &str = "history";
+
+impl std::fmt::Debug for Trainer<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer")
+            .field("params", &self.params)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Rows and losses of a pass over a source.
+pub(super) struct Tally {
+    clock: Instant,
+    rows: u64,
+    loss: f64,
+    has_loss: bool,
+}
+
+impl Tally {
+    pub fn begin() -> Tally {
+        Tally { clock: Instant::now(), rows: 0, loss: 0.0, has_loss: false }
+    }
+
+    /// Counts a batch; how many rows it has.
+    pub fn add(&mut self, batch: &Batch, loss: Option<f64>) -> u64 {
+        let rows = (batch.rows() - batch.pad) as u64;
+        self.rows += rows;
+        if let Some(loss) = loss {
+            self.loss += loss * rows as f64;
+            self.has_loss = true;
+        }
+        rows
+    }
+
+    /// The mean over the rows so far.
+    pub fn loss(&self) -> Option<f64> {
+        self.has_loss.then(|| self.loss / self.rows as f64)
+    }
+
+    /// The record with what was measured.
+    pub fn end(&self, record: Record, metrics: impl Iterator<Item = (String, f64)>) -> Record {
+        let loss = self.loss().map(|loss| ("loss".to_owned(), loss));
+        Record {
+            rows: self.rows,
+            seconds: self.clock.elapsed().as_secs_f64(),
+            values: loss.into_iter().chain(metrics).collect(),
+            ..record
+        }
+    }
+}
+
+/// Adds the rows of a batch to metrics, with the last forward pass's first output.
+#[track_caller]
+pub(super) fn update_metrics<M: DerefMut<Target: Metric>>(
+    runner: &dyn Runner,
+    metrics: &mut [M],
+    batch: &Batch,
+) -> Result<()> {
+    if metrics.is_empty() {
+        return Ok(());
+    }
+    let shown = Shown::new(runner, batch)?;
+    metrics.iter_mut().try_for_each(|metric| metric.update(&shown.scored()))
+}
+
+/// What metrics see of a batch: no padded rows.
+struct Shown {
+    predictions: Tensor,
+    labels: Tensor,
+    qids: Option<Tensor>,
+    weights: Option<Tensor>,
+}
+
+impl Shown {
+    #[track_caller]
+    fn new(runner: &dyn Runner, batch: &Batch) -> Result<Shown> {
+        let own = |tensor: &Tensor| unpadded(tensor, batch);
+        Ok(Shown {
+            predictions: own(&first_output(runner)?)?,
+            labels: own(&batch.labels)?,
+            qids: batch.qids.as_ref().map(own).transpose()?,
+            weights: batch.input("weight").ok().map(own).transpose()?,
+        })
+    }
+
+    fn scored(&self) -> Scored<'_> {
+        let mut scored = Scored::new(&self.predictions, &self.labels);
+        (scored.qids, scored.weights) = (self.qids.as_ref(), self.weights.as_ref());
+        scored
+    }
+}
+
+#[track_caller]
+fn first_output(runner: &dyn Runner) -> Result<Tensor> {
+    runner.outputs()?.into_iter().next().ok_or_else(|| {
+        let message = "the model has no output: a `Model` gives one by `output`, a graph has one that \
+                       is no loss";
+        Error::new(ErrorKind::State, message).operator("trainer")
+    })
+}
+
+/// Rows that are not padded.
+fn unpadded(tensor: &Tensor, batch: &Batch) -> Result<Tensor> {
+    match batch.pad {
+        0 => Ok(tensor.clone()),
+        pad => tensor.rows_window(0, batch.rows() - pad),
+    }
+}
+
+fn write_rows(to: &mut impl Write, output: &Tensor) -> std::io::Result<()> {
+    let width = output.shape()[1..].iter().product::<usize>().max(1);
+    let values = output.view().values();
+    for i in 0..values.len() {
+        let end = if (i + 1) % width == 0 { "\n" } else { " " };
+        write_number(to, values, i)?;
+        to.write_all(end.as_bytes())?;
+    }
+    Ok(())
+}
