@@ -77,6 +77,7 @@
 
 mod checkpoint;
 mod directory;
+pub mod metrics;
 mod saved;
 
 pub use checkpoint::Checkpoint;
