@@ -23,6 +23,7 @@
 mod batches;
 mod dataset;
 mod libsvm;
+mod numpy;
 mod order;
 mod schema;
 mod source;
@@ -31,6 +32,9 @@ mod writer;
 pub use batches::{Batch, BatchPlan, Batches, LastBatch};
 pub use dataset::{Dataset, Dropped};
 pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
+#[cfg(feature = "npz")]
+pub use numpy::{Npz, NpzWriter};
+pub use numpy::{read_npy, read_npy_from, write_npy, write_npy_to};
 pub use schema::{IdBase, Schema};
 pub use source::{BatchIter, BatchSource};
 pub use writer::LibsvmWriter;

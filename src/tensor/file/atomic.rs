@@ -9,7 +9,7 @@ use crate::error::{self, Error, Result};
 
 /// Writes a file under another name in the same directory, syncs it and renames it: readers see the
 /// old file or the new one, and after a power failure there is one of them too.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
     content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<()> {

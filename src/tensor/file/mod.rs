@@ -3,10 +3,10 @@
 //! `header` knows the format, `index` the crate's own entry in it, `read` and `write` turn tensors
 //! into slices with names and back.
 
-mod atomic;
+pub(crate) mod atomic;
 mod header;
 mod index;
-mod little_endian;
+pub(crate) mod little_endian;
 mod raw;
 mod read;
 mod source;
