@@ -22,6 +22,7 @@
 
 mod batches;
 mod dataset;
+mod hashing;
 mod libsvm;
 mod numpy;
 mod order;
@@ -31,6 +32,7 @@ mod writer;
 
 pub use batches::{Batch, BatchPlan, Batches, LastBatch};
 pub use dataset::{Dataset, Dropped};
+pub use hashing::FeatureHasher;
 pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
 #[cfg(feature = "npz")]
 pub use numpy::{Npz, NpzWriter};

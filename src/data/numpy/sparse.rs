@@ -173,7 +173,7 @@ fn expect_length(what: &str, length: usize, values: usize) -> Result<()> {
 }
 
 /// A matrix of entries in any order.
-fn by_rows<T: Element>(
+fn by_rows<T: Entry>(
     shape: [usize; 2],
     row_ids: &[u32],
     column_ids: &[u32],
@@ -199,7 +199,7 @@ fn by_rows<T: Element>(
 }
 
 /// A matrix whose rows may be unsorted.
-fn matrix<T: Element>(
+fn matrix<T: Entry>(
     shape: [usize; 2],
     mut indptr: Vec<usize>,
     mut indices: Vec<u32>,
@@ -207,23 +207,28 @@ fn matrix<T: Element>(
 ) -> Result<Tensor> {
     let ascending = |row: &[usize]| indices[row[0]..row[1]].is_sorted_by(|a, b| a < b);
     if !indptr.windows(2).all(ascending) {
-        order_rows(&mut indptr, &mut indices, &mut values);
+        order_rows(&mut indptr, &mut indices, &mut values)?;
     }
     Tensor::csr(shape, indptr, indices, values)
 }
 
 /// Sorts the columns of each row and sums the values of equal ones, in the order that they have.
-fn order_rows<T: Element>(indptr: &mut [usize], indices: &mut Vec<u32>, values: &mut Vec<T>) {
-    let (mut start, mut end, mut row) = (0, 0, Vec::new());
-    for row_end in &mut indptr[1..] {
-        row.clear();
-        row.extend((start..*row_end).map(|k| (indices[k], values[k])));
-        row.sort_by_key(|entry| entry.0);
+fn order_rows<T: Entry>(
+    indptr: &mut [usize],
+    indices: &mut Vec<u32>,
+    values: &mut Vec<T>,
+) -> Result<()> {
+    let (mut start, mut end, mut entries) = (0, 0, Vec::new());
+    for (row, row_end) in indptr[1..].iter_mut().enumerate() {
+        entries.clear();
+        entries.extend((start..*row_end).map(|k| (indices[k], values[k])));
+        entries.sort_by_key(|entry| entry.0);
         start = *row_end;
         let first = end;
-        for &(column, value) in &row {
+        for &(column, value) in &entries {
             if end > first && indices[end - 1] == column {
-                values[end - 1] = values[end - 1] + value;
+                let sum = values[end - 1].plus(value);
+                values[end - 1] = sum.ok_or_else(|| too_large(row, column))?;
                 continue;
             }
             (indices[end], values[end]) = (column, value);
@@ -233,6 +238,35 @@ fn order_rows<T: Element>(indptr: &mut [usize], indices: &mut Vec<u32>, values: 
     }
     indices.truncate(end);
     values.truncate(end);
+    Ok(())
+}
+
+fn too_large(row: usize, column: u32) -> Error {
+    damaged(format!("the sum of the entries at ({row}, {column}) is too large for i64"))
+}
+
+/// A value that is added to others at the same place.
+trait Entry: Element {
+    /// The sum, unless it overflows.
+    fn plus(self, other: Self) -> Option<Self>;
+}
+
+impl Entry for f32 {
+    fn plus(self, other: Self) -> Option<Self> {
+        Some(self + other)
+    }
+}
+
+impl Entry for f64 {
+    fn plus(self, other: Self) -> Option<Self> {
+        Some(self + other)
+    }
+}
+
+impl Entry for i64 {
+    fn plus(self, other: Self) -> Option<Self> {
+        self.checked_add(other)
+    }
 }
 
 /// The arrays of a csr tensor, named and ordered as scipy does.
