@@ -22,7 +22,9 @@
 
 mod batches;
 mod dataset;
+mod hashing;
 mod libsvm;
+mod numpy;
 mod order;
 mod schema;
 mod source;
@@ -30,7 +32,11 @@ mod writer;
 
 pub use batches::{Batch, BatchPlan, Batches, LastBatch};
 pub use dataset::{Dataset, Dropped};
+pub use hashing::FeatureHasher;
 pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
+#[cfg(feature = "npz")]
+pub use numpy::{Npz, NpzWriter};
+pub use numpy::{read_npy, read_npy_from, write_npy, write_npy_to};
 pub use schema::{IdBase, Schema};
 pub use source::{BatchIter, BatchSource};
 pub use writer::LibsvmWriter;

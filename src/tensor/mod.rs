@@ -24,6 +24,7 @@ pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
 pub use file::Archive;
+pub(crate) use pattern::check_extent;
 pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};

@@ -1,6 +1,7 @@
 //! The libsvm / svmlight reader.
 
 mod collect;
+mod hashed;
 mod input;
 mod parse;
 mod scan;
@@ -18,6 +19,7 @@ use stream::Chunks;
 pub use stream::{Chunk, Stream};
 
 use super::dataset::Dataset;
+use super::hashing::FeatureHasher;
 use super::schema::{IdBase, Schema};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::DType;
@@ -132,6 +134,7 @@ pub struct Libsvm {
     label_columns: usize,
     skip_labels: bool,
     separate_labels: Option<SeparateLabels>,
+    hasher: Option<FeatureHasher>,
 }
 
 impl Default for Libsvm {
@@ -146,6 +149,7 @@ impl Default for Libsvm {
             label_columns: 1,
             skip_labels: false,
             separate_labels: None,
+            hasher: None,
         }
     }
 }
@@ -267,6 +271,33 @@ impl Libsvm {
         self
     }
 
+    /// Takes what stands before the *last* colon of an entry as the name of a feature, and hashes it to
+    /// a column: a number of any size or any text without blanks and `#`, as `country=fr:1` or
+    /// `user:7:0.5`. Entries of a row that fall on one column are summed; see
+    /// [`FeatureHasher`] for signs and for the same with rows in memory. `7` and `07` are different names.
+    ///
+    /// There is nothing to find out: the schema counts from 0 and has the hasher's
+    /// [`features`](FeatureHasher::features), in streams too. [`wider`](Libsvm::wider) and
+    /// [`repeated`](Libsvm::repeated) do not apply. After the labels, `qid:` still begins a query id.
+    /// Ids of [`label_entries`](Libsvm::label_entries) are not hashed and count from 0.
+    ///
+    /// ```
+    /// use sparsetape::data::{FeatureHasher, Libsvm};
+    /// let hasher = FeatureHasher::new(20)?;
+    /// let text = "1 country=fr:1 12345678901234567890:0.5\n0 user:7:2 user:7:1\n";
+    /// let data = Libsvm::new().hashed(hasher).read_from(text.as_bytes())?;
+    /// let rows = [vec![("country=fr", 1.0f32), ("12345678901234567890", 0.5)], vec![("user:7", 3.0)]];
+    /// assert_eq!(data.features, hasher.transform(&rows)?);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Reading gives [`ErrorKind::State`] if another base or number of features is stated besides.
+    pub fn hashed(mut self, hasher: FeatureHasher) -> Self {
+        self.hasher = Some(hasher);
+        self
+    }
+
     /// Reads one file.
     ///
     /// # Errors
@@ -354,23 +385,34 @@ impl Libsvm {
         typed!(self.stream_inputs(vec![Input::Reader(Box::new(reader))], chunk))
     }
 
-    fn grammar(&self) -> Grammar {
+    #[track_caller]
+    fn grammar(&self) -> Result<Grammar> {
+        let (mut base, mut features) = (self.base, self.features);
+        if let Some(hasher) = self.hasher {
+            let hashed = (IdBase::Zero, hasher.features());
+            let stated = (base.unwrap_or(hashed.0), features.unwrap_or(hashed.1));
+            if stated != hashed {
+                return Err(not_hashed(stated, hashed.1));
+            }
+            (base, features) = (Some(hashed.0), Some(hashed.1));
+        }
         let labels = match self.skip_labels || self.separate_labels.is_some() {
             true => LabelCount::Ignored,
             false => LabelCount::Exactly(self.label_columns),
         };
-        Grammar {
-            base: self.base,
-            features: self.features,
+        Ok(Grammar {
+            base,
+            features,
             wider: self.wider,
             repeated: self.repeated,
+            hasher: self.hasher,
             labels,
             map: self.map,
-        }
+        })
     }
 
     /// The separate label file.
-    fn label_source(&self, base: IdBase) -> Option<Source<'static>> {
+    fn label_source(&self, base: IdBase, grammar: Grammar) -> Option<Source<'static>> {
         let separate = self.separate_labels.as_ref()?;
         let (columns, labels) = match *separate {
             SeparateLabels::Numbers(_) => (0, LabelCount::Exactly(self.label_columns)),
@@ -381,22 +423,23 @@ impl Libsvm {
             features: Some(columns),
             wider: Wider::Refuse,
             labels,
-            ..self.grammar()
+            hasher: None,
+            ..grammar
         };
         Some(Source::new(files(&[separate.path()]), grammar))
     }
 
     fn read_inputs<T: Decimal>(&self, inputs: Vec<Input<'_>>) -> Result<Dataset> {
-        let grammar = self.grammar();
+        let grammar = self.grammar()?;
         let rows = Source::new(inputs, grammar).take_all::<T>()?;
         let schema = rows.ids.schema(&grammar)?;
-        let labels = self.label_source(schema.base()).map(Source::take_all).transpose()?;
+        let labels = self.label_source(schema.base(), grammar).map(Source::take_all).transpose()?;
         self.assemble(rows, labels, schema, 0)
     }
 
     fn find_schema_as<T: Decimal>(&self, inputs: Vec<Input<'_>>) -> Result<Schema> {
         const CHUNK: usize = 32 << 20;
-        let grammar = self.grammar();
+        let grammar = self.grammar()?;
         let mut source = Source::new(inputs, grammar);
         let mut ids = Ids::default();
         loop {
@@ -414,7 +457,8 @@ impl Libsvm {
         inputs: Vec<Input<'a>>,
         chunk: Chunk,
     ) -> Result<Stream<'a>> {
-        let (Some(base), Some(features)) = (self.base, self.features) else {
+        let grammar = self.grammar()?;
+        let (Some(base), Some(features)) = (grammar.base, grammar.features) else {
             let message = "a stream needs the id base and the number of features: \
                            state them, or find them with `find_schema`";
             return Err(Error::new(ErrorKind::State, message).operator("libsvm"));
@@ -423,13 +467,24 @@ impl Libsvm {
             options: self.clone(),
             schema: Schema::new(base, features)?,
             chunk: chunk.checked()?,
-            source: Source::new(inputs, self.grammar()),
-            labels: self.label_source(base),
+            source: Source::new(inputs, grammar),
+            labels: self.label_source(base, grammar),
             ended: false,
             done: 0,
             element: PhantomData,
         }))
     }
+}
+
+/// Base and number of features are stated, but not those of hashed ids.
+#[track_caller]
+fn not_hashed((base, features): (IdBase, usize), hashed: usize) -> Error {
+    let message = format!(
+        "ids are hashed to {hashed} columns, counted from 0, \
+         but {features} features, counted from {}, are stated",
+        base.first_id()
+    );
+    Error::new(ErrorKind::State, message).operator("libsvm")
 }
 
 fn files<P: AsRef<Path>>(paths: &[P]) -> Vec<Input<'static>> {

@@ -4,8 +4,10 @@ use std::ops::Range;
 
 use rustc_hash::FxHashSet;
 
+use super::hashed;
 use super::scan::{Cursor, Decimal, Fault, is_blank, quote};
 use super::{LabelMap, Repeated, Wider};
+use crate::data::hashing::FeatureHasher;
 use crate::data::schema::IdBase;
 
 /// What lines must look like.
@@ -17,6 +19,8 @@ pub(super) struct Grammar {
     pub features: Option<usize>,
     pub wider: Wider,
     pub repeated: Repeated,
+    /// Makes columns of names; ids are numbers otherwise.
+    pub hasher: Option<FeatureHasher>,
     pub labels: LabelCount,
     pub map: LabelMap,
 }
@@ -117,11 +121,14 @@ impl<T: Decimal> Part<T> {
         }
         self.qid(cursor, line)?;
         let first = self.len();
-        let mut end = entries(cursor, room, first)?;
+        let (mut end, repeated) = match &grammar.hasher {
+            None => (entries(cursor, room, first)?, grammar.repeated),
+            Some(hasher) => (hashed::entries(cursor, room, first, hasher)?, Repeated::Sum),
+        };
         let text = &cursor.text[..cursor.at];
         let ids = &room.ids[first..end];
         if ids.windows(2).any(|pair| pair[0] >= pair[1]) {
-            end = order_row(room, first..end, grammar.repeated, text, line)?;
+            end = order_row(room, first..end, repeated, text, line)?;
         }
         self.check_ids(&room.ids[first..end], grammar, text, line)?;
         self.ends.push(end);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytemuck::Pod;
 
 /// A number with a little-endian form in files.
-pub(super) trait LittleEndian: Pod + Send + Sync {
+pub(crate) trait LittleEndian: Pod + Send + Sync {
     /// The number whose bytes in memory are those of `self` in a file, and the other way round.
     fn to_le(self) -> Self;
 }
@@ -25,7 +25,7 @@ little_endian!(u8, i8, u16, i16, u32, i32, u64, i64, usize, f32, f64);
 const _: () = assert!(size_of::<usize>() == 8, "64-bit platforms only");
 
 /// The bytes of `numbers` in a file; borrowed where memory has the same order.
-pub(super) fn bytes_of<T: LittleEndian>(numbers: Cow<'_, [T]>) -> Cow<'_, [u8]> {
+pub(crate) fn bytes_of<T: LittleEndian>(numbers: Cow<'_, [T]>) -> Cow<'_, [u8]> {
     match numbers {
         Cow::Borrowed(slice) if cfg!(target_endian = "little") => {
             Cow::Borrowed(bytemuck::cast_slice(slice))

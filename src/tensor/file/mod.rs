@@ -6,7 +6,7 @@
 pub(crate) mod atomic;
 mod header;
 mod index;
-mod little_endian;
+pub(crate) mod little_endian;
 mod raw;
 mod read;
 mod source;
