@@ -20,19 +20,25 @@
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
 
+mod ahead;
 mod batches;
 mod dataset;
 mod libsvm;
 mod order;
+mod prefetch;
+mod runs;
 mod schema;
 mod source;
+mod streaming;
 mod writer;
 
 pub use batches::{Batch, BatchPlan, Batches, LastBatch};
 pub use dataset::{Dataset, Dropped};
 pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
+pub use prefetch::Prefetch;
 pub use schema::{IdBase, Schema};
 pub use source::{BatchIter, BatchSource};
+pub use streaming::{StreamPlan, StreamedBatches};
 pub use writer::LibsvmWriter;
 
 use std::path::Path;

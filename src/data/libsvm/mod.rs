@@ -1,6 +1,8 @@
 //! The libsvm / svmlight reader.
 
+mod blocks;
 mod collect;
+mod index;
 mod input;
 mod parse;
 mod scan;
@@ -9,8 +11,11 @@ mod stream;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub(super) use blocks::BlockReader;
 use collect::{Ids, Source};
+pub(super) use index::Index;
 use input::Input;
 use parse::{Grammar, LabelCount};
 use scan::Decimal;
@@ -19,6 +24,7 @@ pub use stream::{Chunk, Stream};
 
 use super::dataset::Dataset;
 use super::schema::{IdBase, Schema};
+use super::streaming::StreamPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::DType;
 
@@ -354,6 +360,27 @@ impl Libsvm {
         typed!(self.stream_inputs(vec![Input::Reader(Box::new(reader))], chunk))
     }
 
+    /// Batches of `size` rows from files that need not fit memory: a plan, see [`StreamPlan`].
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join("sparsetape-stream-batches.svm");
+    /// # std::fs::write(&path, "1 1:0.5\n0 3:2\n1 2:1\n").unwrap();
+    /// use sparsetape::data::{BatchSource, Libsvm};
+    /// let paths = [path];
+    /// let reader = Libsvm::new().schema(Libsvm::new().find_schema(&paths)?);
+    /// let source = reader.stream_batches(&paths, 2).memory(1 << 20).build()?;
+    /// for epoch in 0..2 {
+    ///     for batch in source.read(epoch, 0)? {
+    ///         assert_eq!(batch?.features.shape()[1], 3);
+    ///     }
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn stream_batches<P: AsRef<Path>>(&self, paths: &[P], size: usize) -> StreamPlan {
+        let paths = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
+        StreamPlan::new(self.clone(), paths, size)
+    }
+
     fn grammar(&self) -> Grammar {
         let labels = match self.skip_labels || self.separate_labels.is_some() {
             true => LabelCount::Ignored,
@@ -369,21 +396,43 @@ impl Libsvm {
         }
     }
 
-    /// The separate label file.
-    fn label_source(&self, base: IdBase) -> Option<Source<'static>> {
+    /// What the separate label file must look like.
+    fn label_grammar(&self, base: IdBase) -> Option<Grammar> {
         let separate = self.separate_labels.as_ref()?;
         let (columns, labels) = match *separate {
             SeparateLabels::Numbers(_) => (0, LabelCount::Exactly(self.label_columns)),
             SeparateLabels::Entries(_, columns) => (columns, LabelCount::Ignored),
         };
-        let grammar = Grammar {
+        Some(Grammar {
             base: Some(base),
             features: Some(columns),
             wider: Wider::Refuse,
             labels,
             ..self.grammar()
+        })
+    }
+
+    /// The separate label file.
+    fn label_source(&self, base: IdBase) -> Option<Source<'static>> {
+        let path = self.separate_labels.as_ref()?.path();
+        Some(Source::new(files(&[path]), self.label_grammar(base)?))
+    }
+
+    /// Base and number of features, which a stream must be told.
+    #[track_caller]
+    pub(super) fn stated(&self) -> Result<Schema> {
+        let (Some(base), Some(features)) = (self.base, self.features) else {
+            let message = "a stream needs the id base and the number of features: \
+                           state them, or find them with `find_schema`";
+            return Err(Error::new(ErrorKind::State, message).operator("libsvm"));
         };
-        Some(Source::new(files(&[separate.path()]), grammar))
+        Schema::new(base, features)
+    }
+
+    /// Reads the blocks of an index.
+    #[track_caller]
+    pub(super) fn block_reader(&self, index: Arc<Index>) -> Result<BlockReader> {
+        typed!(self.block_reader_as(index))
     }
 
     fn read_inputs<T: Decimal>(&self, inputs: Vec<Input<'_>>) -> Result<Dataset> {
@@ -414,17 +463,13 @@ impl Libsvm {
         inputs: Vec<Input<'a>>,
         chunk: Chunk,
     ) -> Result<Stream<'a>> {
-        let (Some(base), Some(features)) = (self.base, self.features) else {
-            let message = "a stream needs the id base and the number of features: \
-                           state them, or find them with `find_schema`";
-            return Err(Error::new(ErrorKind::State, message).operator("libsvm"));
-        };
+        let schema = self.stated()?;
         Ok(Stream::new(Chunks::<T> {
             options: self.clone(),
-            schema: Schema::new(base, features)?,
+            schema,
             chunk: chunk.checked()?,
             source: Source::new(inputs, self.grammar()),
-            labels: self.label_source(base),
+            labels: self.label_source(schema.base()),
             ended: false,
             done: 0,
             element: PhantomData,
