@@ -1,14 +1,14 @@
 //! Batches: windows of a data set's rows.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::dataset::{Dataset, types_of};
 use super::order::permutation;
 use super::source::{BatchIter, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{Tape, Var};
-use crate::tensor::{Layout, Tensor};
+use crate::tensor::Tensor;
 
 /// What happens to the rows that do not fill a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,43 +74,46 @@ impl<'a> BatchPlan<'a> {
         self
     }
 
-    /// Cuts the windows.
+    /// The batches, each cut when its turn comes.
     ///
     /// # Errors
     /// [`ErrorKind::Value`] for batches of 0 rows; [`ErrorKind::Shape`] if a field of the data set
-    /// was replaced by a tensor of another number of rows, or to pad with more than 2^32 rows.
+    /// was replaced by a tensor of another number of rows, or to pad with more than 2^32 rows;
+    /// [`ErrorKind::Stype`] to pad row-sparse tensors.
     #[track_caller]
     pub fn build(&self) -> Result<Batches> {
-        if self.size == 0 {
-            return Err(Error::new(ErrorKind::Value, "a batch has at least 1 row, not 0"));
-        }
         self.data.check()?;
         let rows = self.data.rows();
-        let mut starts: Vec<usize> = (0..rows).step_by(self.size).collect();
-        if self.last == LastBatch::Drop {
-            starts.truncate(rows / self.size);
+        let end = self.last.end(rows, self.size)?;
+        let count = end.div_ceil(self.size);
+        let kept = self.keep_windows.then(|| vec![OnceLock::new(); count].into());
+        let batches =
+            Batches { data: self.data.clone(), size: self.size, end, seed: self.seed, kept };
+        if end > rows {
+            batches.cut(count - 1)?;
         }
-        let windows = starts.into_iter().map(|start| self.cut(start)).collect::<Result<_>>()?;
-        Ok(Batches { windows, seed: self.seed, keep_windows: self.keep_windows })
+        Ok(batches)
     }
+}
 
+impl LastBatch {
+    /// Where the last batch ends, counted in rows, the padded ones too.
     #[track_caller]
-    fn cut(&self, first_row: usize) -> Result<Batch> {
-        let rows = self.data.rows();
-        let kept = self.size.min(rows - first_row);
-        let pad = if self.last == LastBatch::Pad { self.size - kept } else { 0 };
-        if pad as u64 > 1 << 32 {
-            let message = format!("a padded batch of {} rows; at most 4294967296", self.size);
-            return Err(Error::new(ErrorKind::Shape, message));
+    pub(super) fn end(self, rows: usize, size: usize) -> Result<usize> {
+        if size == 0 {
+            return Err(Error::new(ErrorKind::Value, "a batch has at least 1 row, not 0"));
         }
-        let part = if pad == 0 {
-            self.data.rows_window(first_row, first_row + kept)?
-        } else {
-            let order: Vec<usize> = (first_row..rows).chain((0..rows).cycle().take(pad)).collect();
-            self.data.gather(&order)?
-        };
-        let Dataset { features, labels, qids, inputs, .. } = part;
-        Ok(Batch { features, labels, qids, inputs: inputs.into(), first_row, pad })
+        match self {
+            LastBatch::Keep => Ok(rows),
+            LastBatch::Drop => Ok(rows / size * size),
+            LastBatch::Pad => {
+                let end = rows.checked_next_multiple_of(size);
+                end.filter(|end| (end - rows) as u64 <= 1 << 32).ok_or_else(|| {
+                    let message = format!("a padded batch of {size} rows; at most 4294967296");
+                    Error::new(ErrorKind::Shape, message)
+                })
+            }
+        }
     }
 }
 
@@ -126,11 +129,14 @@ pub struct Batch {
     pub qids: Option<Tensor>,
     /// The further inputs of the data set, by name.
     pub inputs: Arc<[(Arc<str>, Tensor)]>,
-    /// Where the batch begins in the data set.
+    /// Number in the data set of the batch's first row; [`row_number`](Batch::row_number) tells those
+    /// of the others.
     pub first_row: usize,
     /// How many rows at the end are repeated from the beginning of the data set, to be left out of
     /// counts and predictions.
     pub pad: usize,
+    /// The numbers of the rows, unless they follow one another.
+    numbers: Option<Arc<[usize]>>,
 }
 
 /// Types instead of all values.
@@ -148,9 +154,42 @@ impl fmt::Debug for Batch {
 }
 
 impl Batch {
+    pub(super) fn new(
+        rows: Dataset,
+        first_row: usize,
+        pad: usize,
+        numbers: Option<Arc<[usize]>>,
+    ) -> Self {
+        let Dataset { features, labels, qids, inputs, .. } = rows;
+        Batch { features, labels, qids, inputs: inputs.into(), first_row, pad, numbers }
+    }
+
     /// Number of rows, padded ones too.
     pub fn rows(&self) -> usize {
         self.features.shape()[0]
+    }
+
+    /// The number in the data set of the batch's `i`-th row, both from 0; nothing if the batch is
+    /// shorter.
+    ///
+    /// ```
+    /// use sparsetape::data::{LastBatch, Libsvm};
+    /// let data = Libsvm::new().read_from("1 1:1\n2 1:2\n3 1:3\n".as_bytes())?;
+    /// let batches = data.batches(2).last(LastBatch::Pad).build()?;
+    /// let last = batches.epoch(0).last().expect("two batches");
+    /// assert_eq!([0, 1, 2].map(|i| last.row_number(i)), [Some(2), Some(0), None]);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn row_number(&self, i: usize) -> Option<usize> {
+        if i >= self.rows() {
+            return None;
+        }
+        let in_order = || {
+            // Padded rows follow the data set's last one, and begin again at its first.
+            let own = self.rows() - self.pad;
+            if i < own { self.first_row + i } else { (i - own) % (self.first_row + own) }
+        };
+        Some(self.numbers.as_ref().map_or_else(in_order, |numbers| numbers[i]))
     }
 
     /// The input of this name: one of the data set's [inputs](Dataset::with_input); else the features by
@@ -201,28 +240,9 @@ impl Batch {
             inputs: inputs.collect::<Result<_>>()?,
             first_row: self.first_row + start,
             pad: 0,
+            numbers: None,
         })
     }
-
-    /// The same rows without what their patterns have computed.
-    fn forgetful(&self) -> Batch {
-        let inputs = self.inputs.iter();
-        Batch {
-            features: without_columns(&self.features),
-            labels: without_columns(&self.labels),
-            inputs: inputs.map(|(name, values)| (name.clone(), without_columns(values))).collect(),
-            ..self.clone()
-        }
-    }
-}
-
-fn without_columns(tensor: &Tensor) -> Tensor {
-    let (shape, layout, values) = tensor.clone().into_parts();
-    let layout = match layout {
-        Layout::Csr(pattern) => Layout::Csr(Arc::new(pattern.window(0..pattern.rows()))),
-        other => other,
-    };
-    Tensor::from_parts(shape, layout, values)
 }
 
 /// The batches of a data set, for any number of epochs.
@@ -240,33 +260,53 @@ fn without_columns(tensor: &Tensor) -> Tensor {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Batches {
-    windows: Vec<Batch>,
+    data: Dataset,
+    size: usize,
+    /// Where the last batch ends.
+    end: usize,
     seed: Option<u64>,
-    keep_windows: bool,
+    /// The windows that were cut, if they are kept.
+    kept: Option<Box<[OnceLock<Box<Batch>>]>>,
 }
 
 impl Batches {
     /// Number of batches in an epoch.
     pub fn len(&self) -> usize {
-        self.windows.len()
+        self.end.div_ceil(self.size)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.windows.is_empty()
+        self.end == 0
     }
 
     /// The batches in the order of this epoch: the data set's order unless the plan shuffles. A run that
     /// was interrupted goes on at batch `n` with `.skip(n)`.
     pub fn epoch(&self, epoch: u64) -> impl ExactSizeIterator<Item = Batch> + Send {
-        let order = match self.seed {
-            Some(seed) => permutation(self.len(), seed, epoch),
-            None => (0..self.len()).collect(),
+        let order = self.seed.map(|seed| permutation(self.len(), seed, epoch));
+        (0..self.len()).map(move |i| self.batch(order.as_ref().map_or(i, |order| order[i])))
+    }
+
+    fn batch(&self, i: usize) -> Batch {
+        let cut = || self.cut(i).expect("rows that were checked when the batches were planned");
+        match &self.kept {
+            Some(kept) => (**kept[i].get_or_init(|| Box::new(cut()))).clone(),
+            None => cut(),
+        }
+    }
+
+    #[track_caller]
+    fn cut(&self, i: usize) -> Result<Batch> {
+        let (rows, first) = (self.data.rows(), i * self.size);
+        let end = rows.min(first.saturating_add(self.size));
+        let pad = self.end.saturating_sub(rows) * usize::from(end == rows);
+        let part = if pad == 0 {
+            self.data.rows_window(first, end)?
+        } else {
+            let order: Vec<usize> = (first..rows).chain((0..rows).cycle().take(pad)).collect();
+            self.data.gather(&order)?
         };
-        order.into_iter().map(|i| {
-            let window = &self.windows[i];
-            if self.keep_windows { window.clone() } else { window.forgetful() }
-        })
+        Ok(Batch::new(part, first, pad, None))
     }
 }
 
@@ -276,6 +316,6 @@ impl BatchSource for Batches {
     }
 
     fn rows(&self) -> Option<usize> {
-        Some(self.windows.iter().map(|batch| batch.rows() - batch.pad).sum())
+        Some(self.end.min(self.data.rows()))
     }
 }

@@ -1,6 +1,7 @@
 //! Features with labels.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::batches::BatchPlan;
@@ -181,12 +182,8 @@ impl Dataset {
     /// [`ErrorKind::Value`] unless `k < n`.
     #[track_caller]
     pub fn part(&self, k: usize, n: usize) -> Result<Dataset> {
-        if k >= n {
-            let message = format!("part {k} of {n}: parts count from 0");
-            return Err(Error::new(ErrorKind::Value, message).operator("part"));
-        }
-        let ends = |k: usize| (self.rows() as u128 * k as u128 / n as u128) as usize;
-        self.rows_window(ends(k), ends(k + 1))
+        let Range { start, end } = part_of(self.rows(), k, n)?;
+        self.rows_window(start, end)
     }
 
     /// A copy with its rows in another order, which depends on `seed` and the number of rows alone.
@@ -238,6 +235,17 @@ impl fmt::Debug for Dataset {
 
 pub(super) fn types_of(inputs: &[(Arc<str>, Tensor)]) -> Vec<String> {
     inputs.iter().map(|(name, values)| format!("{name}: {}", values.ty())).collect()
+}
+
+/// The rows of the `k`-th of `n` parts.
+#[track_caller]
+pub(super) fn part_of(rows: usize, k: usize, n: usize) -> Result<Range<usize>> {
+    if k >= n {
+        let message = format!("part {k} of {n}: parts count from 0");
+        return Err(Error::new(ErrorKind::Value, message).operator("part"));
+    }
+    let end = |k: usize| (rows as u128 * k as u128 / n as u128) as usize;
+    Ok(end(k)..end(k + 1))
 }
 
 fn rows_of(tensor: &Tensor) -> usize {

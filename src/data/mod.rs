@@ -20,14 +20,18 @@
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
 
+mod ahead;
 mod batches;
 mod dataset;
 mod hashing;
 mod libsvm;
 mod numpy;
 mod order;
+mod prefetch;
+mod runs;
 mod schema;
 mod source;
+mod streaming;
 mod writer;
 
 pub use batches::{Batch, BatchPlan, Batches, LastBatch};
@@ -37,8 +41,10 @@ pub use libsvm::{Chunk, LabelMap, Libsvm, Repeated, Stream, Wider};
 #[cfg(feature = "npz")]
 pub use numpy::{Npz, NpzWriter};
 pub use numpy::{read_npy, read_npy_from, write_npy, write_npy_to};
+pub use prefetch::Prefetch;
 pub use schema::{IdBase, Schema};
 pub use source::{BatchIter, BatchSource};
+pub use streaming::{StreamPlan, StreamedBatches};
 pub use writer::LibsvmWriter;
 pub(crate) use writer::write_number;
 

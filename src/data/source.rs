@@ -1,6 +1,7 @@
 //! What training reads batches from.
 
 use super::batches::Batch;
+use super::prefetch::Prefetch;
 use crate::error::Result;
 
 /// The batches of an epoch; none after the first error.
@@ -42,6 +43,24 @@ pub trait BatchSource {
     /// How many rows an epoch has, if that is known before it is read; padded rows do not count.
     fn rows(&self) -> Option<usize> {
         None
+    }
+
+    /// The same batches in the same order, read ahead by a background thread: up to this many (1 to 1024)
+    /// beside the one in use. The thread ends with the iterator, which waits for the batch that is being
+    /// read then; errors come in their place, and a panic goes on where the batch is asked for.
+    ///
+    /// ```
+    /// use sparsetape::data::{BatchSource, Libsvm};
+    /// let data = Libsvm::new().read_from("1 1:1\n2 1:2\n3 1:3\n".as_bytes())?;
+    /// let source = data.batches(2).shuffle(7).build()?.prefetched(4);
+    /// assert_eq!(source.read(0, 0)?.count(), 2);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    fn prefetched(self, batches: usize) -> Prefetch<Self>
+    where
+        Self: Sized + Send + Sync + 'static,
+    {
+        Prefetch::new(self, batches)
     }
 }
 

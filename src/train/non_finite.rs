@@ -63,7 +63,7 @@ impl Trainer<'_> {
                 None => Ok(self.runner.outputs()?.iter().all(is_finite)),
             });
             if matches!(finite, Ok(false)) {
-                rows.push(batch.first_row + row);
+                rows.extend(batch.row_number(row));
             }
         }
         let named: Vec<String> = rows.iter().take(NAMED).map(|row| row.to_string()).collect();

@@ -80,7 +80,8 @@ pub(super) struct Collected<T> {
 }
 
 impl<T: Decimal> Collected<T> {
-    fn new(has_qids: Option<bool>) -> Self {
+    /// No rows, after others that have query ids or not.
+    pub fn new(has_qids: Option<bool>) -> Self {
         Collected {
             indptr: vec![0],
             entry_ids: Vec::new(),
@@ -98,12 +99,16 @@ impl<T: Decimal> Collected<T> {
         self.indptr.len() - 1
     }
 
-    fn add(&mut self, block: &Block, grammar: &Grammar) -> Result<()> {
+    /// Adds the rows of a block.
+    pub fn add(&mut self, block: &Block, grammar: &Grammar) -> Result<()> {
         self.bytes += block.text.len();
         let ranges = split(block.text, block.start());
         let most: Vec<_> =
             ranges.par_iter().map(|r| most_entries(&block.text[r.clone()])).collect();
         let parts = self.parse(block, grammar, &ranges, &most);
+        let rows: usize = parts.iter().flatten().map(|part| part.ends.len()).sum();
+        self.indptr.reserve(rows);
+        self.labels.reserve(parts.iter().flatten().map(|part| part.labels.len()).sum());
         let mut start = self.indptr[self.rows()];
         for ((range, part), most) in ranges.into_iter().zip(parts).zip(most) {
             let text = &block.text[range.clone()];

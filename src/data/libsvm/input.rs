@@ -1,8 +1,8 @@
 //! Where text comes from: mapped files, and streams cut into blocks of whole lines.
 
 use std::fs::File;
-use std::io::{Cursor, Read};
-use std::path::PathBuf;
+use std::io::{Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
@@ -81,6 +81,70 @@ impl<'a> Input<'a> {
     }
 }
 
+/// The lines of a file that can be read again later.
+pub(super) fn lines_of_file(path: &Path) -> Result<Lines<'static>> {
+    if !path.metadata().map_err(path_error(path))?.is_file() {
+        let message = "only a regular file is read again for every epoch";
+        return Err(path_error(path)(std::io::Error::other(message)));
+    }
+    Input::File(path.to_path_buf()).lines()
+}
+
+/// A file whose text is read range by range.
+pub(super) enum Ranges {
+    Plain(File),
+    /// What decompresses, and how much it has given.
+    Compressed(Box<dyn Read + Send>, u64),
+}
+
+impl Ranges {
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(path_error(path))?;
+        let again = file.try_clone().map_err(path_error(path))?;
+        let (reader, compressed) = decompressed(&path.display().to_string(), file)?;
+        Ok(if compressed { Ranges::Compressed(reader, 0) } else { Ranges::Plain(again) })
+    }
+
+    /// Whether a range is read without what is before it.
+    pub fn reaches(&self, start: u64) -> bool {
+        match self {
+            Ranges::Plain(_) => true,
+            Ranges::Compressed(_, done) => *done <= start,
+        }
+    }
+
+    /// Reads `length` bytes from `start` on, or to the end of the text.
+    pub fn read(&mut self, start: u64, length: usize, buffer: &mut Vec<u8>) -> std::io::Result<()> {
+        buffer.clear();
+        buffer.reserve_exact(length);
+        match self {
+            Ranges::Plain(file) => {
+                file.seek(SeekFrom::Start(start))?;
+                file.take(length as u64).read_to_end(buffer)?;
+            }
+            Ranges::Compressed(reader, done) => {
+                std::io::copy(&mut reader.take(start - *done), &mut std::io::sink())?;
+                reader.take(length as u64).read_to_end(buffer)?;
+                *done = start + buffer.len() as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text, and whether it was compressed.
+fn decompressed<'a>(
+    name: &str,
+    mut reader: impl Read + Send + 'a,
+) -> Result<(Box<dyn Read + Send + 'a>, bool)> {
+    let mut head = Vec::new();
+    let magic = GZIP_MAGIC.len() as u64;
+    reader.by_ref().take(magic).read_to_end(&mut head).map_err(|e| io_error(name, e))?;
+    let compressed = head == GZIP_MAGIC;
+    let whole = Cursor::new(head).chain(reader);
+    Ok((if compressed { gunzip(name, whole)? } else { Box::new(whole) }, compressed))
+}
+
 /// The contents of a regular file that is not compressed, if the system maps it.
 fn map(file: &File) -> Option<Mmap> {
     // Pipes cannot be mapped, and files of length 0 under /proc have contents all the same.
@@ -98,6 +162,7 @@ fn map(file: &File) -> Option<Mmap> {
 pub(super) struct Lines<'a> {
     name: String,
     reader: Box<dyn Read + Send + 'a>,
+    compressed: bool,
     buffer: Vec<u8>,
     /// What is used of the buffer.
     used: usize,
@@ -107,14 +172,20 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(name: String, mut reader: impl Read + Send + 'a) -> Result<Self> {
-        let mut head = Vec::new();
-        let magic = GZIP_MAGIC.len() as u64;
-        reader.by_ref().take(magic).read_to_end(&mut head).map_err(|e| io_error(&name, e))?;
-        let compressed = head == GZIP_MAGIC;
-        let whole = Cursor::new(head).chain(reader);
-        let reader = if compressed { gunzip(&name, whole)? } else { Box::new(whole) };
-        Ok(Lines { name, reader, buffer: Vec::new(), used: 0, line: 1, ended: false })
+    fn new(name: String, reader: impl Read + Send + 'a) -> Result<Self> {
+        let (reader, compressed) = decompressed(&name, reader)?;
+        let buffer = Vec::new();
+        Ok(Lines { name, reader, compressed, buffer, used: 0, line: 1, ended: false })
+    }
+
+    /// Whether this is decompressed while it is read.
+    pub fn compressed(&self) -> bool {
+        self.compressed
+    }
+
+    /// 1-based number of the next line.
+    pub fn line(&self) -> usize {
+        self.line
     }
 
     /// At most `lines` lines, and of these no more than end within the next `window` bytes; but

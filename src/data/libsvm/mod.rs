@@ -1,7 +1,9 @@
 //! The libsvm / svmlight reader.
 
+mod blocks;
 mod collect;
 mod hashed;
+mod index;
 mod input;
 mod parse;
 mod scan;
@@ -10,8 +12,11 @@ mod stream;
 use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub(super) use blocks::BlockReader;
 use collect::{Ids, Source};
+pub(super) use index::Index;
 use input::Input;
 use parse::{Grammar, LabelCount};
 use scan::Decimal;
@@ -21,6 +26,7 @@ pub use stream::{Chunk, Stream};
 use super::dataset::Dataset;
 use super::hashing::FeatureHasher;
 use super::schema::{IdBase, Schema};
+use super::streaming::StreamPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::DType;
 
@@ -385,6 +391,27 @@ impl Libsvm {
         typed!(self.stream_inputs(vec![Input::Reader(Box::new(reader))], chunk))
     }
 
+    /// Batches of `size` rows from files that need not fit memory: a plan, see [`StreamPlan`].
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join("sparsetape-stream-batches.svm");
+    /// # std::fs::write(&path, "1 1:0.5\n0 3:2\n1 2:1\n").unwrap();
+    /// use sparsetape::data::{BatchSource, Libsvm};
+    /// let paths = [path];
+    /// let reader = Libsvm::new().schema(Libsvm::new().find_schema(&paths)?);
+    /// let source = reader.stream_batches(&paths, 2).memory(1 << 20).build()?;
+    /// for epoch in 0..2 {
+    ///     for batch in source.read(epoch, 0)? {
+    ///         assert_eq!(batch?.features.shape()[1], 3);
+    ///     }
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn stream_batches<P: AsRef<Path>>(&self, paths: &[P], size: usize) -> StreamPlan {
+        let paths = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
+        StreamPlan::new(self.clone(), paths, size)
+    }
+
     #[track_caller]
     fn grammar(&self) -> Result<Grammar> {
         let (mut base, mut features) = (self.base, self.features);
@@ -411,22 +438,45 @@ impl Libsvm {
         })
     }
 
-    /// The separate label file.
-    fn label_source(&self, base: IdBase, grammar: Grammar) -> Option<Source<'static>> {
+    /// What the separate label file must look like.
+    fn label_grammar(&self, base: IdBase, grammar: Grammar) -> Option<Grammar> {
         let separate = self.separate_labels.as_ref()?;
         let (columns, labels) = match *separate {
             SeparateLabels::Numbers(_) => (0, LabelCount::Exactly(self.label_columns)),
             SeparateLabels::Entries(_, columns) => (columns, LabelCount::Ignored),
         };
-        let grammar = Grammar {
+        Some(Grammar {
             base: Some(base),
             features: Some(columns),
             wider: Wider::Refuse,
-            labels,
             hasher: None,
+            labels,
             ..grammar
+        })
+    }
+
+    /// The separate label file.
+    fn label_source(&self, base: IdBase, grammar: Grammar) -> Option<Source<'static>> {
+        let path = self.separate_labels.as_ref()?.path();
+        Some(Source::new(files(&[path]), self.label_grammar(base, grammar)?))
+    }
+
+    /// Base and number of features, which a stream must be told.
+    #[track_caller]
+    pub(super) fn stated(&self) -> Result<Schema> {
+        let grammar = self.grammar()?;
+        let (Some(base), Some(features)) = (grammar.base, grammar.features) else {
+            let message = "a stream needs the id base and the number of features: \
+                           state them, or find them with `find_schema`";
+            return Err(Error::new(ErrorKind::State, message).operator("libsvm"));
         };
-        Some(Source::new(files(&[separate.path()]), grammar))
+        Schema::new(base, features)
+    }
+
+    /// Reads the blocks of an index.
+    #[track_caller]
+    pub(super) fn block_reader(&self, index: Arc<Index>) -> Result<BlockReader> {
+        typed!(self.block_reader_as(index))
     }
 
     fn read_inputs<T: Decimal>(&self, inputs: Vec<Input<'_>>) -> Result<Dataset> {
@@ -457,18 +507,13 @@ impl Libsvm {
         inputs: Vec<Input<'a>>,
         chunk: Chunk,
     ) -> Result<Stream<'a>> {
-        let grammar = self.grammar()?;
-        let (Some(base), Some(features)) = (grammar.base, grammar.features) else {
-            let message = "a stream needs the id base and the number of features: \
-                           state them, or find them with `find_schema`";
-            return Err(Error::new(ErrorKind::State, message).operator("libsvm"));
-        };
+        let (grammar, schema) = (self.grammar()?, self.stated()?);
         Ok(Stream::new(Chunks::<T> {
             options: self.clone(),
-            schema: Schema::new(base, features)?,
+            schema,
             chunk: chunk.checked()?,
             source: Source::new(inputs, grammar),
-            labels: self.label_source(base, grammar),
+            labels: self.label_source(schema.base(), grammar),
             ended: false,
             done: 0,
             element: PhantomData,

@@ -151,7 +151,7 @@ impl Libsvm {
 }
 
 /// Labels and features must have as many rows; counted from the beginning of the files.
-fn check_rows(separate: &SeparateLabels, labels: usize, features: usize) -> Result<()> {
+pub(super) fn check_rows(separate: &SeparateLabels, labels: usize, features: usize) -> Result<()> {
     let path = separate.path().display();
     let message = match labels.cmp(&features) {
         Ordering::Equal => return Ok(()),
