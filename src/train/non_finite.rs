@@ -26,12 +26,9 @@ impl Trainer<'_> {
         let (epoch, number) = (self.run.epoch, self.run.batch);
         let pass = self.training_pass();
         let found = self.runner.find_non_finite(batch, pass);
-        let first = found.as_ref().map_or(String::new(), |error| {
-            format!(
-                "; first in {}: {}",
-                error.operator_name().unwrap_or("a value"),
-                error.message()
-            )
+        let first = found.as_ref().map_or(String::new(), |first| {
+            let name = first.operator_name().unwrap_or("a value");
+            format!("; it began in {name}: {}", first.message())
         });
         let cause = self.cause(batch);
         let message = format!("epoch {epoch}, batch {number}: {what}{first}; {cause}");
@@ -51,8 +48,8 @@ impl Trainer<'_> {
 
     /// A parameter that is not finite, or rows that alone give what the batch gave.
     fn cause(&mut self, batch: &Batch) -> String {
-        if let Err(error) = self.check_parameters() {
-            return error.message().to_owned();
+        if let Ok(Some(parameter)) = self.find_non_finite() {
+            return parameter;
         }
         let mut rows = Vec::new();
         for row in 0..batch.rows() - batch.pad {
@@ -79,15 +76,21 @@ impl Trainer<'_> {
     /// An error for a parameter that is not finite.
     #[track_caller]
     pub(super) fn check_parameters(&self) -> Result<()> {
+        let Some(parameter) = self.find_non_finite()? else { return Ok(()) };
+        let message = format!("epoch {}, batch {}: {parameter}", self.run.epoch, self.run.batch);
+        Err(Error::new(ErrorKind::NonFinite, message).operator("fit"))
+    }
+
+    #[track_caller]
+    fn find_non_finite(&self) -> Result<Option<String>> {
         for parameter in &self.params {
             if let Some(row) = parameter.find_non_finite()? {
-                let message = format!(
-                    "row {row} of parameter {:?} is not finite; is the learning rate too large?",
-                    parameter.name()
-                );
-                return Err(Error::new(ErrorKind::NonFinite, message).operator("fit"));
+                let name = parameter.name();
+                return Ok(Some(format!(
+                    "row {row} of parameter {name:?} is not finite; is the learning rate too large?"
+                )));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }

@@ -133,3 +133,27 @@ pub trait Metric {
         false
     }
 }
+
+/// A metric chosen at run time.
+impl Metric for Box<dyn Metric + '_> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    #[track_caller]
+    fn update(&mut self, scored: &Scored<'_>) -> Result<()> {
+        (**self).update(scored)
+    }
+
+    fn value(&self) -> f64 {
+        (**self).value()
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+
+    fn larger_is_better(&self) -> bool {
+        (**self).larger_is_better()
+    }
+}

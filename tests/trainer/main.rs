@@ -1,0 +1,4 @@
+//! Training through the trainer.
+
+mod laws;
+mod reference;
