@@ -281,10 +281,16 @@ impl Batches {
     }
 
     /// The batches in the order of this epoch: the data set's order unless the plan shuffles. A run that
-    /// was interrupted goes on at batch `n` with `.skip(n)`.
+    /// was interrupted goes on with [`read`](BatchSource::read).
     pub fn epoch(&self, epoch: u64) -> impl ExactSizeIterator<Item = Batch> + Send {
+        self.from(epoch, 0)
+    }
+
+    /// The batches of an epoch from the `skip`-th on; those before are not cut.
+    fn from(&self, epoch: u64, skip: usize) -> impl ExactSizeIterator<Item = Batch> + Send {
         let order = self.seed.map(|seed| permutation(self.len(), seed, epoch));
-        (0..self.len()).map(move |i| self.batch(order.as_ref().map_or(i, |order| order[i])))
+        let batch = move |i| self.batch(order.as_ref().map_or(i, |order| order[i]));
+        (skip.min(self.len())..self.len()).map(batch)
     }
 
     fn batch(&self, i: usize) -> Batch {
@@ -312,7 +318,7 @@ impl Batches {
 
 impl BatchSource for Batches {
     fn read(&self, epoch: u64, skip: usize) -> Result<BatchIter<'_>> {
-        Ok(Box::new(self.epoch(epoch).skip(skip).map(Ok)))
+        Ok(Box::new(self.from(epoch, skip).map(Ok)))
     }
 
     fn rows(&self) -> Option<usize> {

@@ -44,12 +44,12 @@ impl StreamPlan {
         self
     }
 
-    /// Bytes that blocks take in all; 256 MiB by default. The text that is being parsed counts, its rows, and
-    /// those of the block in use. A block holds a line at least, whatever that takes, and ends with its
-    /// file.
+    /// Bytes that blocks take in all; 256 MiB by default. That is enough for the text that is being parsed, its
+    /// rows, those of the block in use, and those of the block before: a tape holds its last batch until it is
+    /// cleared. A block ends with its file, and holds a line at least, whatever that takes.
     ///
-    /// Batches are windows of the block in use, which count no further, unless they are shuffled, padded or of
-    /// rows of several blocks: those are copies. A batch that is kept keeps its block.
+    /// Batches are windows of their block, which count no further, unless they are shuffled, padded or of rows of
+    /// several blocks: those are copies. Whoever keeps a batch keeps its block.
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = bytes;
         self

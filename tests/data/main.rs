@@ -4,16 +4,19 @@
 mod batches;
 mod errors;
 mod hostile;
+mod inputs;
 mod reading;
 mod reference;
 mod schema;
+mod source;
+mod streaming;
 mod writing;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sparsetape::data::Dataset;
+use sparsetape::data::{Batch, BatchSource, Dataset};
 use sparsetape::{DType, Tensor};
 
 /// A directory that is removed in the end.
@@ -82,4 +85,26 @@ pub(crate) fn assert_same(a: &Dataset, b: &Dataset) {
     assert_eq!(parts(&a.labels), parts(&b.labels));
     assert_eq!(a.qids.as_ref().map(parts), b.qids.as_ref().map(parts));
     assert_eq!((a.schema, a.dropped), (b.schema, b.dropped));
+}
+
+/// The same rows with the same numbers.
+#[track_caller]
+pub(crate) fn assert_same_batches(a: &[Batch], b: &[Batch]) {
+    let whole = |batch: &Batch| {
+        let numbers: Vec<_> = (0..=batch.rows()).map(|i| batch.row_number(i)).collect();
+        let qids = batch.qids.as_ref().map(parts);
+        let inputs: Vec<_> = batch.inputs.iter().map(|(n, x)| (n.clone(), parts(x))).collect();
+        let tensors = (parts(&batch.features), parts(&batch.labels), qids, inputs);
+        (tensors, batch.first_row, batch.pad, numbers)
+    };
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert_eq!(whole(a), whole(b));
+    }
+}
+
+/// All batches of an epoch from one on.
+#[track_caller]
+pub(crate) fn all(source: &impl BatchSource, epoch: u64, skip: usize) -> Vec<Batch> {
+    source.read(epoch, skip).unwrap().collect::<sparsetape::Result<_>>().unwrap()
 }

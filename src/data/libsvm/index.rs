@@ -51,7 +51,8 @@ pub(crate) struct Index {
     pub any_order: bool,
 }
 
-/// What a block may take. Two blocks of rows and the text of one make up the memory.
+/// What a block may take. The text of one and the rows of three make up the memory: that being parsed, that in
+/// use, and that which the batch before comes from, as long as a tape holds it.
 struct Limits {
     text: usize,
     rows: usize,
@@ -66,7 +67,7 @@ impl Limits {
         let row = reader.label_columns.saturating_mul(number).saturating_add(16);
         Limits {
             text: memory / 4,
-            rows: memory / 8 * 3,
+            rows: memory / 4,
             bytes_per_entry: 4 + number,
             bytes_per_row: row.saturating_mul(3),
         }
@@ -197,7 +198,7 @@ impl Growing {
 }
 
 impl Libsvm {
-    /// Cuts files into blocks; all that is parsed of two blocks, and the text of one, fit the memory.
+    /// Cuts files into blocks; the rows of three and the text of one fit the memory.
     pub(crate) fn index(&self, paths: &[PathBuf], memory: usize) -> Result<Index> {
         let limits = Limits::new(self, memory);
         let separate = self.separate_labels.as_ref();

@@ -1,0 +1,171 @@
+//! Streamed batches keep to their memory, whatever the size and the shape of the files.
+//!
+//! What counts are the bytes that the allocator has given out, beyond those before: pages of mapped files are not
+//! among them, and none are mapped here.
+
+mod counting;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use counting::Counting;
+use sparsetape::data::{BatchSource, IdBase, Libsvm};
+use sparsetape::optim::Sgd;
+use sparsetape::{Gradients, Parameter, Params, Tape, Tensor};
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn count(size: usize) {
+    let live = LIVE.fetch_add(size, Relaxed) + size;
+    PEAK.fetch_max(live, Relaxed);
+}
+
+fn forget(size: usize) {
+    LIVE.fetch_sub(size, Relaxed);
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting { taken: count, freed: forget };
+
+/// One test measures at a time.
+static MEASURING: Mutex<()> = Mutex::new(());
+
+/// What work gives, and the bytes at its peak beyond those before.
+fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let result = work();
+    (result, PEAK.load(Relaxed) - before)
+}
+
+/// A file that is removed in the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sparsetape-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    /// From 0 to 1.
+    fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+const FEATURES: usize = 1 << 15;
+
+/// Rows of few common features and many rare ones, with labels of a planted model.
+fn power_law(bytes: usize) -> String {
+    let (mut random, mut text) = (Random(7), String::with_capacity(bytes + 1000));
+    while text.len() < bytes {
+        let mut ids: Vec<usize> = (0..1 + (random.next() * 40.0) as usize)
+            .map(|_| (FEATURES as f64 * random.next().powi(4)) as usize)
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let sum: f64 = ids.iter().map(|id| ((id * 37) % 11) as f64 - 5.0).sum();
+        text += if sum + random.next() > 0.0 { "1" } else { "0" };
+        for id in ids {
+            text += &format!(" {id}:{:.3}", 0.5 + random.next());
+        }
+        text += "\n";
+    }
+    text
+}
+
+fn reader() -> Libsvm {
+    Libsvm::new().base(IdBase::Zero).features(FEATURES)
+}
+
+/// The bits of a logistic model's weights after an epoch of lazy SGD.
+fn trained(source: &impl BatchSource) -> Vec<u32> {
+    let weights = Parameter::new("w", Tensor::full([FEATURES, 1], 0.0f32).unwrap()).unwrap();
+    let params = Params::new([&weights]).unwrap();
+    let (mut sgd, mut tape, mut gradients) = (Sgd::new(0.5), Tape::new(), Gradients::default());
+    for batch in source.read(0, 0).unwrap() {
+        let batch = batch.unwrap();
+        tape.clear();
+        let logits = tape.constant(batch.features).dot(tape.parameter(&weights));
+        let loss = logits.sigmoid_binary_cross_entropy(tape.constant(batch.labels));
+        loss.backward_into(&mut gradients).unwrap();
+        sgd.step(&params, &gradients).unwrap();
+    }
+    drop((tape, gradients));
+    weights.snapshot().unwrap().values::<f32>().unwrap().iter().map(|w| w.to_bits()).collect()
+}
+
+#[test]
+fn training_on_five_times_the_memory_keeps_to_it_and_gives_the_same_weights() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    const MEMORY: usize = 4 << 20;
+    let file = Scratch::new("power-law", &power_law(5 * MEMORY));
+    let whole =
+        || reader().read(&file.0).unwrap().batches(256).keep_windows(false).build().unwrap();
+    let (expected, in_memory) = peak(|| trained(&whole()));
+    let plan = reader().stream_batches(&[&file.0], 256).memory(MEMORY);
+    let (weights, streamed) = peak(|| trained(&plan.build().unwrap()));
+    let (_, shuffled) = peak(|| trained(&plan.clone().shuffle(1).build().unwrap()));
+    println!("bytes at the peak: {in_memory} in memory, {streamed} streamed, {shuffled} shuffled");
+    assert!(weights == expected, "streamed training gives other weights");
+    assert!(weights.iter().filter(|&&w| w != 0).count() > FEATURES / 2);
+    assert!(streamed <= MEMORY && shuffled <= MEMORY && in_memory > 2 * MEMORY);
+}
+
+/// The peak while an epoch is read and no batch is kept.
+fn read(reader: &Libsvm, path: &Path, size: usize, memory: usize) -> usize {
+    let plan = reader.stream_batches(&[path], size).memory(memory);
+    let (batches, peak) = peak(|| {
+        let source = plan.build().unwrap();
+        source.read(0, 0).unwrap().filter(Result::is_ok).count() == source.len()
+    });
+    assert!(batches, "not all batches came");
+    peak
+}
+
+#[test]
+fn blocks_of_any_shape_keep_to_the_memory() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    const MEMORY: usize = 1 << 19;
+    let many = |line: &str| line.repeat(5 * MEMORY / line.len());
+    let wide = (0..1000).map(|id| format!(" {id}:1")).collect::<String>() + "\n";
+    let wide = format!("1{wide}");
+    // Batches of rows of two blocks are copies: small beside a block.
+    let texts = [
+        ("empty rows", 64, many("1\n")),
+        ("short rows", 64, many("1 1:1\n")),
+        ("query ids", 64, many("1 qid:3 1:1\n")),
+        ("wide rows", 1, many(&wide)),
+        ("comments", 64, many(&format!("# {}\n1 3:2\n", "12:3 ".repeat(100)))),
+    ];
+    for (name, size, text) in &texts {
+        let file = Scratch::new("shape", text);
+        let peak = read(&reader(), &file.0, *size, MEMORY);
+        println!("{name}: {peak} bytes");
+        assert!(peak <= MEMORY, "{name}: {peak}");
+    }
+    // Labels may take more than the features.
+    for (name, labels, rows) in [("narrow labels", "5 7:1\n", 100_000), ("wide labels", &wide, 500)]
+    {
+        let features = Scratch::new("features", &"1 3:2\n".repeat(rows));
+        let labels = Scratch::new("labels", &labels.repeat(rows));
+        let reader = reader().label_entries(&labels.0, 1000);
+        let peak = read(&reader, &features.0, 1, MEMORY);
+        println!("{name}: {peak} bytes");
+        assert!(peak <= MEMORY, "{name}: {peak}");
+    }
+}
