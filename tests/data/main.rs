@@ -3,7 +3,11 @@
 
 mod batches;
 mod errors;
+mod hashing;
 mod hostile;
+mod npy;
+#[cfg(feature = "npz")]
+mod npz;
 mod reading;
 mod reference;
 mod schema;
