@@ -78,10 +78,14 @@
 mod checkpoint;
 mod directory;
 mod history;
+#[cfg(feature = "plot")]
+mod plot;
 mod progress;
 mod saved;
 
 pub use checkpoint::Checkpoint;
 pub use directory::Checkpoints;
 pub use history::{History, Record};
+#[cfg(feature = "plot")]
+pub use plot::Curves;
 pub use progress::Progress;
