@@ -8,6 +8,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 const LARGEST: f64 = 1e300;
 
 /// An axis: what it spans, and what is written where.
+#[derive(Clone)]
 pub(super) struct Axis {
     range: Range<f64>,
     ticks: Vec<(f64, String)>,
@@ -51,7 +52,7 @@ impl Axis {
     /// Of whole numbers.
     pub fn whole(values: impl Iterator<Item = f64>, count: f64) -> Axis {
         let (low, high) = ends(values).unwrap_or((0.0, 0.0));
-        let pad = if high > low { 0.02 * (high - low) } else { 1.0 };
+        let pad = if high > low { 0.02 * (high - low) } else { 0.5 };
         let range = low - pad..high + pad;
         let ticks = round_numbers(&range, count, 0);
         let ticks = ticks.into_iter().filter(|tick| tick.0 >= 0.0).collect();
@@ -63,17 +64,28 @@ impl Axis {
         self.ticks.iter().map(|tick| tick.1.len() as u32).max().unwrap_or(0)
     }
 
-    /// Of logarithms: ticks at powers of ten, or at round numbers if there are too few of those.
+    /// Of logarithms: ticks at powers of ten, at 1, 2 and 5 times those, or at any round numbers, so that
+    /// there are two or more.
     pub fn logarithmic(logarithms: impl Iterator<Item = f64>, count: f64) -> Axis {
         let range = padded(logarithms);
-        if range.end - range.start >= 2.0 {
+        if range.end - range.start >= 2.5 {
             let ticks = round_numbers(&range, count, 0);
             let power = |(at, _)| (at, format!("1e{at}"));
             return Axis { range, ticks: ticks.into_iter().map(power).collect() };
         }
         let values = 10f64.powf(range.start)..10f64.powf(range.end);
-        let ticks = round_numbers(&values, count, i32::MIN).into_iter();
-        let ticks = ticks.map(|(at, text)| (at.log10(), text)).collect();
+        let powers = range.start.floor() as i32..=range.end.ceil() as i32;
+        let times = powers.flat_map(|power| [1, 2, 5].map(|times| format!("{times}e{power}")));
+        let round = times.filter_map(|text| {
+            let value: f64 = text.parse().ok()?;
+            let plain = (1e-3..1e6).contains(&value);
+            Some((value, if plain { value.to_string() } else { text }))
+        });
+        let mut ticks: Vec<_> = round.filter(|(value, _)| values.contains(value)).collect();
+        if ticks.len() < 2 {
+            ticks = round_numbers(&values, count, i32::MIN);
+        }
+        let ticks = ticks.into_iter().map(|(value, text)| (value.log10(), text)).collect();
         Axis { range, ticks }
     }
 }
@@ -108,8 +120,9 @@ fn round_numbers(range: &Range<f64>, count: f64, least: i32) -> Vec<(f64, String
     let (first, last) = ((range.start / step).ceil() as i64, (range.end / step).floor() as i64);
     let size = range.start.abs().max(range.end.abs());
     let plain = (1e-3..1e6).contains(&size);
-    let text = |value: f64| match plain || value == 0.0 {
+    let text = |value: f64| match plain {
         true => format!("{value:.*}", (-power).max(0) as usize),
+        false if value == 0.0 => "0".to_owned(),
         false => {
             let digits = value.abs().log10().floor() as i32 - power;
             format!("{value:.*e}", digits.max(0) as usize)
@@ -135,10 +148,11 @@ mod tests {
         assert_eq!(texts(&linear(&[])), ["0.0", "0.5", "1.0"]);
         let whole = |values: &[f64]| Axis::whole(values.iter().copied(), 8.0);
         assert_eq!(texts(&whole(&[0.0, 3.0])), ["0", "1", "2", "3"]);
-        assert_eq!(texts(&whole(&[7.0])), ["6", "7", "8"]);
+        assert_eq!(texts(&whole(&[7.0])), ["7"]);
         let log = |values: &[f64]| Axis::logarithmic(values.iter().copied(), 5.0);
         assert_eq!(texts(&log(&[-3.0, 1.0])), ["1e-3", "1e-2", "1e-1", "1e0", "1e1"]);
-        assert_eq!(texts(&log(&[-0.3, 0.0])), ["0.6", "0.8", "1.0"]);
+        assert_eq!(texts(&log(&[-2.0, 0.0])), ["0.01", "0.02", "0.05", "0.1", "0.2", "0.5", "1"]);
+        assert_eq!(texts(&log(&[-0.2, 0.0])), ["0.7", "0.8", "0.9", "1.0"]);
     }
 
     #[test]
@@ -152,9 +166,9 @@ mod tests {
                 assert!(axis.range.start < axis.range.end, "{a} {b}: {:?}", axis.range);
                 assert!((axis.range.end - axis.range.start).is_finite(), "{a} {b}");
                 assert!((2..=8).contains(&axis.ticks.len()), "{a} {b}: {:?}", axis.ticks);
-                assert!(
-                    axis.ticks.iter().all(|(at, text)| axis.range.contains(at) && text.len() < 12)
-                );
+                let inside = |at: f64| axis.range.start <= at && at <= axis.range.end;
+                let fits = |(at, text): &(f64, String)| inside(*at) && text.len() < 12;
+                assert!(axis.ticks.iter().all(fits), "{a} {b}: {:?}", axis.ticks);
             }
         }
     }

@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::Curves;
 use super::axis::Axis;
-use crate::graph::cell;
+use crate::graph::{cell, cut};
 use crate::train::Record;
 
 /// Heights of a panel, and of what is below the last.
@@ -89,29 +89,35 @@ impl Curves<'_> {
         let root = root.into_drawing_area();
         root.fill(&WHITE)?;
         self.draw_head(&root, width)?;
-        let count = self.values.len() as u32;
         let top = self.head(width);
-        let panel = (height - top - FOOT) / count;
-        let splits: Vec<&str> = self.legend(width).into_iter().map(|place| place.0).collect();
-        for (k, name) in (0..).zip(&self.values) {
-            let last = k + 1 == count;
-            let size = (width * SCALE, (panel + if last { FOOT } else { 0 }) * SCALE);
-            let area = root.clone().shrink((0, (top + k * panel) * SCALE), size);
-            self.draw_panel(&area, name, &splits, last)?;
+        let panel = (height - top - FOOT) / self.values.len() as u32;
+        let panels = self.panels(width, panel);
+        let across = panels.iter().flat_map(|panel| &panel.curves).flatten().map(|point| point.0);
+        let across = Axis::whole(across, f64::from(width) / 80.0);
+        // Their vertical axes are one above the other.
+        let letters = panels.iter().map(|panel| panel.up.widest()).max().unwrap_or(0);
+        let left = MARGIN + LETTER * letters + 10;
+        for (k, shown) in (0..).zip(panels) {
+            let area = root.clone();
+            let area = area.shrink((0, (top + k * panel) * SCALE), (width * SCALE, panel * SCALE));
+            shown.draw(&area, left, across.clone())?;
         }
+        let what = if self.by_step { "step" } else { "epoch" };
+        let middle = place((left + width - 2 * MARGIN) / 2, height - FOOT / 2 - 2);
+        root.draw_text(what, &style(13, HPos::Center), middle)?;
         root.present()?;
         drop(root);
-        let scaled = |size: u32| size * SCALE;
-        let (wide, high) = (scaled(width), scaled(height));
-        let size = format!("width=\"{wide}\" height=\"{high}\"");
-        Ok(text.replacen(&size, &format!("width=\"{width}\" height=\"{height}\""), 1))
+        let size =
+            |scale: u32| format!("width=\"{}\" height=\"{}\"", width * scale, height * scale);
+        Ok(text.replacen(&size(SCALE), &size(1), 1))
     }
 
     fn draw_head(&self, root: &Area<'_>, width: u32) -> Drawn {
         let mut top = MARGIN / 2;
         if !self.title.is_empty() {
             let middle = place(width / 2, top + LINE / 2);
-            root.draw_text(&cell(&self.title), &style(16, HPos::Center), middle)?;
+            let title = cut(&self.title, (width / 9) as usize);
+            root.draw_text(&title, &style(16, HPos::Center), middle)?;
             top += LINE;
         }
         for (k, (split, line, left)) in self.legend(width).into_iter().enumerate() {
@@ -124,29 +130,38 @@ impl Curves<'_> {
         Ok(())
     }
 
-    fn draw_panel(&self, area: &Area<'_>, name: &str, splits: &[&str], last: bool) -> Drawn {
-        let (width, height) = area.dim_in_pixel();
-        let (width, height) = (width / SCALE, height / SCALE);
-        let foot = TICKS + if last { FOOT } else { 0 };
-        let curves: Vec<_> = splits.iter().map(|split| self.points(split, name)).collect();
-        let all = || curves.iter().flatten();
-        let heights = all().map(|point| point.1);
-        let ticks = f64::from(height - NAME - foot) / 40.0;
-        let up = match self.log_scale {
-            true => Axis::logarithmic(heights, ticks),
-            false => Axis::linear(heights, ticks),
+    fn panels(&self, width: u32, height: u32) -> Vec<Panel> {
+        let ticks = f64::from(height - NAME - TICKS) / 28.0;
+        let splits: Vec<&str> = self.legend(width).into_iter().map(|place| place.0).collect();
+        let panel = |name: &String| {
+            let curves: Vec<_> = splits.iter().map(|split| self.points(split, name)).collect();
+            let heights = curves.iter().flatten().map(|point| point.1);
+            let up = match self.log_scale {
+                true => Axis::logarithmic(heights, ticks),
+                false => Axis::linear(heights, ticks),
+            };
+            Panel { name: cell(name), curves, up }
         };
-        let across = Axis::whole(all().map(|point| point.0), f64::from(width) / 80.0);
+        self.values.iter().map(panel).collect()
+    }
+}
 
-        area.draw_text(&cell(name), &style(14, HPos::Left), place(MARGIN, NAME / 2))?;
-        let left = MARGIN + LETTER * up.widest() + 10;
+/// One value: a curve, maybe without points, of each split in the legend.
+struct Panel {
+    name: String,
+    curves: Vec<Vec<(f64, f64)>>,
+    up: Axis,
+}
+
+impl Panel {
+    fn draw(self, area: &Area<'_>, left: u32, across: Axis) -> Drawn {
+        area.draw_text(&self.name, &style(14, HPos::Left), place(MARGIN, NAME / 2))?;
         let mut chart = ChartBuilder::on(area)
             .margin_top(NAME * SCALE)
-            .margin_left(MARGIN * SCALE)
             .margin_right(2 * MARGIN * SCALE)
-            .set_label_area_size(LabelAreaPosition::Left, (left - MARGIN) * SCALE)
-            .set_label_area_size(LabelAreaPosition::Bottom, foot * SCALE)
-            .build_cartesian_2d(across, up)?;
+            .set_label_area_size(LabelAreaPosition::Left, left * SCALE)
+            .set_label_area_size(LabelAreaPosition::Bottom, TICKS * SCALE)
+            .build_cartesian_2d(across, self.up)?;
         chart
             .configure_mesh()
             .bold_line_style(GRID.stroke_width(SCALE))
@@ -155,12 +170,7 @@ impl Curves<'_> {
             .label_style(("sans-serif", 12 * SCALE, &INK))
             .set_all_tick_mark_size(4 * SCALE)
             .draw()?;
-        if last {
-            let what = if self.by_step { "step" } else { "epoch" };
-            let middle = place((left + width - 2 * MARGIN) / 2, height - FOOT / 2 - 2);
-            area.draw_text(what, &style(13, HPos::Center), middle)?;
-        }
-        for (k, curve) in curves.into_iter().enumerate() {
+        for (k, curve) in self.curves.into_iter().enumerate() {
             if curve.len() <= MARKED {
                 let mark = |&point: &_| Circle::new(point, 5 * SCALE / 2, colour(k).filled());
                 chart.draw_series(curve.iter().map(mark))?;
