@@ -39,6 +39,7 @@ pub use freeze::{Input, freeze_fn};
 pub use infer::Inferred;
 pub use model::Model;
 pub use passes::{Pass, Passes};
+pub(crate) use summary::cell;
 
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::tape::{OpRef, PartialType, Variable};

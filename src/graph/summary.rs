@@ -102,7 +102,7 @@ fn write_table(f: &mut fmt::Formatter<'_>, rows: &[[String; 8]]) -> fmt::Result 
 }
 
 /// On one line, and not too long.
-pub(super) fn cell(text: &str) -> String {
+pub(crate) fn cell(text: &str) -> String {
     let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     match text.chars().count() > WIDEST {
         false => text.chars().map(plain).collect(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{History, Record};
-use crate::train::progress::{brief, duration};
+use crate::train::progress::{brief, time};
 
 /// A table with a line per epoch, the splits beside each other.
 ///
@@ -25,7 +25,7 @@ use crate::train::progress::{brief, duration};
 /// ```
 impl fmt::Display for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = (brief(0.0), duration(0.0));
+        let _ = (brief(0.0), time(0.0));
         let _: Option<&Record> = None;
         write!(f, "")
     }
