@@ -45,14 +45,17 @@ impl Bar {
     #[cold]
     fn draw(&mut self, pass: &Pass, since: Duration) {
         self.turns += 1;
-        // The last column stays free: terminals differ in what they do when it is written.
-        let width = usize::from(self.term.size().1).saturating_sub(1);
-        let line = line(pass, since.as_secs_f64(), self.turns, width);
+        let line = line(pass, since.as_secs_f64(), self.turns, self.width());
         let bar = self.drawn.get_or_insert_with(|| {
             let plain = ProgressStyle::with_template("{msg}").expect("a template");
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(plain)
         });
         bar.set_message(line);
+    }
+
+    /// Columns of the terminal, but the last: terminals differ in what they do when it is written.
+    pub fn width(&self) -> usize {
+        usize::from(self.term.size().1).saturating_sub(1)
     }
 
     pub fn clear(&mut self) {
@@ -106,8 +109,12 @@ fn line(pass: &Pass, seconds: f64, turn: usize, width: usize) -> String {
         }
         _ => {}
     }
+    let fits = |parts: &[String], gap: &str| measure_text_width(&joined(parts, gap)) <= width;
+    if fits(&parts, "  ") {
+        return joined(&parts, "  ");
+    }
     for least in 2..parts.len() {
-        if measure_text_width(&joined(&parts, " ")) > width {
+        if !fits(&parts, " ") {
             parts[least].clear();
         }
     }
@@ -146,7 +153,8 @@ mod tests {
             "epoch 3/10 [==================>                     ]  45%  1.2M rows/s  loss 0.5000  ETA 0:05"
         );
         assert_eq!(at(64), "epoch 3/10 [====>     ]  45%  1.2M rows/s  loss 0.5000  ETA 0:05");
-        assert_eq!(at(63), "epoch 3/10  45% 1.2M rows/s loss 0.5000 ETA 0:05");
+        assert_eq!(at(63), "epoch 3/10   45%  1.2M rows/s  loss 0.5000  ETA 0:05");
+        assert_eq!(at(50), "epoch 3/10  45% 1.2M rows/s loss 0.5000 ETA 0:05");
         assert_eq!(at(39), "epoch 3/10  45% loss 0.5000 ETA 0:05");
         assert_eq!(at(30), "epoch 3/10  45% ETA 0:05");
         assert_eq!(at(20), "epoch 3/10  45%");
@@ -159,8 +167,8 @@ mod tests {
     fn rows_are_counted_where_their_number_is_not_known() {
         let pass = pass("scoring", None);
         let turns: Vec<String> = (0..5).map(|turn| line(&pass, 4.0, turn, 79)).collect();
-        assert_eq!(turns[0], "scoring | 5.0M rows 1.2M rows/s loss 0.5000 0:04");
-        assert_eq!(turns[1], "scoring / 5.0M rows 1.2M rows/s loss 0.5000 0:04");
+        assert_eq!(turns[0], "scoring  | 5.0M rows  1.2M rows/s  loss 0.5000  0:04");
+        assert_eq!(turns[1], "scoring  / 5.0M rows  1.2M rows/s  loss 0.5000  0:04");
         assert_eq!(turns[4], turns[0]);
     }
 
@@ -173,7 +181,7 @@ mod tests {
         };
         assert_eq!(shown(0, 0), "x [>          ]   0%  0 rows/s");
         assert_eq!(shown(0, 10), "x [>          ]   0%  0 rows/s");
-        assert_eq!(shown(30, 10), "x 100% 15 rows/s ETA 0:00");
+        assert_eq!(shown(30, 10), "x  100%  15 rows/s  ETA 0:00");
         assert!(shown(u64::MAX, u64::MAX).contains("100%"));
     }
 }

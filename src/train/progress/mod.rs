@@ -3,6 +3,7 @@
 #[cfg_attr(not(feature = "progress"), path = "no_bar.rs")]
 mod bar;
 mod figures;
+mod line;
 
 use std::fmt;
 use std::io::Write;
@@ -10,7 +11,8 @@ use std::time::Instant;
 
 use super::Record;
 use crate::graph::cell;
-pub(super) use figures::{brief, count, time};
+pub(super) use figures::{brief, time};
+use line::Columns;
 
 /// Shows people how far a long run is, on stderr: while a pass over data lasts a bar, when it is over one line.
 ///
@@ -66,15 +68,6 @@ struct Pass {
     begun: Instant,
 }
 
-/// Widths by which the lines of all passes are aligned; they grow.
-#[derive(Default)]
-struct Columns {
-    what: usize,
-    split: usize,
-    values: Vec<(String, usize)>,
-    rate: usize,
-}
-
 impl Progress {
     /// A bar on stderr if that is a terminal, and a line per pass.
     pub fn new() -> Self {
@@ -109,7 +102,8 @@ impl Progress {
     /// The pass is over: its bar goes, its line is printed. Rows, time and values are those of the record.
     pub fn finish(&mut self, record: &Record) {
         self.clear();
-        let line = self.columns.line(&self.pass.what, record);
+        let width = self.bar.as_ref().map_or(usize::MAX, bar::Bar::width);
+        let line = self.columns.line(&self.pass.what, record, width);
         self.print(&line);
     }
 
@@ -164,32 +158,4 @@ impl Pass {
             self.loss.1 = self.loss.1.saturating_add(rows);
         }
     }
-}
-
-impl Columns {
-    fn line(&mut self, what: &str, record: &Record) -> String {
-        let mut line = padded(what, &mut self.what);
-        line += &padded(&cell(&record.split), &mut self.split);
-        for (name, _) in &record.values {
-            if !self.values.iter().any(|(known, _)| known == name) {
-                self.values.push((name.clone(), 0));
-            }
-        }
-        for (name, width) in &mut self.values {
-            let value = record.value(name);
-            let text = value.map_or(String::new(), |v| format!("{} {}", cell(name), brief(v)));
-            line += &padded(&text, width);
-        }
-        let rate = record.rows_per_second();
-        let rate = if rate.is_finite() { format!("{} rows/s", count(rate)) } else { String::new() };
-        // Aligned at the unit.
-        self.rate = self.rate.max(rate.len());
-        line + &format!("{rate:>width$}  {}", time(record.seconds), width = self.rate)
-    }
-}
-
-/// The text, as wide as the widest so far, and a gap; nothing while there was only nothing.
-fn padded(text: &str, width: &mut usize) -> String {
-    *width = (*width).max(text.chars().count());
-    if *width == 0 { String::new() } else { format!("{text:<width$}  ", width = *width) }
 }

@@ -13,6 +13,10 @@ impl Bar {
         match *self {}
     }
 
+    pub fn width(&self) -> usize {
+        match *self {}
+    }
+
     pub fn clear(&mut self) {
         match *self {}
     }
