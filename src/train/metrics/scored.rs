@@ -1,5 +1,7 @@
 //! Rows with their predictions and labels, and what of them is checked.
 
+use std::fmt::Display;
+
 use super::Metric;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::dtype::each_dtype;
@@ -63,8 +65,12 @@ impl<'a> Scored<'a> {
         let rows = self.one_label_per_row()?;
         rows.check_labels(ErrorKind::Value, "is not the number of a class", |y| y.trunc() == y)?;
         let classes = rows.classes();
-        let beyond = format!("is not one of {classes} classes, from 0 on");
-        rows.check_labels(ErrorKind::Index, &beyond, |y| 0.0 <= y && y < classes as f64)?;
+        let one_of_them = |y| 0.0 <= y && y < classes as f64;
+        rows.check_labels(
+            ErrorKind::Index,
+            format_args!("is not one of {classes} classes, from 0 on"),
+            one_of_them,
+        )?;
         Ok(rows)
     }
 
@@ -205,7 +211,12 @@ impl Rows<'_> {
     }
 
     #[track_caller]
-    fn check_labels(&self, kind: ErrorKind, fault: &str, good: impl Fn(f64) -> bool) -> Result<()> {
+    fn check_labels(
+        &self,
+        kind: ErrorKind,
+        fault: impl Display,
+        good: impl Fn(f64) -> bool,
+    ) -> Result<()> {
         check("label", self.labels, 1, (kind, fault), good)
     }
 }
@@ -216,7 +227,7 @@ fn check(
     what: &str,
     values: Slice,
     columns: usize,
-    (kind, fault): (ErrorKind, &str),
+    (kind, fault): (ErrorKind, impl Display),
     good: impl Fn(f64) -> bool,
 ) -> Result<()> {
     let bad = each_dtype!(Slice::values, v => v.iter().position(|&x| !good(x.to_f64())));
