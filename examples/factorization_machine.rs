@@ -126,7 +126,7 @@ fn planted(rows: usize, fields: usize, ids: usize) -> Result<(Dataset, Tensor)> 
     let best: Vec<f32> = columns.chunks(fields).map(probability).collect();
     let drawn = best.iter().zip(coins.values::<f32>()?).map(|(p, coin)| f32::from(coin < p));
     let labels = Tensor::dense([rows], drawn.collect::<Vec<_>>())?;
-    let indptr = (0..=rows).map(|row| row * fields).collect();
+    let indptr: Vec<usize> = (0..=rows).map(|row| row * fields).collect();
     let ones = vec![1.0f32; columns.len()];
     let x = Tensor::csr([rows, features], indptr, columns, ones)?;
     Ok((Dataset::new(x, labels)?, Tensor::dense([rows], best)?))
