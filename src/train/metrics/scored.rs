@@ -209,9 +209,7 @@ impl Rows<'_> {
     #[inline]
     pub(super) fn argmax(&self, row: usize) -> usize {
         fn argmax<T: Element>(scores: &[T]) -> usize {
-            let larger =
-                |best: (usize, T), other: (usize, T)| if other.1 > best.1 { other } else { best };
-            scores.iter().copied().enumerate().reduce(larger).map_or(0, |(class, _)| class)
+            (1..scores.len()).fold(0, |best, c| if scores[c] > scores[best] { c } else { best })
         }
         let row = row * self.columns..(row + 1) * self.columns;
         each_dtype!(Slice::self.scores, scores => argmax(&scores[row]))
