@@ -31,10 +31,7 @@ use line::Columns;
 ///
 /// ```
 /// use sparsetape::train::{History, Progress, Record};
-/// # let mut progress = Progress::hidden();
-/// # stringify! {
 /// let mut progress = Progress::new();
-/// # };
 /// let mut history = History::new();
 /// for epoch in 0..3 {
 ///     progress.begin(&format!("epoch {}/3", epoch + 1), Some(1000));
