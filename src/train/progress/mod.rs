@@ -133,11 +133,12 @@ impl Default for Progress {
 
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Pass { what, total, rows, .. } = &self.pass;
+        let Pass { what, total, rows, begun, .. } = &self.pass;
         f.debug_struct("Progress")
             .field("what", what)
             .field("rows", rows)
             .field("of", total)
+            .field("elapsed", &begun.elapsed())
             .finish_non_exhaustive()
     }
 }
