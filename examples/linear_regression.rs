@@ -72,6 +72,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<f64>> {
     common::save_svg(&options, history, "mse")?;
     let mse = history.last("trained", "mse").unwrap_or(f64::NAN);
     println!("mean squared error {mse:.2e}");
+    common::print_memory(trainer.params());
 
     println!("first predictions:");
     let first = data.rows_window(0, data.rows().min(5))?;

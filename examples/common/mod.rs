@@ -81,7 +81,6 @@ pub fn progress() -> Progress {
 }
 
 /// The parameters with their bytes, and the largest resident size so far where the system tells.
-#[allow(dead_code)]
 pub fn print_memory(params: &Params) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
