@@ -11,6 +11,8 @@ mod npz;
 mod reading;
 mod reference;
 mod schema;
+#[cfg(feature = "npz")]
+mod scipy;
 mod writing;
 
 use std::io::{Read, Write};
