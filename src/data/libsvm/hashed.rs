@@ -8,14 +8,15 @@ use crate::data::schema::IdBase;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Libsvm {
-    /// Takes what stands before the *last* colon of an entry as the name of a feature, and hashes it to
-    /// a column: a number of any size or any text without blanks and `#`, as `country=fr:1` or
-    /// `user:7:0.5`. Entries of a row that fall on one column are summed; see
-    /// [`FeatureHasher`] for signs and for the same with rows in memory. `7` and `07` are different names.
+    /// Takes what stands before the *last* colon of an entry as the name of a feature, and hashes it
+    /// to a column: a number of any size or any text without blanks and `#`, as `country=fr:1` or
+    /// `user:7:0.5`. `7` and `07` are different names. See [`FeatureHasher`] for the hash and its
+    /// signs, and for the same with rows in memory.
     ///
-    /// There is nothing to find out: the schema counts from 0 and has the hasher's
-    /// [`features`](FeatureHasher::features), in streams too. [`repeated`](Libsvm::repeated) does not apply. After the labels, `qid:` still begins a query id.
-    /// Ids of [`label_entries`](Libsvm::label_entries) are not hashed and count from 0.
+    /// Entries of a row that fall on one column are summed, whatever [`repeated`](Libsvm::repeated)
+    /// says. There is nothing to find out: the schema counts from 0 and has the hasher's
+    /// [`features`](FeatureHasher::features), in streams too. After the labels, `qid:` still begins a
+    /// query id. Ids of [`label_entries`](Libsvm::label_entries) are not hashed and count from 0.
     ///
     /// ```
     /// use sparsetape::data::{FeatureHasher, Libsvm};
