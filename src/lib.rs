@@ -138,6 +138,7 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `data` | yes | [`data`]: libsvm files, schemas, batches |
+//! | `npz` | yes | `.npz` files of numpy and scipy in `data` |
 //! | `gzip` | yes | compressed files in `data` |
 //! | `mmap` | yes | [`Archive::map`]: files used in place |
 //! | `progress` | yes | bars on terminals in [`train::Progress`] |

@@ -277,33 +277,6 @@ impl Libsvm {
         self
     }
 
-    /// Takes what stands before the *last* colon of an entry as the name of a feature, and hashes it to
-    /// a column: a number of any size or any text without blanks and `#`, as `country=fr:1` or
-    /// `user:7:0.5`. Entries of a row that fall on one column are summed; see
-    /// [`FeatureHasher`] for signs and for the same with rows in memory. `7` and `07` are different names.
-    ///
-    /// There is nothing to find out: the schema counts from 0 and has the hasher's
-    /// [`features`](FeatureHasher::features), in streams too. [`wider`](Libsvm::wider) and
-    /// [`repeated`](Libsvm::repeated) do not apply. After the labels, `qid:` still begins a query id.
-    /// Ids of [`label_entries`](Libsvm::label_entries) are not hashed and count from 0.
-    ///
-    /// ```
-    /// use sparsetape::data::{FeatureHasher, Libsvm};
-    /// let hasher = FeatureHasher::new(20)?;
-    /// let text = "1 country=fr:1 12345678901234567890:0.5\n0 user:7:2 user:7:1\n";
-    /// let data = Libsvm::new().hashed(hasher).read_from(text.as_bytes())?;
-    /// let rows = [vec![("country=fr", 1.0f32), ("12345678901234567890", 0.5)], vec![("user:7", 3.0)]];
-    /// assert_eq!(data.features, hasher.transform(&rows)?);
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Reading gives [`ErrorKind::State`] if another base or number of features is stated besides.
-    pub fn hashed(mut self, hasher: FeatureHasher) -> Self {
-        self.hasher = Some(hasher);
-        self
-    }
-
     /// Reads one file.
     ///
     /// # Errors
@@ -414,15 +387,7 @@ impl Libsvm {
 
     #[track_caller]
     fn grammar(&self) -> Result<Grammar> {
-        let (mut base, mut features) = (self.base, self.features);
-        if let Some(hasher) = self.hasher {
-            let hashed = (IdBase::Zero, hasher.features());
-            let stated = (base.unwrap_or(hashed.0), features.unwrap_or(hashed.1));
-            if stated != hashed {
-                return Err(not_hashed(stated, hashed.1));
-            }
-            (base, features) = (Some(hashed.0), Some(hashed.1));
-        }
+        let (base, features) = self.base_and_features()?;
         let labels = match self.skip_labels || self.separate_labels.is_some() {
             true => LabelCount::Ignored,
             false => LabelCount::Exactly(self.label_columns),
@@ -519,17 +484,6 @@ impl Libsvm {
             element: PhantomData,
         }))
     }
-}
-
-/// Base and number of features are stated, but not those of hashed ids.
-#[track_caller]
-fn not_hashed((base, features): (IdBase, usize), hashed: usize) -> Error {
-    let message = format!(
-        "ids are hashed to {hashed} columns, counted from 0, \
-         but {features} features, counted from {}, are stated",
-        base.first_id()
-    );
-    Error::new(ErrorKind::State, message).operator("libsvm")
 }
 
 fn files<P: AsRef<Path>>(paths: &[P]) -> Vec<Input<'static>> {
