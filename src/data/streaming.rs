@@ -228,7 +228,7 @@ impl BatchSource for StreamedBatches {
         let shared = self.0.clone();
         let Streamed { rows: own, size, end, seed, .. } = *shared;
         let done = skip.saturating_mul(size).min(end);
-        // The next block waits in its thread until this one is done with: there are never three.
+        // The next block waits in its thread until this one is done with; only then is another parsed.
         let runs = Ahead::new(0, move |thread| shared.run(epoch, done, thread))?;
         Ok(Box::new(Cutter { runs, run: None, size, done, end, own, mixed: seed.is_some() }))
     }

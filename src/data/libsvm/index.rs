@@ -167,7 +167,7 @@ fn rows<'a>(block: &Block<'a>) -> (usize, Option<&'a [u8]>) {
         first.is_some_and(|&byte| byte != b'#')
     });
     let first = rows.next();
-    (first.iter().len() + rows.count(), first)
+    (usize::from(first.is_some()) + rows.count(), first)
 }
 
 fn has_qid(line: &[u8]) -> bool {
