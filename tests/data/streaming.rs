@@ -114,11 +114,11 @@ proptest! {
 
 /// Pieces of rows, well-formed or not.
 fn likely_text() -> impl Strategy<Value = String> {
-    let pieces = [
+    const PIECES: [&str; 15] = [
         "1", "-1", "qid:3", "2:0.5", "9:1", "x", "#", ",", ":", " ", " ", "\n", "\n", "\r\n",
         "\u{feff}",
     ];
-    prop::collection::vec(prop::sample::select(&pieces), 0..40).prop_map(|pieces| pieces.concat())
+    prop::collection::vec(prop::sample::select(&PIECES), 0..40).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
