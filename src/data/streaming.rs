@@ -199,8 +199,9 @@ impl Streamed {
                 Some(seed) => {
                     // Another odd multiplier than that of epochs.
                     let block = (span.block as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
-                    let order = permutation(end - start, seed.wrapping_add(block), epoch);
-                    Rows::Mixed(order[places].to_vec().into_iter())
+                    let mut order = permutation(end - start, seed.wrapping_add(block), epoch);
+                    order.truncate(places.end);
+                    Rows::Mixed(order.split_off(places.start).into_iter())
                 }
             };
             if !thread.give(Run { block, first_row: span.first_row, rows }) {
