@@ -24,7 +24,7 @@ impl Libsvm {
     /// use sparsetape::data::{BatchSource, Libsvm};
     /// let paths = [path];
     /// let reader = Libsvm::new().schema(Libsvm::new().find_schema(&paths)?);
-    /// let source = reader.stream_batches(&paths, 2).memory(64 << 20).shuffle(7).build()?;
+    /// let source = reader.stream_batches(&paths, 2).memory(32 << 20).shuffle(7).build()?;
     /// for epoch in 0..2 {
     ///     for batch in source.read(epoch, 0)? {
     ///         assert_eq!(batch?.features.shape()[1], 3);
@@ -34,7 +34,7 @@ impl Libsvm {
     /// ```
     pub fn stream_batches<P: AsRef<Path>>(&self, paths: &[P], size: usize) -> StreamPlan {
         let paths = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
-        let (last, memory, seed, part) = (LastBatch::Keep, 256 << 20, None, (0, 1));
+        let (last, memory, seed, part) = (LastBatch::Keep, 64 << 20, None, (0, 1));
         StreamPlan { reader: self.clone(), paths, size, last, memory, seed, part }
     }
 }
@@ -64,7 +64,7 @@ impl StreamPlan {
         self
     }
 
-    /// Bytes that blocks take in all; 256 MiB by default. That is enough for the text that is being parsed, its
+    /// Bytes that blocks take in all; 64 MiB by default. That is enough for the text that is being parsed, its
     /// rows, those of the block in use, and those of the block before: a tape holds its last batch until it is
     /// cleared. A block ends with its file, and holds a line at least, whatever that takes.
     ///
