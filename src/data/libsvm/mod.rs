@@ -26,7 +26,6 @@ pub use stream::{Chunk, Stream};
 use super::dataset::Dataset;
 use super::hashing::FeatureHasher;
 use super::schema::{IdBase, Schema};
-use super::streaming::StreamPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::DType;
 
@@ -96,8 +95,8 @@ impl SeparateLabels {
 }
 
 /// A reader of libsvm / svmlight text: options first, then [`read`](Libsvm::read),
-/// [`read_files`](Libsvm::read_files), [`read_from`](Libsvm::read_from), or
-/// [`stream`](Libsvm::stream) for what does not fit memory.
+/// [`read_files`](Libsvm::read_files), [`read_from`](Libsvm::read_from), or, for what does not fit memory,
+/// [`stream_batches`](Libsvm::stream_batches) to train on and [`stream`](Libsvm::stream) to read once.
 ///
 /// # Format
 /// A line is a row:
@@ -362,27 +361,6 @@ impl Libsvm {
         chunk: Chunk,
     ) -> Result<Stream<'a>> {
         typed!(self.stream_inputs(vec![Input::Reader(Box::new(reader))], chunk))
-    }
-
-    /// Batches of `size` rows from files that need not fit memory: a plan, see [`StreamPlan`].
-    ///
-    /// ```
-    /// # let path = std::env::temp_dir().join("sparsetape-stream-batches.svm");
-    /// # std::fs::write(&path, "1 1:0.5\n0 3:2\n1 2:1\n").unwrap();
-    /// use sparsetape::data::{BatchSource, Libsvm};
-    /// let paths = [path];
-    /// let reader = Libsvm::new().schema(Libsvm::new().find_schema(&paths)?);
-    /// let source = reader.stream_batches(&paths, 2).memory(1 << 20).build()?;
-    /// for epoch in 0..2 {
-    ///     for batch in source.read(epoch, 0)? {
-    ///         assert_eq!(batch?.features.shape()[1], 3);
-    ///     }
-    /// }
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    pub fn stream_batches<P: AsRef<Path>>(&self, paths: &[P], size: usize) -> StreamPlan {
-        let paths = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
-        StreamPlan::new(self.clone(), paths, size)
     }
 
     #[track_caller]
