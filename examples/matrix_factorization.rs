@@ -7,8 +7,8 @@
 //!
 //! where μ is the mean rating, biases say how generous the user and how good the item is, and the vectors what both are
 //! like. A batch of ratings looks up its users and items: the gradients of the four tables are row-sparse, with the
-//! users and items of the batch, so that a step costs what the batch holds however many users there are. The tables are
-//! `Parameter::drawn`: a row exists once its user or item has been trained on.
+//! users and items of the batch, so that a step costs what the batch holds however many users there are. Tables for large ids hold the
+//! rows of those that were trained on (`Parameter::drawn`).
 //!
 //! The loss is the squared error with an L2 penalty, the optimizer's weight decay. It shrinks *all* rows in each step, also
 //! those that the batch does not have; `Update::Exact` makes up for the steps that a row missed when the row is next
@@ -29,17 +29,17 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use common::{Options, wrong};
+use common::{Options, table, wrong};
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::optim::{Sgd, Update};
 use sparsetape::random::{Distribution, Random};
 use sparsetape::train::metrics::Rmse;
 use sparsetape::train::{Fit, Model, Trainer};
-use sparsetape::{DType, Error, ErrorKind, Fallback, Init, Parameter, Params, Result};
+use sparsetape::{Error, ErrorKind, Fallback, Init, Parameter, Params, Result};
 use sparsetape::{Tape, Tensor, Var};
 
 const USAGE: &str = "matrix_factorization [u.data]
-    [--factors 4] [--epochs 20] [--batch 64] [--lr 0.05] [--decay 0.0002] [--user 1] [--top 5]
+    [--factors 4] [--epochs 20] [--batch 64] [--lr 0.02] [--decay 0.0007] [--user 1] [--top 5]
     [--threads 0] [--svg FILE]
     of data made here: [--users 600] [--items 300] [--ratings 60000]";
 
@@ -55,11 +55,10 @@ struct Tables {
 
 impl Tables {
     fn new(ids: &'static str, rows: usize, factors: usize, seed: u64) -> Result<Tables> {
-        let table = |what: &str, width: usize, init: Init| {
-            Parameter::drawn(format!("{ids}_{what}"), [rows, width], DType::F32, init, seed)
-        };
-        let factors = table("factors", factors, Init::Normal(0.1))?;
-        Ok(Tables { ids, factors, bias: table("bias", 1, Init::Constant(0.0))? })
+        let name = |what: &str| format!("{ids}_{what}");
+        let factors = table(&name("factors"), rows, factors, Init::Normal(0.1), seed)?;
+        let bias = table(&name("bias"), rows, 1, Init::Constant(0.0), seed)?;
+        Ok(Tables { ids, factors, bias })
     }
 
     /// The vectors and biases that the batch names: `(rows, factors)` and `(rows,)`.
@@ -86,7 +85,7 @@ impl Factorization {
 
 impl Model for Factorization {
     fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.ratings(tape, batch).l2_loss(batch.var(tape, "label"))
+        self.loss_and_output(tape, batch).0
     }
 
     fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
@@ -233,9 +232,6 @@ fn rmse_of(constant: f64, labels: &Tensor) -> Result<f64> {
 
 pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
-    // Fails only if the pool exists already, as in tests.
-    let threads = options.number("threads", 0, 1024)?;
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let ratings = match options.files.first() {
         Some(path) => {
             let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
