@@ -140,7 +140,9 @@
 //! | `data` | yes | [`data`]: libsvm files, schemas, batches |
 //! | `gzip` | yes | compressed files in `data` |
 //! | `mmap` | yes | [`Archive::map`]: files used in place |
+//! | `progress` | yes | bars on terminals in [`train::Progress`] |
 //! | `random` | yes | [`random`]: seeded random tensors |
+//! | `plot` | no | `train::Curves`: pictures of what a run measured |
 //! | `proptest` | no | `strategies`: shrinking proptest strategies for tensors |
 //!
 //! # Errors

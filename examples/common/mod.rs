@@ -114,7 +114,9 @@ pub fn print_memory(params: &Params) {
 /// Draws the learning curves of this value, if a picture is asked for.
 #[cfg(feature = "plot")]
 pub fn save_svg(options: &Options, history: &History, name: &str) -> Result<()> {
-    let _ = (options, history, name);
+    let Some(path) = options.text("svg") else { return Ok(()) };
+    sparsetape::train::Curves::new(history).values([name]).save_svg(path)?;
+    println!("drew {path}");
     Ok(())
 }
 

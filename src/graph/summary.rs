@@ -103,10 +103,20 @@ fn write_table(f: &mut fmt::Formatter<'_>, rows: &[[String; 8]]) -> fmt::Result 
 
 /// On one line, and not too long.
 pub(crate) fn cell(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    match text.chars().count() > WIDEST {
+    cut(text, WIDEST)
+}
+
+/// On one line of so many letters at most.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    let plain = |c: char| match c {
+        // XML has none of these.
+        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    match text.chars().count() > most {
         false => text.chars().map(plain).collect(),
-        true => text.chars().take(WIDEST - 1).map(plain).chain(['…']).collect(),
+        true => text.chars().take(most - 1).map(plain).chain(['…']).collect(),
     }
 }
 
