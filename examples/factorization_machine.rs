@@ -124,7 +124,7 @@ fn load(options: &Options) -> Result<(Split, Option<f64>)> {
     const HELD_OUT: f64 = 0.2;
     let reader = Libsvm::new().labels(LabelMap::PlusMinusOne);
     let Some(path) = options.files.first() else {
-        let rows = options.number("rows", 10, 1 << 28)?;
+        let rows = options.number("rows", 10, 1 << 24)?;
         let fields = options.number("fields", 1, 1000)?;
         let ids = options.number("ids", 1, 1 << 20)?;
         let (data, best) = planted(rows, fields, ids)?;

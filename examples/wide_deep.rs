@@ -139,10 +139,16 @@ impl Rows {
             let before = rows.hashes.len();
             rows.add(values, label);
             let fields = rows.hashes.len() - before;
+            if fields == 0 {
+                return fault("there are no values after the label".to_owned());
+            }
             if rows.labels.len() > 1 && fields != rows.fields {
                 return fault(format!("{fields} values, but the first line has {}", rows.fields));
             }
             rows.fields = fields;
+        }
+        if rows.labels.is_empty() {
+            return Err(wrong(format!("{name}: no rows")));
         }
         Ok(rows)
     }
@@ -187,7 +193,7 @@ impl Rows {
     fn dataset(&self, crosses: &[[usize; 2]], size: usize) -> Result<Dataset> {
         let column = |hash: u64| (hash % size as u64) as u32;
         let (mut indptr, mut columns) = (vec![0], Vec::new());
-        for row in self.hashes.chunks(self.fields.max(1)) {
+        for row in self.hashes.chunks(self.fields) {
             let pair = |[a, b]: &[usize; 2]| {
                 hash(row[*a].to_le_bytes().into_iter().chain(row[*b].to_le_bytes()))
             };
@@ -233,7 +239,7 @@ pub(crate) struct Outcome {
 
 fn load(options: &Options) -> Result<Rows> {
     let Some(path) = options.files.first() else {
-        return Rows::planted(options.number("rows", 10, 1 << 28)?);
+        return Rows::planted(options.number("rows", 10, 1 << 24)?);
     };
     let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
     Rows::parse(path, &std::fs::read_to_string(path).map_err(failed)?)

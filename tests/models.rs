@@ -125,6 +125,8 @@ fn matrix_factorization_reads_ratings() {
     let path = file("u.data", &rows);
     let run = |text: String| matrix_factorization::run(args(&text));
     assert!(run(format!("{path} --epochs 1")).unwrap().unwrap().top.is_empty());
+    let empty = run(file("empty.data", "")).unwrap_err();
+    assert!(empty.to_string().contains("too few ratings"), "{empty}");
     assert!(run(format!("{path} --user 11")).unwrap_err().to_string().contains("from 1 to 10"));
 }
 
@@ -152,6 +154,8 @@ fn wide_and_deep_reads_files() {
     for (text, message) in [
         ("1,a\n2,b\n", "a.tsv, line 2: column 1: label \"2\" is not 0 or 1"),
         ("1,a\n1,a,b\n", "line 2: 2 values, but the first line has 1"),
+        ("1\n", "line 1: there are no values after the label"),
+        ("", "a.tsv: no rows"),
     ] {
         let error = Rows::parse("a.tsv", text).err().unwrap();
         assert!(error.to_string().contains(message), "{error}");
@@ -181,6 +185,10 @@ fn options() {
         let error = run(text).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
+    let picture = file("picture.svg", "");
+    let drawn = run(&format!("--rows 100 --epochs 2 --svg {picture}"));
     #[cfg(not(feature = "plot"))]
-    assert!(run("--svg x").unwrap_err().to_string().contains("feature plot"));
+    assert!(drawn.unwrap_err().to_string().contains("feature plot"));
+    #[cfg(feature = "plot")]
+    assert!(drawn.is_ok() && fs::read_to_string(picture).unwrap().contains("<svg"));
 }
