@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::optim::Optimizer;
 use crate::tape::Params;
 
-/// Where a training run is: what a [checkpoint's file](crate::train) holds beside parameters and optimizer.
+/// Where a training run is. [`Checkpoint::save`] writes it with everything else that the rest of the run depends on to one
+/// file; [`Checkpoint::resume`] puts all of it back into the program's own parameters and optimizer. The resumed run
+/// gives the same bits as one that was never interrupted. [`Checkpoints`](super::Checkpoints) is a directory of them.
 ///
 /// A training loop keeps one, begins each epoch at [`batch`](Checkpoint::batch), and counts with
 /// [`next_batch`](Checkpoint::next_batch) and [`next_epoch`](Checkpoint::next_epoch):
@@ -48,6 +50,41 @@ use crate::tape::Params;
 /// # std::fs::remove_file(&path).unwrap();
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
+///
+/// # What is in the file
+///
+/// | | |
+/// |---|---|
+/// | parameters | stored rows and their ids *as they are*: in [exact mode](crate::optim::Update::Exact) rows that are behind stay behind, with the step that each is at and the history of steps; all states of the optimizer; frozen rows; change tracking; initializer and seed of [drawn](crate::Parameter::drawn) rows; count of updates, `grad_req`, gradient's storage type, multipliers |
+/// | optimizer | its kind, all its settings, the count of steps, the schedule |
+/// | data | epoch, batches done in it, seed of the shuffle |
+/// | randomness | seed and step of [`Tape::train`](crate::Tape::train) and [`Executor::set_seed`](crate::Executor::set_seed) |
+/// | notes | whatever the program wants to find again |
+///
+/// Saving reads and changes nothing: the run goes on with the same bits, saved or not. Tables are
+/// written from where they are, without a copy. Resuming takes the file's content in memory beside the
+/// program's own tables, which it then replaces.
+///
+/// What was saved wins over what the program has set: learning rate, momentum, multipliers, all of it; to change
+/// a setting, set it after resuming. A closure is the exception, as files hold no code: the program's
+/// [`Schedule::of`](crate::optim::Schedule::of) stays, and its value at the saved step must be the one
+/// of then.
+///
+/// Not in the file: the program itself, the data, and gradients that no step has used. A checkpoint belongs between two
+/// steps of the optimizer, not between the micro-batches of one.
+///
+/// # Compatibility
+///
+/// The file is a safetensors file, an [`Archive`](crate::Archive) with a section of its own, which has a version,
+/// now 1. Every build reads earlier versions and refuses later ones, with both numbers. Other tools find the
+/// stored rows of parameter `w` as `w/values`, the ids as `w/rows`, states as `w/state.momentum` and so on.
+///
+/// # To deploy
+///
+/// A checkpoint is for going on with the training. For anything else, save the
+/// [parameters](crate::Params::save) (brought up to date) or a [`Model`](crate::Model), a graph with its weights:
+/// a fraction of the size, and without the optimizer. [`Params::load`](crate::Params::load) refuses
+/// a checkpoint; resume it into a program's parameters first, then save those.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Checkpoint {

@@ -1,10 +1,23 @@
-//! Training runs that go on: checkpoints, and how to resume from them.
+//! Training: a [`Trainer`] with its [`Fit`], [metrics], histories, checkpoints; and the plain parts for loops of one's own.
 //!
-//! A [`Checkpoint`] is where a training run is. [`Checkpoint::save`] writes it with everything else
-//! that the rest of the run depends on to one file; [`Checkpoint::resume`] puts all of it back into the program's own
-//! parameters and optimizer. The resumed run gives the same bits as one that was never interrupted.
-//! [`Checkpoints`] is a directory of them: written at an interval, the last few kept, the newest that
-//! loads resumed.
+//! A [`Trainer`] holds a model, its parameters and an optimizer. The model is a [`Model`] that records itself on a tape, or a
+//! [`Graph`](crate::Graph). [`Trainer::fit`] runs over a [`BatchSource`](crate::data::BatchSource) as a [`Fit`] says:
+//!
+//! | | |
+//! |---|---|
+//! | what is measured | [`Fit::metric`], [`Fit::evaluate`]: [`History`], a [`Record`] for each epoch and split; as CSV, JSON, SVG (`Curves`, feature `plot`) |
+//! | when it ends | [`Fit::epochs`], [`EarlyStopping`], or a callback ([`Moment::stop`]) |
+//! | what else happens | [`Fit::on_batch`], [`Fit::on_epoch`], [`Fit::checkpoints`], [`Fit::accumulate`] |
+//! | what people see | [`Progress`]: a bar on terminals, a line per pass |
+//! | when it diverges | an error with operator, your line, batch, and rows of the data; the last good checkpoint stays |
+//!
+//! Before: [`Trainer::load`] for a warm start by name, [`Trainer::freeze`], [`Trainer::resume_latest`]. After:
+//! [`Trainer::score`], [`Trainer::predict`], [`Trainer::predict_to`], [`Params::save`](crate::Params::save) or
+//! [`Graph::save`](crate::Graph::save).
+//!
+//! The parts of the loop are methods, too: [`Trainer::forward`], [`Trainer::backward`], [`Trainer::update`],
+//! [`Trainer::update_metric`]. And nothing here is needed: tape, optimizer and a `for` are a training loop, with
+//! [`Checkpoints`] to go on from after an interruption:
 //!
 //! ```
 //! use sparsetape::optim::{Schedule, Sgd, Update};
@@ -39,41 +52,6 @@
 //! # std::fs::remove_dir_all(&dir).unwrap();
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
-//!
-//! # What is in the file
-//!
-//! | | |
-//! |---|---|
-//! | parameters | stored rows and their ids *as they are*: in [exact mode](crate::optim::Update::Exact) rows that are behind stay behind, with the step that each is at and the history of steps; all states of the optimizer; frozen rows; change tracking; initializer and seed of [drawn](crate::Parameter::drawn) rows; count of updates, `grad_req`, gradient's storage type, multipliers |
-//! | optimizer | its kind, all its settings, the count of steps, the schedule |
-//! | data | epoch, batches done in it, seed of the shuffle |
-//! | randomness | seed and step of [`Tape::train`](crate::Tape::train) and [`Executor::set_seed`](crate::Executor::set_seed) |
-//! | notes | whatever the program wants to find again |
-//!
-//! Saving reads and changes nothing: the run goes on with the same bits, saved or not. Tables are
-//! written from where they are, without a copy. Resuming takes the file's content in memory beside the
-//! program's own tables, which it then replaces.
-//!
-//! What was saved wins over what the program has set: learning rate, momentum, multipliers, all of it; to change
-//! a setting, set it after resuming. A closure is the exception, as files hold no code: the program's
-//! [`Schedule::of`](crate::optim::Schedule::of) stays, and its value at the saved step must be the one
-//! of then.
-//!
-//! Not in the file: the program itself, the data, and gradients that no step has used. A checkpoint belongs between two
-//! steps of the optimizer, not between the micro-batches of one.
-//!
-//! # Compatibility
-//!
-//! The file is a safetensors file, an [`Archive`](crate::Archive) with a section of its own, which has a version,
-//! now 1. Every build reads earlier versions and refuses later ones, with both numbers. Other tools find the
-//! stored rows of parameter `w` as `w/values`, the ids as `w/rows`, states as `w/state.momentum` and so on.
-//!
-//! # To deploy
-//!
-//! A checkpoint is for going on with the training. For anything else, save the
-//! [parameters](crate::Params::save) (brought up to date) or a [`Model`](crate::Model), a graph with its weights:
-//! a fraction of the size, and without the optimizer. [`Params::load`](crate::Params::load) refuses
-//! a checkpoint; resume it into a program's parameters first, then save those.
 
 mod checkpoint;
 mod directory;
