@@ -152,6 +152,7 @@ pub mod check;
 pub mod data;
 mod error;
 mod graph;
+pub mod guide;
 mod kernels;
 pub mod ops;
 pub mod optim;
