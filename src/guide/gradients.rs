@@ -48,7 +48,7 @@
 //! that is quadratic in each row, a factorization machine:
 //!
 //! ```
-//! use sparsetape::{Fallback, Tape, Tensor, Var};
+//! use sparsetape::{Tape, Tensor, Var};
 //!
 //! /// w·x + ½ Σ_f [(x·v_f)² − x²·v_f²]: linear terms, and the interactions of all pairs of columns.
 //! fn logits<'t>(x: Var<'t>, w: Var<'t>, v: Var<'t>) -> Var<'t> {
@@ -81,7 +81,7 @@
 //! # use sparsetape::{Tensor, check::gradcheck};
 //! let x = Tensor::from_rows(5, &[vec![(0, 0.5f64), (3, -1.5)], vec![]])?;
 //! let w = Tensor::dense([5, 1], vec![0.1, 0.2, 0.3, 0.4, 0.5])?;
-//! gradcheck(&[x, w], |_, v| v[0].dot(v[1]).sigmoid().ln())?;
+//! gradcheck(&[x, w], |_, v| v[0].dot(v[1]).sigmoid().log())?;
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
 //!

