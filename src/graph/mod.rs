@@ -40,6 +40,8 @@ pub use infer::Inferred;
 pub use model::Model;
 pub use passes::{Pass, Passes};
 pub(crate) use summary::cell;
+#[cfg(feature = "plot")]
+pub(crate) use summary::cut;
 
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::tape::{OpRef, PartialType, Variable};

@@ -103,10 +103,15 @@ fn write_table(f: &mut fmt::Formatter<'_>, rows: &[[String; 8]]) -> fmt::Result 
 
 /// On one line, and not too long.
 pub(crate) fn cell(text: &str) -> String {
+    cut(text, WIDEST)
+}
+
+/// On one line of so many letters at most.
+pub(crate) fn cut(text: &str, most: usize) -> String {
     let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    match text.chars().count() > WIDEST {
+    match text.chars().count() > most {
         false => text.chars().map(plain).collect(),
-        true => text.chars().take(WIDEST - 1).map(plain).chain(['…']).collect(),
+        true => text.chars().take(most - 1).map(plain).chain(['…']).collect(),
     }
 }
 

@@ -42,7 +42,9 @@ pub(crate) use inspect::{Leaf, Recorded};
 pub(crate) use memory::{InPlace, Made, PerOperand};
 pub use memory::{Mode, Out, Scratch};
 pub use observe::Observed;
-pub(crate) use observe::{Observers, name_matches};
+pub(crate) use observe::Observers;
+#[cfg(feature = "data")]
+pub(crate) use observe::name_matches;
 pub use op::{
     ByDtype, Case, Cotangent, Gradient, Grads, Ins, Kernel, LossOf, Op, Read, Sample, Surrogate,
     TableRow,
@@ -418,6 +420,7 @@ impl Tape {
     }
 
     /// The value at this place.
+    #[cfg(feature = "data")]
     pub(crate) fn var(&self, id: u32) -> Var<'_> {
         Var { tape: self, id }
     }

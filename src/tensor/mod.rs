@@ -24,6 +24,7 @@ pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
 pub use file::Archive;
+#[cfg(feature = "npz")]
 pub(crate) use pattern::check_extent;
 pub use pattern::{Columns, Pattern};
 pub use shape::Shape;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::History;
 use super::load::load;
 use super::metrics::Metric;
-use super::{History, Record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Params;
+
+type Metrics<'m> = [Box<dyn Metric + 'm>];
 
 /// Ends a [run](super::Fit) when a value has not become better for some epochs. Everything follows from the history, so a
 /// resumed run stops where an uninterrupted one does.
@@ -69,30 +71,39 @@ impl EarlyStopping {
         Ok(())
     }
 
-    /// Whether the run ends after its last epoch, which is saved if it is the best.
-    pub(super) fn stops(
-        &self,
-        history: &History,
-        params: &Params,
-        metrics: &[Box<dyn Metric + '_>],
-    ) -> Result<bool> {
+    /// The best epoch and the last.
+    fn best_and_last(&self, history: &History, metrics: &Metrics<'_>) -> Option<(u64, u64)> {
         let own = metrics.iter().find(|metric| metric.name() == self.name);
         let sign = if own.is_some_and(|metric| metric.larger_is_better()) { -1.0 } else { 1.0 };
-        let of_split = history.records().iter().filter(|record| record.split == self.split);
-        let value = |record: &Record| Some((record.epoch, sign * record.value(&self.name)?));
-        let (mut best, mut last) = (None, 0);
-        for (epoch, value) in of_split.filter_map(value) {
-            let better = best.is_none_or(|(_, best)| value < best - self.min_delta);
-            if better && !value.is_nan() {
-                best = Some((epoch, value));
+        let values = history.column(&self.split, &self.name);
+        let (mut best, mut lowest) = (values.first()?.0, f64::INFINITY);
+        for &(epoch, value) in &values {
+            if sign * value < lowest - self.min_delta {
+                (best, lowest) = (epoch, sign * value);
             }
-            last = epoch;
         }
-        let best = best.map(|(epoch, _)| epoch);
-        if let Some(path) = self.best.as_ref().filter(|_| best == Some(last)) {
-            params.save(path, &BTreeMap::new())?;
+        Some((best, values.last()?.0))
+    }
+
+    /// Whether the run has not become better for long enough.
+    pub(super) fn is_over(&self, history: &History, metrics: &Metrics<'_>) -> bool {
+        let epochs = self.best_and_last(history, metrics);
+        epochs.is_some_and(|(best, last)| last - best >= self.patience)
+    }
+
+    /// Saves the parameters of the last epoch, if that is the best.
+    pub(super) fn save_best(
+        &self,
+        history: &History,
+        metrics: &Metrics<'_>,
+        params: &Params,
+    ) -> Result<()> {
+        let is_best =
+            || self.best_and_last(history, metrics).is_some_and(|(best, last)| best == last);
+        match &self.best {
+            Some(path) if is_best() => params.save(path, &BTreeMap::new()),
+            _ => Ok(()),
         }
-        Ok(last >= best.unwrap_or(0) + self.patience)
     }
 
     /// The best parameters, if they were saved.

@@ -119,6 +119,11 @@ impl<'f> Fit<'f> {
         self
     }
 
+    /// Whether the run has stopped getting better.
+    fn is_over(&self, history: &History) -> bool {
+        self.early_stopping.as_ref().is_some_and(|own| own.is_over(history, &self.metrics))
+    }
+
     #[track_caller]
     fn check(&self) -> Result<()> {
         if self.accumulate == 0 {
@@ -158,7 +163,8 @@ impl Trainer<'_> {
     #[track_caller]
     pub fn fit(&mut self, data: &dyn BatchSource, mut fit: Fit<'_>) -> Result<&History> {
         fit.check()?;
-        let mut stopped = false;
+        // A run that had stopped early does not begin again.
+        let mut stopped = std::mem::take(&mut self.resumed) && fit.is_over(&self.history);
         while self.run.epoch < fit.epochs && !stopped {
             stopped = self.epoch(data, &mut fit)?;
         }
@@ -166,8 +172,7 @@ impl Trainer<'_> {
             early_stopping.restore(&self.params)?;
         }
         if let Some(checkpoints) = fit.checkpoints {
-            self.check_parameters()?;
-            checkpoints.save(&self.checkpoint(), &self.params, &*self.optimizer)?;
+            self.save_checked(checkpoints)?;
         }
         Ok(&self.history)
     }
@@ -179,29 +184,29 @@ impl Trainer<'_> {
         self.progress.begin(&what, data.rows().map(|rows| rows as u64));
         let trained = self.train_epoch(data, fit);
         self.progress.clear();
-        let (record, mut stopped) = trained?;
+        let (record, stopped) = trained?;
         let epoch = record.epoch;
         self.record(record);
-        if !stopped {
-            self.run.next_epoch();
-            for (split, data) in &fit.evaluation {
-                let mut metrics: Vec<&mut dyn Metric> = Vec::new();
-                for metric in &mut fit.metrics {
-                    metrics.push(&mut **metric);
-                }
-                self.progress.begin(split, data.rows().map(|rows| rows as u64));
-                let scored = self.score_as(split, *data, &mut metrics);
-                self.progress.clear();
-                self.record(Record { epoch, ..scored? });
+        if stopped {
+            return Ok(true);
+        }
+        self.run.next_epoch();
+        for (split, data) in &fit.evaluation {
+            let mut metrics: Vec<&mut dyn Metric> = Vec::new();
+            for metric in &mut fit.metrics {
+                metrics.push(&mut **metric);
             }
+            self.progress.begin(split, data.rows().map(|rows| rows as u64));
+            let scored = self.score_as(split, *data, &mut metrics);
+            self.progress.clear();
+            self.record(Record { epoch, ..scored? });
+        }
+        if let Some(early_stopping) = &fit.early_stopping {
+            early_stopping.save_best(&self.history, &fit.metrics, &self.params)?;
         }
         let mut moment = Moment::new(self, epoch, None, &[]);
         fit.on_epoch.iter_mut().try_for_each(|f| f(&mut moment))?;
-        stopped |= moment.stopped();
-        if let Some(early_stopping) = &fit.early_stopping {
-            stopped |= early_stopping.stops(&self.history, &self.params, &fit.metrics)?;
-        }
-        Ok(stopped)
+        Ok(moment.stopped() || fit.is_over(&self.history))
     }
 
     fn record(&mut self, record: Record) {
@@ -213,7 +218,7 @@ impl Trainer<'_> {
     #[track_caller]
     fn train_epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<(Record, bool)> {
         let (mut tally, mut stopped, mut accumulated) = (Tally::begin(), false, 0);
-        let epoch = self.run.epoch;
+        let (epoch, mut learning_rate) = (self.run.epoch, self.optimizer.learning_rate());
         fit.metrics.iter_mut().for_each(|metric| metric.reset());
         for batch in data.read(epoch, self.run.batch)? {
             let batch = batch?;
@@ -222,6 +227,7 @@ impl Trainer<'_> {
             self.run.batch += 1;
             self.progress.advance(tally.add(&batch, loss), loss);
             if accumulated % fit.accumulate == 0 {
+                learning_rate = self.optimizer.learning_rate();
                 self.update()?;
                 self.save_if_due(fit.checkpoints.as_deref_mut())?;
             }
@@ -237,7 +243,6 @@ impl Trainer<'_> {
         if self.has_gradients() {
             self.update()?;
         }
-        let learning_rate = self.optimizer.learning_rate();
         let step = self.run.step;
         let record = Record { epoch, step, learning_rate, ..Record::new("train") };
         let metrics = fit.metrics.iter().map(|metric| (metric.name(), metric.value()));
@@ -251,7 +256,7 @@ impl Trainer<'_> {
         batch: &Batch,
         metrics: &mut [Box<dyn Metric + '_>],
     ) -> Result<Option<f64>> {
-        self.forward(batch, true)?;
+        self.runner.forward(batch, self.training_pass(!metrics.is_empty()))?;
         let loss = self.runner.loss()?;
         self.check_finite(batch, loss)?;
         update_metrics(&*self.runner, metrics, batch)?;
@@ -262,10 +267,13 @@ impl Trainer<'_> {
     #[track_caller]
     fn save_if_due(&mut self, checkpoints: Option<&mut Checkpoints>) -> Result<()> {
         let Some(checkpoints) = checkpoints else { return Ok(()) };
-        if checkpoints.is_due(&self.run) {
-            self.check_parameters()?;
-            checkpoints.save(&self.checkpoint(), &self.params, &*self.optimizer)?;
-        }
-        Ok(())
+        if checkpoints.is_due(&self.run) { self.save_checked(checkpoints) } else { Ok(()) }
+    }
+
+    /// Saves a checkpoint of parameters that are finite.
+    #[track_caller]
+    fn save_checked(&mut self, checkpoints: &mut Checkpoints) -> Result<()> {
+        self.check_parameters()?;
+        checkpoints.save(&self.checkpoint(), &self.params, &*self.optimizer).map(drop)
     }
 }

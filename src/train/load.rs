@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+#[cfg(feature = "data")]
 use super::Trainer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Params;
@@ -21,7 +22,7 @@ pub struct Loaded {
 }
 
 /// Puts the values of a file into the parameters of their names: of a safetensors file, ours or another tool's, or of
-/// numpy's `.npy` and `.npz` (feature `npz`), where the name of an `.npy` is that of the file, without ending. (MXNet:
+/// numpy's `.npy` (feature `data`) and `.npz` (feature `npz`); the name of an `.npy` is that of the file without its ending. (MXNet:
 /// `set_params` with `allow_missing` and `allow_extra`.)
 ///
 /// Values are cast to the parameter's element and storage type. Nothing changes if there is an error.
@@ -90,14 +91,31 @@ pub fn load(params: &Params, path: impl AsRef<Path>) -> Result<Loaded> {
 /// What a file holds, by name.
 #[track_caller]
 fn tensors(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let archive = Archive::load(path)?;
-    if archive.sections.has(CHECKPOINT) {
-        let message = "the file is a checkpoint of a training run: resume it";
-        return Err(within(path.display())(Error::new(ErrorKind::State, message).operator("load")));
+    match path.extension().and_then(|ending| ending.to_str()) {
+        #[cfg(feature = "data")]
+        Some("npy") => {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            Ok(vec![(name.into_owned(), crate::data::read_npy(path)?)])
+        }
+        #[cfg(feature = "npz")]
+        Some("npz") => {
+            let mut file = crate::data::Npz::open(path)?;
+            let names: Vec<String> = file.names().map(str::to_owned).collect();
+            names.into_iter().map(|name| Ok((name.clone(), file.get(&name)?))).collect()
+        }
+        _ => {
+            let archive = Archive::load(path)?;
+            if archive.sections.has(CHECKPOINT) {
+                let message = "the file is a checkpoint of a training run: resume it";
+                let error = Error::new(ErrorKind::State, message).operator("load");
+                return Err(within(path.display())(error));
+            }
+            Ok(archive.into_iter().collect())
+        }
     }
-    Ok(archive.into_iter().collect())
 }
 
+#[cfg(feature = "data")]
 impl Trainer<'_> {
     /// [`load`]s the parameters from a file, by name.
     ///

@@ -90,6 +90,8 @@ mod model;
 mod moment;
 #[cfg(feature = "data")]
 mod non_finite;
+#[cfg(feature = "plot")]
+mod plot;
 mod progress;
 #[cfg(feature = "data")]
 mod runner;
@@ -109,6 +111,8 @@ pub use load::{Loaded, load};
 pub use model::{Model, loss_fn};
 #[cfg(feature = "data")]
 pub use moment::Moment;
+#[cfg(feature = "plot")]
+pub use plot::Curves;
 pub use progress::Progress;
 #[cfg(feature = "data")]
 pub use trainer::Trainer;

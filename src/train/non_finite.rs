@@ -24,7 +24,7 @@ impl Trainer<'_> {
         let what = loss
             .map_or("a prediction is not finite".to_owned(), |loss| format!("the loss is {loss}"));
         let (epoch, number) = (self.run.epoch, self.run.batch);
-        let pass = self.training_pass();
+        let pass = self.training_pass(true);
         let found = self.runner.find_non_finite(batch, pass);
         let first = found.as_ref().map_or(String::new(), |first| {
             let name = first.operator_name().unwrap_or("a value");

@@ -67,9 +67,11 @@ pub struct Trainer<'a> {
     pub(super) history: History,
     pub(super) progress: Progress,
     gradients: Gradients,
-    /// Rows that the gradients are sums over, if they are sums; 0 when there are no gradients.
+    /// Rows that the gradients are sums over, if they are sums.
     summed: usize,
     has_gradients: bool,
+    /// Whether the run goes on from a checkpoint, and has not yet.
+    pub(super) resumed: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -109,6 +111,7 @@ impl<'a> Trainer<'a> {
             gradients: Gradients::default(),
             summed: 0,
             has_gradients: false,
+            resumed: false,
         }
     }
 
@@ -191,11 +194,11 @@ impl<'a> Trainer<'a> {
     /// batch has no input for.
     #[track_caller]
     pub fn forward(&mut self, batch: &Batch, is_train: bool) -> Result<()> {
-        self.runner.forward(batch, if is_train { self.training_pass() } else { Pass::Predict })
+        self.runner.forward(batch, if is_train { self.training_pass(true) } else { Pass::Predict })
     }
 
-    pub(super) fn training_pass(&self) -> Pass {
-        Pass::Train { seed: self.run.seed, step: self.run.step }
+    pub(super) fn training_pass(&self, outputs: bool) -> Pass {
+        Pass::Train { seed: self.run.seed, step: self.run.step, outputs }
     }
 
     /// The loss of the last forward pass for training; `None` where an output of MXNet stands for it.
@@ -427,7 +430,7 @@ impl<'a> Trainer<'a> {
             })?,
             None => History::default(),
         };
-        self.run = run;
+        (self.run, self.resumed) = (run, true);
         self.drop_gradients()
     }
 }

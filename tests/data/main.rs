@@ -3,8 +3,12 @@
 
 mod batches;
 mod errors;
+mod hashing;
 mod hostile;
 mod inputs;
+mod npy;
+#[cfg(feature = "npz")]
+mod npz;
 mod reading;
 mod reference;
 mod schema;

@@ -155,7 +155,7 @@ fn bad_rankings() {
     let scored = Scored::new(&p, &y);
     let mut ndcg = NdcgAtK::new(3);
     refused(&mut ndcg, &scored, ErrorKind::Value, "there are no query ids");
-    refused(&mut ndcg, &scored.qids(&p), ErrorKind::DType, "values are f32, not i64");
+    refused(&mut ndcg, &scored.qids(&p), ErrorKind::DType, "query ids are f32, not i64");
     refused(&mut RecallAtK::new(0), &scored.qids(&q), ErrorKind::Value, "the first 0 rows");
     for label in [-1i64, 101] {
         let labels = vector(&[0, label]);
@@ -200,6 +200,12 @@ fn edges() {
     let mut mse = Mse::new();
     mse.update(&Scored::new(&vector(&[1e200, 0.0]), &vector(&[0.0, 1.0]))).unwrap();
     assert_eq!(mse.value(), f64::INFINITY);
+    // They are left out where the row's weight is 0.
+    let mut mse = Mse::new();
+    let weights = vector(&[0.0f32, 2.0]);
+    mse.update(&Scored::new(&vector(&[1e200, 0.0]), &vector(&[0.0, 1.0])).weights(&weights))
+        .unwrap();
+    assert_eq!(mse.value(), 1.0);
 }
 
 /// The sum keeps what f64 alone rounds off.

@@ -246,6 +246,29 @@ fn a_run_stops_when_it_does_not_get_better() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_resumed_run_that_is_over_does_not_begin_again() -> Result<()> {
+    let dir = std::env::temp_dir().join(format!("sparsetape-over-{}", std::process::id()));
+    let batches = data(40)?.batches(8).build()?;
+    let fit = || {
+        let early = EarlyStopping::new("train", "loss").patience(2).min_delta(1.0);
+        Fit::epochs(20).early_stopping(early)
+    };
+    let mut checkpoints = Checkpoints::new(&dir);
+    let mut trainer = of_graph(false, &weights()?)?;
+    trainer.fit(&batches, fit().checkpoints(&mut checkpoints))?;
+    assert_eq!(trainer.run().epoch, 3);
+    let mut resumed = of_graph(false, &weights()?)?;
+    assert!(resumed.resume_latest(&mut checkpoints)?);
+    resumed.fit(&batches, fit())?;
+    assert_eq!(resumed.run().epoch, 3);
+    // Called again, it is meant.
+    resumed.fit(&batches, Fit::epochs(4))?;
+    assert_eq!(resumed.run().epoch, 4);
+    std::fs::remove_dir_all(&dir).unwrap();
+    Ok(())
+}
+
 /// A metric of a larger-is-better kind is watched the right way round.
 #[test]
 fn better_is_what_the_metric_says() -> Result<()> {
@@ -427,6 +450,13 @@ fn warm_starts_say_what_they_took() -> Result<()> {
     );
     // Of the parameter's own storage and element type.
     assert_eq!(params.get("weight").unwrap().snapshot()?.values::<f32>()?, [0.5; FEATURES]);
+
+    let dir = std::env::temp_dir();
+    sparsetape::data::write_npy(dir.join("bias.npy"), &Tensor::full([1], 7i64)?)?;
+    assert_eq!(load(&params, dir.join("bias.npy"))?.loaded, ["bias"]);
+    assert_eq!(params.get("bias").unwrap().snapshot()?.item::<f32>()?, 7.0);
+    std::fs::remove_file(dir.join("bias.npy")).unwrap();
+    params.get("bias").unwrap().set(Tensor::full([1], 0.0f32)?)?;
 
     let wrong = Tensor::full([3], 0.0f32)?;
     Archive::new([("weight", wrong.clone()), ("bias", Tensor::full([1], 9.0f32)?)])?.save(&path)?;

@@ -134,11 +134,13 @@ pub(super) fn ended(from: &mut dyn Read) -> Result<()> {
 /// Short text: an array without axes, of bytes or of characters.
 pub(super) fn text(from: &mut dyn Read, header: &Header) -> Result<String> {
     const LONGEST: usize = 64;
-    let (kind, length) = header.descr.kind.split_at(1.min(header.descr.kind.len()));
-    let length = length.parse().ok().filter(|&n: &usize| n <= LONGEST && header.shape.is_empty());
-    let characters = match (kind, length) {
-        ("S", Some(length)) => characters::<u8>(from, header, length)?,
-        ("U", Some(length)) => characters::<u32>(from, header, length)?,
+    let length = |letter| {
+        let length = header.descr.kind.strip_prefix(letter)?.parse().ok();
+        length.filter(|&n: &usize| n <= LONGEST && header.shape.is_empty())
+    };
+    let characters = match (length('S'), length('U')) {
+        (Some(length), _) => characters::<u8>(from, header, length)?,
+        (_, Some(length)) => characters::<u32>(from, header, length)?,
         _ => {
             return Err(damaged(format!("not a text: {} of shape {}", header.descr, header.shape)));
         }

@@ -14,6 +14,9 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 /// of records with named fields.
 const LONGEST: usize = 1 << 16;
 
+/// The longest element type, to be shown in errors.
+const LONGEST_TYPE: usize = 20;
+
 /// Numbers start at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
 
@@ -204,6 +207,9 @@ fn records() -> crate::Error {
 
 impl Descr {
     fn parse(text: &[u8]) -> Result<Descr> {
+        if text.len() > LONGEST_TYPE {
+            return Err(damaged(format!("an element type of {} characters", text.len())));
+        }
         let (order, kind) = match text {
             [order @ (b'<' | b'>' | b'|' | b'='), kind @ ..] => (*order, kind),
             kind => (b'=', kind),

@@ -23,7 +23,7 @@ use crate::tensor::{DenseView, Tensor, View};
 /// let path = std::env::temp_dir().join("sparsetape-doc.npy");
 /// write_npy(&path, &Tensor::dense([2, 2], vec![1i64, 0, 0, 1])?)?;
 /// let x = read_npy(&path)?;
-/// assert_eq!(x.cast(DType::F32)?.values::<f32>()?, [1.0, 0.0, 0.0, 1.0]);
+/// assert_eq!(x.cast(DType::F32).values::<f32>()?, [1.0, 0.0, 0.0, 1.0]);
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 ///

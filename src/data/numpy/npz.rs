@@ -16,7 +16,7 @@ use super::sparse;
 use crate::data::{io_error, path_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Tensor;
-use crate::tensor::file::{atomic, within};
+use crate::tensor::file::{atomic, damaged, within};
 
 /// What numpy appends to the name of an array.
 const SUFFIX: &str = ".npy";
@@ -36,7 +36,7 @@ const SUFFIX: &str = ".npy";
 /// # write_npy(&y, &Tensor::dense([2], vec![0i64, 1])?)?;
 /// // In Python: scipy.sparse.save_npz("X.npz", X); numpy.save("y.npy", y)
 /// let features = Npz::open(&x)?.csr()?;
-/// let labels = read_npy(&y)?.cast(DType::F32)?;
+/// let labels = read_npy(&y)?.cast(DType::F32);
 /// let data = Dataset::new(features, labels)?;
 /// assert_eq!((data.rows(), data.schema.features()), (2, 10));
 /// # Ok::<(), sparsetape::Error>(())
@@ -50,7 +50,8 @@ pub struct Npz<'a> {
     /// In errors.
     name: String,
     zip: ZipArchive<Box<dyn Source + 'a>>,
-    names: Vec<String>,
+    /// Arrays and where they are in the archive.
+    arrays: Vec<(String, usize)>,
 }
 
 trait Source: Read + Seek + Send {}
@@ -78,14 +79,18 @@ impl<'a> Npz<'a> {
     fn named(name: String, reader: impl Read + Seek + Send + 'a) -> Result<Npz<'a>> {
         let source: Box<dyn Source + 'a> = Box::new(reader);
         let zip = ZipArchive::new(source).map_err(|e| within(&name)(unread(e.into())))?;
-        let members = zip.file_names().filter_map(|member| member.ok());
-        let names = members.filter_map(|m| Some(m.strip_suffix(SUFFIX)?.to_owned())).collect();
-        Ok(Npz { name, zip, names })
+        let members = zip.file_names().enumerate();
+        let arrays = members.filter_map(|(i, member)| {
+            let member = member.ok()?;
+            Some((member.strip_suffix(SUFFIX)?.to_owned(), i))
+        });
+        let arrays = arrays.collect();
+        Ok(Npz { name, zip, arrays })
     }
 
     /// Names of the arrays, in the order of the file.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.names.iter().map(|name| &name[..])
+        self.arrays.iter().map(|(name, _)| &name[..])
     }
 
     /// Reads the array of this name as a dense tensor.
@@ -130,15 +135,17 @@ impl<'a> Npz<'a> {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names.iter().any(|own| own == name)
+        self.names().any(|own| own == name)
     }
 
     /// What there is, for errors.
     pub(super) fn listed(&self) -> String {
         const SHOWN: usize = 10;
-        let shown: Vec<String> = self.names().take(SHOWN).map(|name| format!("{name:?}")).collect();
-        let more = if self.names.len() > SHOWN { ", .." } else { "" };
-        format!("its {} arrays are [{}{more}]", self.names.len(), shown.join(", "))
+        const LONGEST: usize = 40;
+        let short = |name: &str| format!("{:?}", name.chars().take(LONGEST).collect::<String>());
+        let shown: Vec<String> = self.names().take(SHOWN).map(short).collect();
+        let more = if self.arrays.len() > SHOWN { ", .." } else { "" };
+        format!("its {} arrays are [{}{more}]", self.arrays.len(), shown.join(", "))
     }
 
     /// Reads an array to its end. Errors name it, but not the file.
@@ -155,8 +162,10 @@ impl<'a> Npz<'a> {
         name: &str,
         read: impl FnOnce(&mut dyn Read, &Header) -> Result<T>,
     ) -> Result<T> {
-        let member = self.zip.by_name(&format!("{name}{SUFFIX}"));
-        let mut member = member.map_err(|e| unread(e.into()))?;
+        let Some(&(_, index)) = self.arrays.iter().find(|(own, _)| own == name) else {
+            return Err(damaged(format!("there is none; {}", self.listed())));
+        };
+        let mut member = self.zip.by_index(index).map_err(|e| unread(e.into()))?;
         let header = Header::read(&mut member)?;
         let value = read(&mut member, &header)?;
         ended(&mut member)?;
@@ -166,7 +175,7 @@ impl<'a> Npz<'a> {
 
 impl fmt::Debug for Npz<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Npz").field("name", &self.name).field("names", &self.names).finish()
+        f.debug_struct("Npz").field("name", &self.name).field("arrays", &self.arrays).finish()
     }
 }
 

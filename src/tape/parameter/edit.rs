@@ -137,6 +137,7 @@ impl Parameter {
     }
 
     /// The first stored row that holds NaN or infinity; of one that is behind, what is stored counts.
+    #[cfg(feature = "data")]
     #[track_caller]
     pub(crate) fn find_non_finite(&self) -> Result<Option<u32>> {
         let table = self.read()?;

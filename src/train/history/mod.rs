@@ -119,7 +119,7 @@ impl History {
     }
 
     /// Records of one split.
-    fn of<'h>(&'h self, split: &str) -> impl DoubleEndedIterator<Item = &'h Record> {
+    pub(super) fn of<'h>(&'h self, split: &str) -> impl DoubleEndedIterator<Item = &'h Record> {
         self.records.iter().filter(move |record| record.split == split)
     }
 

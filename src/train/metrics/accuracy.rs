@@ -52,7 +52,7 @@ impl Metric for Accuracy {
     fn update(&mut self, scored: &Scored<'_>) -> Result<()> {
         let rows = scored.classes().map_err(|e| scored.refused_by(self, e))?;
         self.decision.check(&rows).map_err(|e| scored.refused_by(self, e))?;
-        for row in 0..rows.len {
+        for row in rows.counted() {
             let hit = self.decision.class(&rows, row) == rows.class(row);
             self.mean.add(f64::from(hit), rows.weight(row));
         }
@@ -115,7 +115,7 @@ impl Metric for TopKAccuracy {
             let error = Error::new(ErrorKind::Value, message);
             return Err(scored.refused_by(self, error));
         }
-        for row in 0..rows.len {
+        for row in rows.counted() {
             let hit = rows.rank(row, rows.class(row)) < self.k;
             self.mean.add(f64::from(hit), rows.weight(row));
         }

@@ -48,8 +48,7 @@ impl Metric for Auc {
 
     fn update(&mut self, scored: &Scored<'_>) -> Result<()> {
         let rows = scored.binary().map_err(|e| scored.refused_by(self, e))?;
-        let weighted = (0..rows.len).filter(|&row| rows.weight(row) > 0.0);
-        self.rows.extend(weighted.map(|row| {
+        self.rows.extend(rows.counted().map(|row| {
             let sign = 2.0 * rows.label(row) - 1.0;
             Row(rows.positive(row), sign * rows.weight(row))
         }));

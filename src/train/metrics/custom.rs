@@ -63,7 +63,7 @@ where
     }
 
     fn update(&mut self, scored: &Scored<'_>) -> Result<()> {
-        let (total, weight) = (self.terms)(scored).map_err(|e| scored.refused_by(self, e))?;
+        let (total, weight) = (self.terms)(scored).map_err(|e| e.operator(&self.name))?;
         self.mean.add_total(total, weight);
         Ok(())
     }

@@ -136,7 +136,7 @@ impl Metric for NormalizedEntropy {
         let rows = scored.binary().map_err(|e| scored.refused_by(self, e))?;
         rows.check_probabilities().map_err(|e| scored.refused_by(self, e))?;
         add_losses(&rows, &mut self.loss);
-        for row in 0..rows.len {
+        for row in rows.counted() {
             self.labels.add(rows.label(row), rows.weight(row));
         }
         Ok(())
@@ -194,7 +194,7 @@ impl Metric for Calibration {
     fn update(&mut self, scored: &Scored<'_>) -> Result<()> {
         let rows = scored.binary().map_err(|e| scored.refused_by(self, e))?;
         rows.check_probabilities().map_err(|e| scored.refused_by(self, e))?;
-        for row in 0..rows.len {
+        for row in rows.counted() {
             self.predicted.add(rows.positive(row) * rows.weight(row));
             self.positive.add(rows.label(row) * rows.weight(row));
         }

@@ -62,7 +62,7 @@ impl Confusion {
             return Err(Error::new(ErrorKind::Shape, message));
         }
         self.classes.resize_with(classes, Class::default);
-        for row in 0..rows.len {
+        for row in rows.counted() {
             let (actual, predicted) = (rows.class(row), self.decision.class(&rows, row));
             let weight = rows.weight(row);
             self.classes[actual].actual.add(weight);

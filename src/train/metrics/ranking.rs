@@ -26,8 +26,7 @@ impl Ranking {
         if self.k == 0 {
             return Err(Error::new(ErrorKind::Value, "the first 0 rows of a query"));
         }
-        let weighted = (0..rows.len).filter(|&row| rows.weight(row) > 0.0);
-        self.rows.extend(weighted.map(|row| Row {
+        self.rows.extend(rows.counted().map(|row| Row {
             query: queries[row],
             score: rows.positive(row),
             relevance: rows.label(row),

@@ -72,7 +72,7 @@ regression! {
 }
 
 fn add_errors(rows: &Rows, mean: &mut Mean, error: impl Fn(f64) -> f64) {
-    for row in 0..rows.len {
+    for row in rows.counted() {
         let mut sum = Sum::default();
         for i in row * rows.columns..(row + 1) * rows.columns {
             sum.add(error(rows.scores.get_f64(i) - rows.label(i)));

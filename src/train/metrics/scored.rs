@@ -65,11 +65,10 @@ impl<'a> Scored<'a> {
         let rows = self.one_label_per_row()?;
         rows.check_labels(ErrorKind::Value, "is not the number of a class", |y| y.trunc() == y)?;
         let classes = rows.classes();
-        let one_of_them = |y| 0.0 <= y && y < classes as f64;
         rows.check_labels(
             ErrorKind::Index,
             format_args!("is not one of {classes} classes, from 0 on"),
-            one_of_them,
+            |y| 0.0 <= y && y < classes as f64,
         )?;
         Ok(rows)
     }
@@ -100,8 +99,13 @@ impl<'a> Scored<'a> {
         let Some(qids) = self.qids else {
             return Err(Error::new(ErrorKind::Value, "there are no query ids: `Scored::qids`"));
         };
-        let qids = per_row("query ids", qids, rows.len)?.typed()?;
-        Ok((rows, qids))
+        match per_row("query ids", qids, rows.len)? {
+            Slice::I64(qids) => Ok((rows, qids)),
+            other => {
+                let message = format!("query ids are {}, not i64; use `cast`", other.dtype());
+                Err(Error::new(ErrorKind::DType, message))
+            }
+        }
     }
 
     #[track_caller]
@@ -172,6 +176,12 @@ impl Rows<'_> {
     #[inline]
     pub(super) fn class(&self, row: usize) -> usize {
         self.label(row) as usize
+    }
+
+    /// The rows of positive weight.
+    #[inline]
+    pub(super) fn counted(&self) -> impl Iterator<Item = usize> {
+        (0..self.len).filter(|&row| self.weight(row) > 0.0)
     }
 
     #[inline]

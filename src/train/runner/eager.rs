@@ -108,9 +108,12 @@ fn record<'t>(
     pass: Pass,
 ) -> Result<(Option<Var<'t>>, Option<Var<'t>>)> {
     let (loss, output) = match pass {
-        Pass::Train { seed, step } => {
+        Pass::Train { seed, step, outputs } => {
             tape.train(seed, step);
-            let (loss, output) = model.loss_and_output(tape, batch);
+            let (loss, output) = match outputs {
+                true => model.loss_and_output(tape, batch),
+                false => (model.loss(tape, batch), None),
+            };
             (Some(loss), output)
         }
         Pass::Score => {

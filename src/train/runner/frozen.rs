@@ -8,7 +8,7 @@ use super::{Head, Pass, Runner, mean, no_forward_pass};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Bind, Executor, Graph, Passes};
-use crate::tape::{Fallback, GradReq, Gradients, Params};
+use crate::tape::{Fallback, GradReq, Gradients, Params, Variable};
 use crate::tensor::Tensor;
 
 pub(in crate::train) struct Frozen {
@@ -18,8 +18,7 @@ pub(in crate::train) struct Frozen {
     /// Positions among the outputs of the whole graph.
     heads: Vec<(usize, Head)>,
     predictions: Vec<usize>,
-    /// The variables that batches are fed to, and the part of the batch that each takes.
-    inputs: Vec<(String, String)>,
+    inputs: Vec<Input>,
     params: Params,
     fallback: Fallback,
     /// Bound to the first batch of each pass.
@@ -31,6 +30,23 @@ pub(in crate::train) struct Frozen {
     rows: usize,
     /// Whether there is a forward pass in training to go back through.
     trains: bool,
+}
+
+/// A variable that batches are fed to.
+struct Input {
+    variable: String,
+    /// The part of the batch that it takes.
+    from: String,
+    /// Number of axes, if the graph knows.
+    rank: Option<usize>,
+    /// Whether predictions need it.
+    predicts: bool,
+}
+
+impl Input {
+    fn is_label(&self) -> bool {
+        matches!(&self.from[..], "label" | "labels") || self.from.ends_with("_label")
+    }
 }
 
 impl Frozen {
@@ -58,8 +74,17 @@ impl Frozen {
         let predictions: Vec<usize> = (0..outputs.len()).filter(|k| !is_loss(k)).collect();
         let names: Vec<&str> = predictions.iter().map(|&k| &outputs[k][..]).collect();
         let predicting = if names.is_empty() { graph.clone() } else { graph.internal(&names)? };
-        let fed = arguments.iter().filter(|name| params.get(name).is_none());
-        let inputs = fed.map(|&name| (name.to_owned(), name.to_owned())).collect();
+        let fed = graph.variables().filter(|variable| params.get(variable.name()).is_none());
+        let input = |variable: &Variable| {
+            let id = graph.body().find_variable(variable.name())?;
+            Ok(Input {
+                variable: variable.name().to_owned(),
+                from: variable.name().to_owned(),
+                rank: graph.body().nodes[id].ty.shape.rank(),
+                predicts: predicting.body().find_variable(variable.name()).is_ok(),
+            })
+        };
+        let inputs = fed.map(input).collect::<Result<_>>()?;
         Ok(Frozen {
             whole: graph.clone(),
             predicting,
@@ -77,27 +102,19 @@ impl Frozen {
         })
     }
 
-    /// The values of the variables for this batch, in the ranks that the graph asks for.
+    /// The values of the variables for this batch, of the ranks that the graph asks for.
     fn values<'s>(&'s self, batch: &Batch, pass: Pass) -> Result<SmallVec<[(&'s str, Tensor); 4]>> {
-        let graph = if pass == Pass::Predict { &self.predicting } else { &self.whole };
-        let mut values = SmallVec::new();
-        for (name, input) in &self.inputs {
-            let is_label = matches!(&input[..], "label" | "labels") || input.ends_with("_label");
-            if pass == Pass::Predict && (is_label || graph.body().find_variable(name).is_err()) {
-                continue;
-            }
-            let rank = graph.body().nodes[graph.body().find_variable(name)?].ty.shape.rank();
-            let value = batch.input(input)?;
-            values.push((
-                &name[..],
-                match (rank, value.shape().len()) {
-                    (Some(2), 1) => value.reshape(&[-1, 1])?,
-                    (Some(1), 2) if value.shape()[1] == 1 => value.reshape(&[-1])?,
-                    _ => value.clone(),
-                },
-            ));
-        }
-        Ok(values)
+        let needed = |input: &&Input| pass != Pass::Predict || input.predicts && !input.is_label();
+        let value = |input: &'s Input| {
+            let value = batch.input(&input.from)?;
+            let value = match (input.rank, value.shape().len()) {
+                (Some(2), 1) => value.reshape(&[-1, 1])?,
+                (Some(1), 2) if value.shape()[1] == 1 => value.reshape(&[-1])?,
+                _ => value.clone(),
+            };
+            Ok((&input.variable[..], value))
+        };
+        self.inputs.iter().filter(needed).map(value).collect()
     }
 
     fn bind(&self, values: &[(&str, Tensor)], pass: Pass, passes: Passes) -> Result<Executor> {
@@ -176,7 +193,7 @@ impl Runner for Frozen {
         }
         drop(values);
         let executor = self.place(pass).insert(executor.expect("just bound"));
-        if let Pass::Train { seed, step } = pass {
+        if let Pass::Train { seed, step, .. } = pass {
             executor.set_seed(seed, step);
         }
         let ran = executor.forward(matches!(pass, Pass::Train { .. }));
@@ -235,13 +252,13 @@ impl Runner for Frozen {
     }
 
     fn feed_from(&mut self, variable: &str, input: &str) -> Result<()> {
-        let Some((_, own)) = self.inputs.iter_mut().find(|(name, _)| name == variable) else {
-            let all: Vec<&str> = self.inputs.iter().map(|(name, _)| &name[..]).collect();
+        let Some(own) = self.inputs.iter_mut().find(|own| own.variable == variable) else {
+            let all: Vec<&str> = self.inputs.iter().map(|own| &own.variable[..]).collect();
             let message =
                 format!("batches are not fed to {variable:?}, only to {}", all.join(", "));
             return Err(Error::new(ErrorKind::State, message).operator("trainer"));
         };
-        *own = input.to_owned();
+        own.from = input.to_owned();
         Ok(())
     }
 
@@ -258,7 +275,7 @@ impl Runner for Frozen {
         let values = self.values(batch, pass).ok()?;
         // Every operator is to be seen.
         let mut executor = self.bind(&values, pass, Passes::none()).ok()?;
-        if let Pass::Train { seed, step } = pass {
+        if let Pass::Train { seed, step, .. } = pass {
             executor.set_seed(seed, step);
         }
         executor.observe("*", |seen| match seen.value() {

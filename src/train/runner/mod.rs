@@ -14,8 +14,9 @@ use crate::tensor::{Slice, Tensor};
 /// What a forward pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// Loss and outputs, and a backward pass after it; random operators draw by these numbers.
-    Train { seed: u64, step: u64 },
+    /// The loss, and outputs if they are wanted, with a backward pass to come; random operators draw by these
+    /// numbers.
+    Train { seed: u64, step: u64, outputs: bool },
     /// Loss and outputs.
     Score,
     /// Outputs, without labels.

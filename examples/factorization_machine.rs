@@ -1,0 +1,236 @@
+//! A factorization machine (Rendle 2010): a classifier of sparse rows that learns how features act in pairs, also in
+//! pairs that it has never seen, because each feature i has a vector vᵢ and a pair weighs ⟨vᵢ, vⱼ⟩:
+//!
+//! ```text
+//! z = w₀ + Σ wᵢ xᵢ + ½ Σ_f [(Σ v_if xᵢ)² − Σ v_if² xᵢ²],   p = 1 / (1 + e⁻ᶻ)
+//! ```
+//!
+//! The sum over f is that over all pairs i < j of ⟨vᵢ, vⱼ⟩ xᵢ xⱼ at the cost of the row's own entries: two products of a csr
+//! matrix with a table. The gradients of w and v are row-sparse: they hold the features of the batch and no
+//! others. So do the squares, which are those of `rows_of` the batch; nothing here costs what the tables hold. The tables are
+//! `Parameter::drawn`: a row exists from the first batch on that has its feature, so that memory follows the
+//! features that occur, be there a million or a billion of them. A linear model, the same without v, is trained
+//! beside it for comparison.
+//!
+//! ```text
+//! cargo run --release --example factorization_machine
+//! cargo run --release --example factorization_machine -- train.svm test.svm --factors 8
+//! ```
+//!
+//! Without files the rows have an id in each of some categorical fields, and labels are drawn from a planted machine.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::{Options, wrong};
+use sparsetape::data::{Batch, Dataset, LabelMap, Libsvm};
+use sparsetape::optim::AdaGrad;
+use sparsetape::random::{Distribution, Random, Zipf};
+use sparsetape::train::metrics::{Auc, LogLoss, Metric, Scored};
+use sparsetape::train::{Fit, Model, Trainer};
+use sparsetape::{DType, Fallback, Init, Parameter, Params, Result, Tape, Tensor, Var};
+
+const USAGE: &str = "factorization_machine [train.svm] [test.svm]
+    [--factors 4] [--epochs 5] [--batch 256] [--lr 0.1] [--decay 0] [--threads 0] [--svg FILE]
+    of data made here: [--rows 100000] [--fields 8] [--ids 200] (in each field)
+labels are 0 and 1, or -1 and 1; without a file of test rows, the last fifth of the rows is held out";
+
+/// The tables have a row for each feature; one without factors is a linear model.
+pub(crate) struct Machine {
+    pub bias: Parameter,
+    pub weight: Parameter,
+    pub factors: Option<Parameter>,
+}
+
+impl Machine {
+    pub fn new(features: usize, factors: usize) -> Result<Machine> {
+        let table = |name: &str, width: usize, init: Init| {
+            Parameter::drawn(name, [features, width], DType::F32, init, 1)
+        };
+        // Factors of zero would stay zero: the gradient of one is a sum of others.
+        let drawn = (factors > 0).then(|| table("factors", factors, Init::Normal(0.05)));
+        Ok(Machine {
+            bias: Parameter::new("bias", Tensor::full([1], 0.0f32)?)?,
+            weight: table("weight", 1, Init::Constant(0.0))?,
+            factors: drawn.transpose()?,
+        })
+    }
+
+    pub fn params(&self) -> Result<Params> {
+        Params::new([&self.bias, &self.weight].into_iter().chain(&self.factors))
+    }
+
+    fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        let x = batch.var(tape, "data");
+        let linear = x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias);
+        let Some(factors) = &self.factors else { return linear };
+        linear + pairs(x, tape.parameter(factors))
+    }
+}
+
+/// ½ Σ_f [(Σ v_if xᵢ)² − Σ v_if² xᵢ²] for each row of x: `(rows, 1)`. The difference is taken factor by factor, where
+/// both terms are of one size, before the sum.
+pub(crate) fn pairs<'t>(x: Var<'t>, v: Var<'t>) -> Var<'t> {
+    let sums = x.dot(v).square();
+    let squares = x.square().dot(v.rows_of(x).square());
+    (sums - squares).sum_axes(&[1], true) * 0.5
+}
+
+impl Model for Machine {
+    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        self.logits(tape, batch).sigmoid_binary_cross_entropy(batch.var(tape, "label"))
+    }
+
+    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
+        Some(self.logits(tape, batch).sigmoid())
+    }
+
+    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
+        let z = self.logits(tape, batch);
+        (z.sigmoid_binary_cross_entropy(batch.var(tape, "label")), Some(z.sigmoid()))
+    }
+}
+
+/// Rows with one id in each field, popular ones more often, and labels of a planted machine. Also
+/// its probabilities, which no model can beat.
+fn planted(rows: usize, fields: usize, ids: usize) -> Result<(Dataset, Tensor)> {
+    const FACTORS: usize = 4;
+    let features = fields * ids;
+    let mut normal = Random::new(7);
+    let weights = normal.dense::<f32>([features])?;
+    let vectors = normal.dense::<f32>([features, FACTORS])?;
+    let (weights, vectors) = (weights.values::<f32>()?, vectors.values::<f32>()?);
+
+    let (zipf, mut random) = (Zipf::new(ids, 0.6)?, Random::new(8));
+    let id = |n: usize| (n % fields * ids) as u32 + zipf.sample(&mut random);
+    let columns: Vec<u32> = (0..rows * fields).map(id).collect();
+    let coins = Random::new(9).with_values(Distribution::Uniform(0.0, 1.0)).dense::<f32>([rows])?;
+
+    // Scales that make both parts of z vary by about 1 and 2.
+    let pairs = (fields * fields.saturating_sub(1) / 2).max(1);
+    let of_weights = 1.0 / (fields as f32).sqrt();
+    let of_pairs = 2.0 / ((FACTORS * pairs) as f32).sqrt();
+    let probability = |row: &[u32]| {
+        let linear: f32 = row.iter().map(|&i| weights[i as usize]).sum();
+        let vector = |i: u32| &vectors[i as usize * FACTORS..][..FACTORS];
+        let crossed: f32 = (0..FACTORS)
+            .map(|f| {
+                let sum: f32 = row.iter().map(|&i| vector(i)[f]).sum();
+                let squares: f32 = row.iter().map(|&i| vector(i)[f] * vector(i)[f]).sum();
+                0.5 * (sum * sum - squares)
+            })
+            .sum();
+        1.0 / (1.0 + (-(of_weights * linear + of_pairs * crossed)).exp())
+    };
+    let best: Vec<f32> = columns.chunks(fields).map(probability).collect();
+    let drawn = best.iter().zip(coins.values::<f32>()?).map(|(p, coin)| f32::from(coin < p));
+    let labels = Tensor::dense([rows], drawn.collect::<Vec<_>>())?;
+    let indptr: Vec<usize> = (0..=rows).map(|row| row * fields).collect();
+    let ones = vec![1.0f32; columns.len()];
+    let x = Tensor::csr([rows, features], indptr, columns, ones)?;
+    Ok((Dataset::new(x, labels)?, Tensor::dense([rows], best)?))
+}
+
+/// Training and held-out rows, and of data made here the best log-loss of the held-out ones.
+fn load(options: &Options) -> Result<(Dataset, Dataset, Option<f64>)> {
+    const HELD_OUT: f64 = 0.2;
+    let reader = Libsvm::new().labels(LabelMap::PlusMinusOne);
+    let Some(path) = options.files.first() else {
+        let rows = options.number("rows", 10, 1 << 28)?;
+        let fields = options.number("fields", 1, 1000)?;
+        let ids = options.number("ids", 1, 1 << 20)?;
+        let (data, best) = planted(rows, fields, ids)?;
+        let (train, test) = data.split(1.0 - HELD_OUT)?;
+        let mut log_loss = LogLoss::new();
+        let best = best.rows_window(train.rows(), rows)?;
+        log_loss.update(&Scored::new(&best, &test.labels))?;
+        return Ok((train, test, Some(log_loss.value())));
+    };
+    let data = reader.read(path)?;
+    if let Some(test) = options.files.get(1) {
+        let test = reader.schema(data.schema).read(test)?;
+        return Ok((data, test, None));
+    }
+    let (train, test) = data.shuffled(1)?.split(1.0 - HELD_OUT)?;
+    Ok((train, test, None))
+}
+
+/// Held-out log-loss and area under the ROC curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scores {
+    pub log_loss: f64,
+    pub auc: f64,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pub linear: Scores,
+    pub machine: Scores,
+    pub best: Option<f64>,
+}
+
+fn train(model: &Machine, data: &[Dataset; 2], options: &Options) -> Result<Scores> {
+    let size = options.number("batch", 1, usize::MAX)?;
+    let [train, test] = data;
+    let batches = train.batches(size).shuffle(17).build()?;
+    let held_out = test.batches(size).build()?;
+    let adagrad = AdaGrad::new(options.number("lr", 0.0, 1e6)?)
+        .weight_decay(options.number("decay", 0.0, 1e6)?);
+    let mut trainer = Trainer::new(model, model.params()?, adagrad);
+    // Nothing may be made dense behind our back.
+    trainer.set_fallback(Fallback::Deny);
+    trainer.set_progress(common::progress());
+    let epochs = options.number("epochs", 1, u64::MAX)?;
+    let fit = Fit::epochs(epochs).metric(Auc::new()).evaluate("test", &held_out);
+    let history = trainer.fit(&batches, fit)?;
+    println!("{history}");
+    if model.factors.is_some() {
+        common::save_svg(options, history, "loss")?;
+    }
+    let last = |name: &str| history.last("test", name).unwrap_or(f64::NAN);
+    let scores = Scores { log_loss: last("loss"), auc: last("auc") };
+    common::print_memory(trainer.params());
+    Ok(scores)
+}
+
+/// The log-loss of the share of ones as everyone's probability.
+fn base_rate(labels: &Tensor) -> Result<f64> {
+    let labels = labels.values::<f32>()?;
+    let share = labels.iter().map(|&y| f64::from(y)).sum::<f64>() / labels.len() as f64;
+    let part = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    Ok(part(share) + part(1.0 - share))
+}
+
+pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
+    let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
+    let factors = options.number("factors", 1, 1024)?;
+    // Fails only if the pool exists already, as in tests.
+    let threads = options.number("threads", 0, 1024)?;
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let (train_rows, test_rows, best) = load(&options)?;
+    if train_rows.rows() == 0 || test_rows.rows() == 0 {
+        return Err(wrong("there are no rows to train on, or none to score"));
+    }
+    println!("train: {}, test: {}", train_rows.features.ty(), test_rows.features.ty());
+    let (features, base) = (train_rows.schema.features(), base_rate(&test_rows.labels)?);
+    let data = [train_rows, test_rows];
+    println!("\nlinear model");
+    let linear = train(&Machine::new(features, 0)?, &data, &options)?;
+    println!("\nfactorization machine");
+    let machine = train(&Machine::new(features, factors)?, &data, &options)?;
+
+    println!("\nheld out               log-loss   AUC");
+    println!("base rate              {base:8.4}");
+    for (name, scores) in [("linear model", linear), ("factorization machine", machine)] {
+        println!("{name:21}  {:8.4}   {:.4}", scores.log_loss, scores.auc);
+    }
+    if let Some(best) = best {
+        println!("planted machine        {best:8.4}   (what no model can beat)");
+    }
+    Ok(Some(Outcome { linear, machine, best }))
+}
+
+fn main() -> ExitCode {
+    common::exit(run(std::env::args().skip(1).collect()))
+}

@@ -1,0 +1,338 @@
+//! Wide & deep (Cheng et al. 2016): a linear model of crossed categorical features, which remembers what occurs together, beside
+//! a dense network on embeddings, which generalizes to what never did, trained as one model of one logit:
+//!
+//! ```text
+//! z = b + w · [values, crossed values] + W₂ relu(W₁ [e(value 1) … e(value n)] + b₁) + b₂,   p = 1 / (1 + e⁻ᶻ)
+//! ```
+//!
+//! Values are hashed to the columns of a csr matrix (wide) and to the rows of a table of embeddings (deep). The gradients of
+//! both tables are row-sparse, those of the layers dense; one optimizer moves them all, of the tables the rows that occur in
+//! the batch and no others, so that the tables may be as large as one likes. At the end the trained model is frozen to a
+//! graph, which gives the trainer's probabilities bit for bit and can be saved for `sparsetape::Model::load`. The wide and the
+//! deep part are also trained alone, for comparison.
+//!
+//! ```text
+//! cargo run --release --example wide_deep
+//! cargo run --release --example wide_deep -- clicks.tsv --cross 1x2,4x7 --save model.safetensors
+//! ```
+//!
+//! Files have lines of a label, 0 or 1, and any values, separated by tabs or commas, of which an empty one is a value too.
+//! Without one, the label is drawn from a table of random crosses of two fields and a smooth function of the others.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use common::{Options, wrong};
+use sparsetape::data::{Batch, Dataset};
+use sparsetape::optim::AdaGrad;
+use sparsetape::random::{Distribution, Random};
+use sparsetape::train::metrics::Auc;
+use sparsetape::train::{Fit, Model, Trainer};
+use sparsetape::{Bind, DType, Error, ErrorKind, Fallback, Graph, Init, Parameter, Params};
+use sparsetape::{Result, Stype, Tape, Tensor, Var, freeze_fn};
+
+const USAGE: &str = "wide_deep [file.tsv]
+    [--cross 1x2] [--bits 16] (of the hashes) [--width 8] (of an embedding) [--hidden 32]
+    [--epochs 6] [--batch 256] [--lr 0.05] [--threads 0] [--svg FILE] [--save FILE]
+    of data made here: [--rows 100000]";
+
+struct Deep {
+    embedding: Parameter,
+    layers: [(Parameter, Parameter); 2],
+}
+
+impl Deep {
+    fn new(rows: usize, fields: usize, width: usize, hidden: usize) -> Result<Deep> {
+        let layer = |n: u64, outputs: usize, inputs: usize| {
+            let weight = Init::Xavier.tensor(Stype::Default, [outputs, inputs], DType::F32, n)?;
+            let bias = Tensor::zeros(Stype::Default, [outputs], DType::F32)?;
+            let name = |what: &str| format!("{what}_{n}");
+            Ok((Parameter::new(name("weight"), weight)?, Parameter::new(name("bias"), bias)?))
+        };
+        let init = Init::Normal(0.1);
+        Ok(Deep {
+            embedding: Parameter::drawn("embedding", [rows, width], DType::F32, init, 3)?,
+            layers: [layer(1, hidden, fields * width)?, layer(2, 1, hidden)?],
+        })
+    }
+
+    fn logits<'t>(&self, tape: &'t Tape, ids: Var<'t>) -> Var<'t> {
+        let [hidden, last] = &self.layers;
+        let layer = |x: Var<'t>, (weight, bias): &(Parameter, Parameter)| {
+            x.fully_connected(tape.parameter(weight), Some(tape.parameter(bias)))
+        };
+        let embedded = ids.embedding(tape.parameter(&self.embedding));
+        layer(layer(embedded, hidden).relu(), last)
+    }
+}
+
+/// One part or both.
+struct Network {
+    bias: Parameter,
+    wide: Option<Parameter>,
+    deep: Option<Deep>,
+}
+
+impl Network {
+    fn params(&self) -> Result<Params> {
+        let mut params = Params::new([&self.bias].into_iter().chain(&self.wide))?;
+        if let Some(deep) = &self.deep {
+            params.push(&deep.embedding)?;
+            deep.layers.iter().flat_map(|(w, b)| [w, b]).try_for_each(|p| params.push(p))?;
+        }
+        Ok(params)
+    }
+
+    fn logits<'t>(&self, tape: &'t Tape, x: Var<'t>, ids: Var<'t>) -> Var<'t> {
+        let wide = self.wide.as_ref().map(|weight| x.dot(tape.parameter(weight)));
+        let deep = self.deep.as_ref().map(|deep| deep.logits(tape, ids));
+        let bias = tape.parameter(&self.bias);
+        wide.into_iter().chain(deep).fold(bias, |sum, part| sum + part)
+    }
+
+    fn logits_of<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        self.logits(tape, batch.var(tape, "data"), batch.var(tape, "ids"))
+    }
+
+    /// From `data` and `ids` to probabilities, for any number of rows.
+    fn freeze(&self, example: &Batch) -> Result<Graph> {
+        let inputs = [("data", example.features.clone()), ("ids", example.input("ids")?.clone())];
+        freeze_fn(inputs, |tape, v| vec![self.logits(tape, v[0], v[1]).sigmoid()])
+    }
+}
+
+impl Model for Network {
+    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        self.logits_of(tape, batch).sigmoid_binary_cross_entropy(batch.var(tape, "label"))
+    }
+
+    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
+        Some(self.logits_of(tape, batch).sigmoid())
+    }
+
+    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
+        let z = self.logits_of(tape, batch);
+        (z.sigmoid_binary_cross_entropy(batch.var(tape, "label")), Some(z.sigmoid()))
+    }
+}
+
+/// Hashes of the values of all rows, row by row, with their labels.
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub fields: usize,
+    pub hashes: Vec<u64>,
+    pub labels: Vec<f32>,
+}
+
+/// FNV-1a.
+fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes
+        .into_iter()
+        .fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl Rows {
+    pub fn parse(name: &str, text: &str) -> Result<Rows> {
+        let mut rows = Rows::default();
+        for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+            let fault = |why: String| {
+                let message = format!("{name}, line {}: {why}", n + 1);
+                Err(Error::new(ErrorKind::Parse, message).nowhere())
+            };
+            let mut values = line.split(['\t', ',']);
+            let label = values.next().unwrap_or_default();
+            let label = match label.trim() {
+                "0" => 0.0,
+                "1" => 1.0,
+                _ => return fault(format!("column 1: label {label:?} is not 0 or 1")),
+            };
+            let before = rows.hashes.len();
+            rows.add(values, label);
+            let fields = rows.hashes.len() - before;
+            if rows.labels.len() > 1 && fields != rows.fields {
+                return fault(format!("{fields} values, but the first line has {}", rows.fields));
+            }
+            rows.fields = fields;
+        }
+        Ok(rows)
+    }
+
+    /// The same value is another one in another field.
+    fn add<'a>(&mut self, values: impl Iterator<Item = &'a str>, label: f32) {
+        let of = |(field, value): (usize, &str)| {
+            hash((field as u32).to_le_bytes().into_iter().chain(value.bytes()))
+        };
+        self.hashes.extend(values.enumerate().map(of));
+        self.labels.push(label);
+    }
+
+    /// A weight for each pair of values of the first two fields, as a wide part learns it, and the square of a sum of
+    /// hidden numbers that the values of the other fields stand for, as a deep part does.
+    fn planted(rows: usize) -> Result<Rows> {
+        const FIELDS: usize = 6;
+        const IDS: usize = 40;
+        let mut normal = Random::new(5);
+        let crossed = normal.dense::<f32>([IDS * IDS])?;
+        let hidden = normal.dense::<f32>([FIELDS * IDS])?;
+        let (crossed, hidden) = (crossed.values::<f32>()?, hidden.values::<f32>()?);
+        let uniform = |seed, most| Random::new(seed).with_values(Distribution::Uniform(0.0, most));
+        let ids = uniform(6, IDS as f64).dense::<i64>([rows * FIELDS])?;
+        let coins = uniform(7, 1.0).dense::<f32>([rows])?;
+        let mut made = Rows { fields: FIELDS, ..Rows::default() };
+        for (row, coin) in ids.values::<i64>()?.chunks(FIELDS).zip(coins.values::<f32>()?) {
+            let number = |f: usize| hidden[f * IDS + row[f] as usize];
+            let sum = (2..FIELDS).map(number).sum::<f32>() / ((FIELDS - 2) as f32).sqrt();
+            let z =
+                1.5 * crossed[row[0] as usize * IDS + row[1] as usize] + 1.5 * (sum * sum - 1.0);
+            let values = row.iter().map(i64::to_string).collect::<Vec<_>>();
+            made.add(
+                values.iter().map(String::as_str),
+                f32::from(*coin < 1.0 / (1.0 + (-z).exp())),
+            );
+        }
+        Ok(made)
+    }
+
+    /// Values and crosses as ones in a csr matrix of `size` columns, values as `ids` below `size`.
+    fn dataset(&self, crosses: &[[usize; 2]], size: usize) -> Result<Dataset> {
+        let column = |hash: u64| (hash % size as u64) as u32;
+        let (mut indptr, mut columns) = (vec![0], Vec::new());
+        for row in self.hashes.chunks(self.fields.max(1)) {
+            let pair = |[a, b]: &[usize; 2]| {
+                hash(row[*a].to_le_bytes().into_iter().chain(row[*b].to_le_bytes()))
+            };
+            let start = columns.len();
+            columns.extend(row.iter().copied().chain(crosses.iter().map(pair)).map(column));
+            let mut own = columns.split_off(start);
+            own.sort_unstable();
+            own.dedup();
+            columns.append(&mut own);
+            indptr.push(columns.len());
+        }
+        let rows = self.labels.len();
+        let ones = vec![1.0f32; columns.len()];
+        let ids: Vec<i64> = self.hashes.iter().map(|&hash| i64::from(column(hash))).collect();
+        Dataset::new(
+            Tensor::csr([rows, size], indptr, columns, ones)?,
+            Tensor::dense([rows], self.labels.clone())?,
+        )?
+        .with_input("ids", Tensor::dense([rows, self.fields], ids)?)
+    }
+}
+
+/// Pairs of fields: `1x2,4x7`, counted from 1.
+fn crosses(text: &str, fields: usize) -> Result<Vec<[usize; 2]>> {
+    let field = |text: &str| text.parse().ok().filter(|n| (1..=fields).contains(n));
+    let pair = |text: &str| {
+        let (a, b) = text.split_once('x')?;
+        Some([field(a)? - 1, field(b)? - 1])
+    };
+    let fault =
+        |text| wrong(format!("--cross {text:?} is not a pair of fields from 1 to {fields}"));
+    text.split(',').map(|text| pair(text).ok_or_else(|| fault(text))).collect()
+}
+
+/// Held-out log-loss and area under the ROC curve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scores {
+    pub log_loss: f64,
+    pub auc: f64,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) struct Outcome {
+    pub wide: Scores,
+    pub deep: Scores,
+    pub both: Scores,
+    /// Of the first held-out rows, by the trainer and by the frozen graph.
+    pub predicted: [Vec<f32>; 2],
+}
+
+fn train(trainer: &mut Trainer, data: &[Dataset; 2], options: &Options) -> Result<Scores> {
+    let size = options.number("batch", 1, usize::MAX)?;
+    let held_out = data[1].batches(1024).build()?;
+    let fit = Fit::epochs(options.number("epochs", 1, u64::MAX)?);
+    let fit = fit.metric(Auc::new()).evaluate("test", &held_out);
+    let history = trainer.fit(&data[0].batches(size).shuffle(17).build()?, fit)?;
+    println!("{history}");
+    let last = |name: &str| history.last("test", name).unwrap_or(f64::NAN);
+    Ok(Scores { log_loss: last("loss"), auc: last("auc") })
+}
+
+pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
+    let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
+    // Fails only if the pool exists already, as in tests.
+    let threads = options.number("threads", 0, 1024)?;
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let rows = match options.files.first() {
+        Some(path) => {
+            let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
+            Rows::parse(path, &std::fs::read_to_string(path).map_err(failed)?)?
+        }
+        None => Rows::planted(options.number("rows", 10, 1 << 28)?)?,
+    };
+    let size = 1 << options.number("bits", 4, 31)?;
+    let crosses = crosses(options.text("cross").unwrap_or_default(), rows.fields)?;
+    let (train_rows, test_rows) = rows.dataset(&crosses, size)?.shuffled(1)?.split(0.8)?;
+    if train_rows.rows() == 0 || test_rows.rows() == 0 {
+        return Err(wrong("there are too few rows to train on some and hold out others"));
+    }
+    println!("train: {}, test: {}", train_rows.features.ty(), test_rows.features.ty());
+    let data = [train_rows, test_rows];
+
+    let width = options.number("width", 1, 1024)?;
+    let hidden = options.number("hidden", 1, 1 << 16)?;
+    let lr = options.number("lr", 0.0, 1e6)?;
+    let network = |wide: bool, deep: bool| -> Result<Network> {
+        let weight = || Parameter::drawn("wide", [size, 1], DType::F32, Init::Constant(0.0), 1);
+        Ok(Network {
+            bias: Parameter::new("bias", Tensor::full([1], 0.0f32)?)?,
+            wide: wide.then(weight).transpose()?,
+            deep: deep.then(|| Deep::new(size, rows.fields, width, hidden)).transpose()?,
+        })
+    };
+    let networks = [network(true, false)?, network(false, true)?, network(true, true)?];
+    let mut trainers = Vec::new();
+    for network in &networks {
+        let mut trainer = Trainer::new(network, network.params()?, AdaGrad::new(lr));
+        trainer.set_fallback(Fallback::Deny);
+        trainer.set_progress(common::progress());
+        trainers.push(trainer);
+    }
+    let mut scores = Vec::new();
+    for (trainer, name) in trainers.iter_mut().zip(["wide", "deep", "wide & deep"]) {
+        println!("\n{name}");
+        scores.push(train(trainer, &data, &options)?);
+    }
+    println!("\nheld out      log-loss   AUC");
+    for (scores, name) in scores.iter().zip(["wide", "deep", "wide & deep"]) {
+        println!("{name:12}  {:8.4}   {:.4}", scores.log_loss, scores.auc);
+    }
+    let (network, trainer) = (&networks[2], &mut trainers[2]);
+    common::save_svg(&options, trainer.history(), "loss")?;
+    common::print_memory(trainer.params());
+
+    let first = data[1].rows_window(0, data[1].rows().min(3))?.batches(3).build()?;
+    let predicted = trainer.predict(&first)?;
+    let batch = first.epoch(0).next().ok_or_else(|| wrong("no rows"))?;
+    let graph = network.freeze(&batch)?;
+    let bind = Bind::new().params(trainer.params()).tensor("data", batch.features.clone());
+    let mut frozen = graph.bind(bind.tensor("ids", batch.input("ids")?.clone()))?;
+    frozen.forward(false)?;
+    let values = |tensor: &Tensor| Ok::<_, Error>(tensor.values::<f32>()?.to_vec());
+    let predicted = [values(&predicted)?, values(frozen.output(0)?)?];
+    println!("first held-out rows, by the trainer {:?}", predicted[0]);
+    println!("          and by the frozen graph {:?}", predicted[1]);
+    if let Some(path) = options.text("save") {
+        graph.save(path, trainer.params(), &BTreeMap::new())?;
+        println!("saved {path}");
+    }
+    let [wide, deep, both] = [scores[0], scores[1], scores[2]];
+    Ok(Some(Outcome { wide, deep, both, predicted }))
+}
+
+fn main() -> ExitCode {
+    common::exit(run(std::env::args().skip(1).collect()))
+}

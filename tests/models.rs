@@ -1,0 +1,183 @@
+//! The examples that train models, at small sizes: what they reach, and what they say to bad input.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rayon::ThreadPoolBuilder;
+use sparsetape::check::gradcheck;
+use sparsetape::{ErrorKind, Result, Tensor};
+
+#[allow(dead_code)]
+#[path = "../examples/factorization_machine.rs"]
+mod factorization_machine;
+#[allow(dead_code)]
+#[path = "../examples/matrix_factorization.rs"]
+mod matrix_factorization;
+#[allow(dead_code)]
+#[path = "../examples/wide_deep.rs"]
+mod wide_deep;
+
+fn args(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// What a run with one thread gives, and one with two, which is the same.
+fn with_threads<T: PartialEq + std::fmt::Debug + Send>(run: impl Fn() -> T + Sync) -> T {
+    let [one, two] = [1, 2].map(|threads| {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(&run)
+    });
+    assert_eq!(one, two);
+    one
+}
+
+/// A file of a test's own.
+fn file(name: &str, text: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("models-{name}"));
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const FM: &str = "--rows 20000 --ids 20 --fields 6 --batch 128 --epochs 3";
+
+#[test]
+fn a_factorization_machine_beats_a_linear_model() {
+    let run = || factorization_machine::run(args(FM)).unwrap().unwrap();
+    let outcome = with_threads(run);
+    let (linear, machine, best) = (outcome.linear, outcome.machine, outcome.best.unwrap());
+    assert!(machine.log_loss < linear.log_loss - 0.1, "{outcome:?}");
+    assert!(machine.auc > linear.auc + 0.1, "{outcome:?}");
+    // No model beats the planted one, this one by little.
+    assert!(best < machine.log_loss && machine.log_loss < best + 0.05, "{outcome:?}");
+}
+
+/// The formula against its definition, a sum over pairs, and its gradients against differences.
+#[test]
+fn pairs_of_features() -> Result<()> {
+    let x = Tensor::csr([3, 5], vec![0, 3, 3, 4], vec![0, 2, 4, 1], vec![1.0, -2.0, 0.5, 3.0])?;
+    let v = Tensor::from_fn([5, 2], |i| (i as f64 * 0.7).sin());
+    let sums = gradcheck(&[x.clone(), v.clone()], |_, v| factorization_machine::pairs(v[0], v[1]))?;
+    assert!(sums.compared > 14);
+    let tape = sparsetape::Tape::new();
+    let own = factorization_machine::pairs(tape.constant(x), tape.constant(v.clone())).value()?;
+    let v = v.values::<f64>()?;
+    let dot = |i: usize, j: usize| v[2 * i] * v[2 * j] + v[2 * i + 1] * v[2 * j + 1];
+    let first = -2.0 * dot(0, 2) + 0.5 * dot(0, 4) - dot(2, 4);
+    let own = own.values::<f64>()?;
+    assert!((own[0] - first).abs() < 1e-12 && own[1..].iter().all(|z| z.abs() < 1e-12), "{own:?}");
+    Ok(())
+}
+
+#[test]
+fn a_factorization_machine_reads_files() {
+    let rows: String = (0..200)
+        .map(|i| format!("{} {}:1 {}:0.5\n", i % 2 * 2 - 1, 1 + i % 2, 3 + i % 7))
+        .collect();
+    let train = file("fm.svm", &rows);
+    let run = |text: String| factorization_machine::run(args(&text));
+    let outcome = run(format!("{train} --batch 10 --epochs 20")).unwrap().unwrap();
+    assert!(outcome.machine.auc == 1.0 && outcome.machine.log_loss < 0.1, "{outcome:?}");
+    let wide = file("wide.svm", "1 1:1 99:1\n");
+    let error = run(format!("{train} {wide}")).unwrap_err();
+    assert!(error.to_string().contains("99"), "{error}");
+    let error = run(file("bad.svm", "3 1:1\n")).unwrap_err();
+    assert!(error.to_string().contains("label"), "{error}");
+}
+
+const MF: &str = "--users 200 --items 100 --ratings 16000 --epochs 15";
+
+#[test]
+fn matrix_factorization_reaches_the_noise() {
+    let run = || matrix_factorization::run(args(MF)).unwrap().unwrap();
+    let outcome = with_threads(run);
+    let noise = matrix_factorization::NOISE;
+    assert!(outcome.rmse < 1.1 * noise && outcome.mean_rmse > 1.5 * noise, "{outcome:?}");
+    assert_eq!(outcome.top.len(), 5);
+    assert!(outcome.top.is_sorted_by(|a, b| a.1 >= b.1));
+}
+
+#[test]
+fn matrix_factorization_reads_ratings() {
+    use matrix_factorization::Ratings;
+    let ratings =
+        Ratings::parse("u.data", "196\t242\t3\t881250949\n\n1\t4294967296\t2.5\t0\n").unwrap();
+    assert_eq!((&ratings.users[..], &ratings.items[..]), (&[195, 0][..], &[241, 4294967295][..]));
+    assert_eq!(ratings.ratings, [3.0, 2.5]);
+    let cases = [
+        ("1\t2\t3\t4\n0\t2\t3\t4\n", "u.data, line 2, column 1: user \"0\" is not an id from 1"),
+        ("17\tx\t3\n", "u.data, line 1, column 4: item \"x\" is not an id"),
+        ("17\t4294967297\t3\n", "to 4294967296"),
+        ("1\t2\tnan\n", "column 5: rating \"nan\" is not a finite number"),
+        ("1 2 3\n", "user \"1 2 3\" is not"),
+        ("1\t2\n", "line 1, column 5: there is no rating"),
+    ];
+    for (text, message) in cases {
+        let error = Ratings::parse("u.data", text).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Parse);
+    }
+    // A huge id costs nothing.
+    let rows: String =
+        (0..100).map(|i| format!("{}\t4000000000\t{}\t0\n", 1 + i % 10, i % 5)).collect();
+    let path = file("u.data", &rows);
+    let run = |text: String| matrix_factorization::run(args(&text));
+    assert!(run(format!("{path} --epochs 1")).unwrap().unwrap().top.is_empty());
+    assert!(run(format!("{path} --user 11")).unwrap_err().to_string().contains("from 1 to 10"));
+}
+
+const WD: &str = "--rows 20000 --bits 12 --batch 128 --epochs 4";
+
+#[test]
+fn wide_and_deep_beats_its_parts() {
+    let run = || wide_deep::run(args(WD)).unwrap().unwrap();
+    let outcome = with_threads(run);
+    let both = outcome.both;
+    for part in [outcome.wide, outcome.deep] {
+        assert!(both.log_loss < part.log_loss - 0.03 && both.auc > part.auc + 0.02, "{outcome:?}");
+    }
+    let [trainer, frozen] = &outcome.predicted;
+    assert!(trainer.len() == 3 && trainer == frozen, "{outcome:?}");
+}
+
+#[test]
+fn wide_and_deep_reads_files() {
+    use wide_deep::Rows;
+    let rows = Rows::parse("a.tsv", "1\tx\ty\n0\ty,\n").unwrap();
+    assert_eq!((rows.fields, &rows.labels[..]), (2, &[1.0, 0.0][..]));
+    // A value in another field is another value.
+    assert_ne!(rows.hashes[1], rows.hashes[2]);
+    for (text, message) in [
+        ("1,a\n2,b\n", "a.tsv, line 2: column 1: label \"2\" is not 0 or 1"),
+        ("1,a\n1,a,b\n", "line 2: 2 values, but the first line has 1"),
+    ] {
+        let error = Rows::parse("a.tsv", text).err().unwrap();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+    let text: String = (0..100).map(|i| format!("{},{},{}\n", i % 2, i % 3, i % 5)).collect();
+    let (path, model) = (file("a.csv", &text), file("model", ""));
+    let run = |options: &str| wide_deep::run(args(&format!("{path} {options}")));
+    assert!(run(&format!("--epochs 1 --save {model}")).is_ok());
+    let model = sparsetape::Model::load(&model).unwrap();
+    assert_eq!(model.graph.list_outputs().len(), 1);
+    let error = run("--cross 1x3").err().unwrap();
+    assert!(error.to_string().contains("\"1x3\" is not a pair of fields from 1 to 2"), "{error}");
+}
+
+#[test]
+fn options() {
+    let run = |text: &str| factorization_machine::run(args(text));
+    assert!(run("--help").unwrap().is_none());
+    for (text, message) in [
+        ("--epoch 3", "there is no option --epoch"),
+        ("--epochs", "--epochs of what?"),
+        ("--epochs 0", "--epochs \"0\" is not a number from 1 to"),
+        ("--lr nan", "--lr \"nan\" is not a number"),
+        ("a b c", "one file too many: c"),
+        ("not-there.svm", "not-there.svm"),
+    ] {
+        let error = run(text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    #[cfg(not(feature = "plot"))]
+    assert!(run("--svg x").unwrap_err().to_string().contains("feature plot"));
+}
