@@ -1,4 +1,4 @@
-//! 1. Concepts: what is sparse here, and what that saves.
+//! Chapter 1: what is sparse here, and what that saves.
 //!
 //! [Guide](super) · next: [the tape](super::tape)
 //!
@@ -11,8 +11,7 @@
 //! | backward, `xᵀ · dy` | the columns that the batch has | the gradient of `w` is [row-sparse](crate::Stype::RowSparse) |
 //! | the step of the optimizer | the same columns | it moves the rows that the gradient holds |
 //!
-//! Frameworks lose this when any one of the three quietly makes a dense array of a sparse one. Here nothing does so
-//! quietly: the storage type is part of a value's type, an operator that needs dense operands gets them by a visible cast,
+//! All is lost when any one of the three quietly makes a dense array of a sparse one. Here nothing does so quietly: the storage type is part of a value's type, an operator that needs dense operands gets them by a visible cast,
 //! and whether a cast is welcome is [your policy](super::storage_types#fallback).
 //!
 //! # An absent entry is an exact zero

@@ -1,4 +1,4 @@
-//! 8. Deployment: one file, an executor per thread, row requests, updates.
+//! Chapter 8: one file, an executor per thread, row requests, updates.
 //!
 //! [Guide](super) · previous: [graphs](super::graphs) · next: [extending](super::extending)
 //!

@@ -1,4 +1,4 @@
-//! 9. Extending: an operator of your own.
+//! Chapter 9: an operator of your own.
 //!
 //! [Guide](super) · previous: [deployment](super::deployment)
 #![cfg_attr(feature = "data", doc = "· next: [for MXNet users](super::for_mxnet_users)")]

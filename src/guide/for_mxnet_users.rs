@@ -1,4 +1,4 @@
-//! 10. For MXNet users: their idiom beside ours.
+//! Chapter 10: for MXNet users, their idiom beside ours.
 //!
 //! [Guide](super) · previous: [extending](super::extending) · next: [for PyTorch users](super::for_pytorch_users)
 //!
@@ -9,12 +9,12 @@
 //! # The tutorial's model, through `Module`
 //!
 //! ```python
-//! data, label = mx.sym.Variable('data', stype='csr'), mx.sym.Variable('lro_label')
-//! weight = mx.sym.Variable('weight', stype='row_sparse', shape=(4, 1), init=mx.init.Zero())
+//! data, label = mx.sym.Variable('data', stype='csr'), mx.sym.Variable('softmax_label')
+//! weight = mx.sym.Variable('weight', stype='row_sparse', shape=(4, 1), init=mx.init.Normal(0.01))
 //! pred = mx.sym.sparse.dot(data, weight)
 //! lro = mx.sym.LinearRegressionOutput(pred, label, name='lro')
 //! train = mx.io.LibSVMIter(data_libsvm='a.svm', data_shape=(4,), batch_size=2)
-//! mod = mx.mod.Module(lro, data_names=['data'], label_names=['lro_label'])
+//! mod = mx.mod.Module(lro, data_names=['data'], label_names=['softmax_label'])
 //! mod.fit(train, num_epoch=200, eval_metric='mse', optimizer='sgd',
 //!         optimizer_params={'learning_rate': 0.2, 'momentum': 0.5})
 //! mod.save_checkpoint('model', 200, save_optimizer_states=True)
@@ -28,8 +28,8 @@
 //!
 //! let tape = Tape::symbolic();
 //! let data = tape.symbol(variable("data").stype(Stype::Csr));
-//! let label = tape.symbol(variable("lro_label").shape([None, Some(1)]));
-//! let weight = variable("weight").stype(Stype::RowSparse).shape([4, 1]).init(Init::Constant(0.0));
+//! let label = tape.symbol(variable("softmax_label").shape([None, Some(1)]));
+//! let weight = variable("weight").stype(Stype::RowSparse).shape([4, 1]).init(Init::Normal(0.01));
 //! let pred = data.dot(tape.symbol(weight));
 //! let lro = Graph::new(&[pred.linear_regression_output(label, 1.0).named("lro")])?;
 //!
@@ -55,14 +55,14 @@
 //! |---|---|
 //! | `sym.Variable('x', stype='csr', shape=.., init=.., lr_mult=..)` | [`tape.symbol(variable("x").stype(..))`](crate::variable()), on a [symbolic tape](crate::Tape::symbolic) |
 //! | `sym.sparse.dot(a, b, transpose_a=True, forward_stype=..)` | [`a.dot(b)`](crate::Var::dot), [`dot_with`](crate::Var::dot_with), [`dot_as`](crate::Var::dot_as) |
-//! | `sym.sparse.retain`, `cast_storage`, `add_n`, `square_sum` | [`retain`](crate::Var::retain), [`cast_storage`](crate::Var::cast_storage), [`add_n`](crate::Tape::add_n), [`square_sum`](crate::Var::square_sum) |
+//! | `sym.sparse.retain`, `cast_storage`, `add_n`, `_square_sum` | [`retain`](crate::Var::retain), [`cast_storage`](crate::Var::cast_storage), [`add_n`](crate::Tape::add_n), [`square_sum`](crate::Var::square_sum) |
 //! | `sym.Embedding(.., sparse_grad=True)`, `take` | [`embedding`](crate::Var::embedding), [`take`](crate::Var::take); row-sparse gradients are the default |
 //! | `infer_storage_type`, `infer_shape` | [`infer_stype`](crate::Graph::infer_stype), [`infer_shape`](crate::Graph::infer_shape) |
 //! | `sym.simple_bind(ctx, data=(2, 4))` | [`graph.simple_bind(&[("data", &[2, 4])])`](crate::Graph::simple_bind) |
 //! | `sym.bind(ctx, args, args_grad, grad_req)` | [`graph.bind`](crate::Graph::bind) with [`Bind`](crate::Bind); gradients come out of [`grad`](crate::Executor::grad) |
 //! | `exe.forward(is_train=True)`, `backward`, `outputs`, `copy_params_from` | [`forward`](crate::Executor::forward), [`backward`](crate::Executor::backward), [`outputs`](crate::Executor::outputs), [`set`](crate::Executor::set) |
 //! | `sym.tojson`, `nd.save` | [`graph.save`](crate::Graph::save): one file, weights included |
-//! | `Monitor(1, pattern='.*weight')` | [`observe("*weight", ..)`](crate::Executor::observe) |
+//! | `Monitor(1, pattern='fc.*')` | [`observe("fc*", ..)`](crate::Executor::observe) |
 //! | `mx.viz.plot_network` | [`to_svg`](crate::Graph::to_svg), [`to_dot`](crate::Graph::to_dot) |
 //!
 //! # Arrays
@@ -103,8 +103,8 @@
 //! | MXNet | here |
 //! |---|---|
 //! | `MXNET_STORAGE_FALLBACK_LOG_VERBOSE` (on by default) | [`Fallback::Warn`](crate::Fallback) (the default), with your source line; also `Deny`, which MXNet has not |
-//! | `MXNET_EXEC_LOG_LEVEL` | `SPARSETAPE_LOG=info`, [see here](super::graphs#what-runs) |
-//! | `print(sym)`, `get_internals()` | `println!("{graph}")`, [`list_internals`](crate::Graph::list_internals), [`internal`](crate::Graph::internal) |
+//! | `MXNET_INFER_STORAGE_TYPE_VERBOSE_LOGGING` | `SPARSETAPE_LOG=info`, [see here](super::graphs#what-runs) |
+//! | `sym.debug_str()`, `get_internals()` | `println!("{graph}")`, [`list_internals`](crate::Graph::list_internals), [`internal`](crate::Graph::internal) |
 //! | `mx.profiler` | [`start_profile`](crate::Executor::start_profile), [`profile`](crate::Executor::profile) |
 //!
 //! # What is different

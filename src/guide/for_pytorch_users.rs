@@ -1,4 +1,4 @@
-//! 11. For PyTorch users: their idiom beside ours.
+//! Chapter 11: for PyTorch users, their idiom beside ours.
 //!
 //! [Guide](super) · previous: [for MXNet users](super::for_mxnet_users)
 //!
@@ -90,7 +90,7 @@
 //! | `load_state_dict(strict=False)` | [`train::load`](crate::train::load()), which tells what was missing and unused |
 //! | `SparseAdam` | [`Adam`](crate::optim::Adam) with [`Update::Lazy`](crate::optim::Update) |
 //! | `Adam`, `AdamW`, `Adagrad`, `SGD` on dense gradients | the same with `Update::Dense`; on sparse ones, with the dense result, `Update::Exact` |
-//! | `SGD(momentum=.., weight_decay=..)` on sparse gradients: an error | works, in all three modes |
+//! | `SGD` with momentum or decay on sparse gradients: not supported ([pytorch#30402](https://github.com/pytorch/pytorch/issues/30402)) | [`Sgd`](crate::optim::Sgd), in all three modes |
 //! | two optimizers for sparse and dense parameters | one |
 //! | `param_groups` | [multipliers](crate::Parameter::set_multipliers) by parameter, or an optimizer for each [`Params`](crate::Params) |
 //! | `lr_scheduler.CosineAnnealingLR`, `LinearLR` warm-up | [`Schedule`](crate::optim::Schedule), part of the optimizer and its checkpoint |

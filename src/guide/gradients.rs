@@ -1,4 +1,4 @@
-//! 4. Gradients: touched rows, accumulation, higher orders, checks.
+//! Chapter 4: touched rows, accumulation, higher orders, checks.
 //!
 //! [Guide](super) · previous: [storage types](super::storage_types) · next: [optimizers](super::optimizers)
 //!

@@ -1,4 +1,4 @@
-//! 7. Graphs: symbolic or frozen, bound and optimized; seeing what runs.
+//! Chapter 7: symbolic or frozen, bound and optimized; seeing what runs.
 //!
 //! [Guide](super) · previous: [training](super::training) · next: [deployment](super::deployment)
 //!
@@ -14,8 +14,8 @@
 //!
 //! let tape = Tape::symbolic();
 //! let data = tape.symbol(variable("data").stype(Stype::Csr).shape([None, Some(1_000_000)]));
-//! let label = tape.symbol(variable("label").shape([None]));
 //! let weight = tape.symbol(variable("weight").shape([None, Some(1)]).init(Init::Constant(0.0)));
+//! let label = tape.symbol(variable("label").shape([None]));
 //! let logits = data.dot(weight).reshape(&[-1]);
 //! let training = Graph::new(&[logits.sigmoid_binary_cross_entropy(label)])?;
 //! assert_eq!(training.list_arguments(), ["data", "weight", "label"]);

@@ -26,9 +26,6 @@
 //! [mathematics of the update modes](crate::optim), [what a checkpoint holds](crate::train), all
 //! [metrics](crate::train::metrics). Complete programs are in the repository's `examples`.
 
-// A chapter links to items of features that may be off.
-#![cfg_attr(not(feature = "data"), allow(rustdoc::broken_intra_doc_links))]
-
 pub mod concepts;
 pub mod deployment;
 pub mod extending;

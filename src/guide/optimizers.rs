@@ -1,4 +1,4 @@
-//! 5. Optimizers: three ways to treat the rows without a gradient.
+//! Chapter 5: three ways to treat the rows without a gradient.
 //!
 //! [Guide](super) · previous: [gradients](super::gradients) · next: [training](super::training)
 //!

@@ -1,4 +1,4 @@
-//! 3. Storage types: dense, csr, row-sparse, and what makes a value dense.
+//! Chapter 3: dense, csr, row-sparse, and what makes a value dense.
 //!
 //! [Guide](super) · previous: [the tape](super::tape) · next: [gradients](super::gradients)
 //!

@@ -1,4 +1,4 @@
-//! 2. The tape: recording, parameters, errors that name your line.
+//! Chapter 2: recording, parameters, errors that name your line.
 //!
 //! [Guide](super) · previous: [concepts](super::concepts) · next: [storage types](super::storage_types)
 //!
@@ -61,7 +61,8 @@
 //! # Stale reads
 //!
 //! A backward rule may need the operands of the forward pass. If a parameter moved in between, its gradient would be that
-//! of a loss that never was; other frameworks compute it. Here it is an error. Values that are already computed stay.
+//! of a loss that never was. So reading a parameter after an update that was not recorded is an error; values that are
+//! computed already stay.
 //!
 //! ```
 //! use sparsetape::{ErrorKind, Parameter, Params, Tape, Tensor, optim::Sgd};

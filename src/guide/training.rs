@@ -1,4 +1,4 @@
-//! 6. Training: data, the trainer, metrics, checkpoints, or a plain loop.
+//! Chapter 6: data, the trainer, metrics, checkpoints, or a plain loop.
 //!
 //! [Guide](super) · previous: [optimizers](super::optimizers) · next: [graphs](super::graphs)
 //!
