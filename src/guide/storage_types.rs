@@ -59,8 +59,8 @@
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
 //!
-//! `Deny` is the setting for training on millions of columns, as it holds in the backward pass, too, and for tests: what
-//! passes once under `Deny` stays sparse for good.
+//! `Deny` is the setting for training on millions of columns, as it holds in the backward pass, too. Storage types do not
+//! depend on values: what passes once under `Deny`, say in a test, passes always.
 //!
 //! Of several operands the fewest are cast. Which row of its table an operator runs, and why not another,
 //! [`Graph::explain`](crate::Graph::explain) tells.
