@@ -221,7 +221,9 @@ impl Output {
         for row in probabilities.chunks_exact(probabilities.len() / rows) {
             for (k, p) in row.iter().enumerate() {
                 let space = if k > 0 { " " } else { "" };
-                write!(self.to, "{space}{p:?}").map_err(io(&self.name))?;
+                let digits = format!("{p:?}");
+                let digits = digits.trim_end_matches(".0");
+                write!(self.to, "{space}{digits}").map_err(io(&self.name))?;
             }
             writeln!(self.to).map_err(io(&self.name))?;
         }

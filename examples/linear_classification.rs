@@ -1,44 +1,58 @@
-//! Logistic or softmax classification of sparse rows, define-by-run, with lazy SGD.
+//! Logistic or softmax classification of sparse rows: the main job. The model is a table with a row for each feature and
+//! a column for each class (one for two classes), z = x·W + b. x is csr, so the gradient of W is row-sparse: it
+//! holds the features of the batch, and lazy SGD moves those rows and reads no others, be there a thousand features or a
+//! billion. Classes may weigh more or less in the loss, where one is rare.
 //!
-//! Without arguments it makes click-like data (power-law features, planted weights), trains, and
-//! prints losses, accuracy and AUC. With files it reads libsvm text:
+//! Without arguments it makes click-like data (power-law features, planted weights), trains, and prints losses, accuracy
+//! and AUC. With files it reads libsvm text, with labels −1 and 1, or class numbers:
 //!
-//!     cargo run --release --example linear_classification
-//!     cargo run --release --example linear_classification -- --train a.svm --test b.svm
+//! ```text
+//! cargo run --release --example linear_classification
+//! cargo run --release --example linear_classification -- --train a.svm --test b.svm
+//! ```
 //!
-//! Options: --train FILE, --test FILE, --features N, --epochs N, --batch N, --lr X, --momentum X,
-//! --wd X, --threads N. To be deployed (see `deploy.rs`): --save FILE writes the model, --rows FILE
-//! the held-out rows as libsvm text, --predict FILE their probabilities.
+//! To be deployed (see `deploy.rs`): --save writes the model, --rows the held-out rows as libsvm text, --predict
+//! their probabilities.
+
+mod common;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
-use sparsetape::data::{Dataset, Libsvm, LibsvmWriter, Schema};
+use common::{Options, wrong};
+use sparsetape::data::{Batch, Dataset, Libsvm, LibsvmWriter, Schema};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
+use sparsetape::train::metrics::{Accuracy, Auc, LogLoss};
+use sparsetape::train::{Fit, Model, Trainer};
 use sparsetape::{
-    DType, Error, ErrorKind, Fallback, Gradients, Parameter, Params, Result, Stype, Tape, Tensor,
-    Var, freeze_fn,
+    DType, Error, ErrorKind, Fallback, Loss, Parameter, Params, Result, Stype, Tape, Tensor, Var,
+    freeze_fn,
 };
+
+const USAGE: &str = "linear_classification [--train FILE] [--test FILE] [--features N] [--class-weights none]
+    [--epochs 5] [--batch 64] [--lr 0.2] [--momentum 0.9] [--wd 0] [--threads 0]
+    [--save FILE] [--rows FILE] [--predict FILE] [--svg FILE]
+class weights are numbers with commas between, one for each class; or balanced: rows / (classes * rows of the class)";
 
 /// One weight column for two classes (logistic), one for each class beyond (softmax).
 struct Linear {
     weight: Parameter,
     bias: Parameter,
+    class_weights: Option<Tensor>,
 }
 
 impl Linear {
-    fn new(features: usize, outputs: usize) -> Result<Self> {
+    fn new(features: usize, outputs: usize, class_weights: Option<Tensor>) -> Result<Self> {
+        let zeros = |name: &str, shape: &[usize]| {
+            Parameter::new(name, Tensor::zeros(Stype::Default, shape, DType::F32)?)
+        };
         Ok(Linear {
-            weight: Parameter::new(
-                "weight",
-                Tensor::zeros(Stype::Default, [features, outputs], DType::F32)?,
-            )?,
-            bias: Parameter::new("bias", Tensor::zeros(Stype::Default, [outputs], DType::F32)?)?,
+            weight: zeros("weight", &[features, outputs])?,
+            bias: zeros("bias", &[outputs])?,
+            class_weights,
         })
     }
 
@@ -55,23 +69,22 @@ impl Linear {
         self.bias.shape()[0] == 1
     }
 
-    fn loss<'t>(&self, logits: Var<'t>, labels: &Tensor) -> Var<'t> {
-        let tape = logits.tape();
-        if self.is_logistic() {
-            return logits.sigmoid_binary_cross_entropy(tape.constant(labels.clone()));
-        }
-        logits.softmax_cross_entropy(tape.constant(labels.cast(DType::I64)))
-    }
-
     /// Class probabilities, a row each: that of class 1 alone for two classes.
     fn probabilities<'t>(&self, logits: Var<'t>) -> Var<'t> {
         if self.is_logistic() { logits.sigmoid() } else { logits.softmax() }
     }
 
-    fn predict(&self, tape: &mut Tape, features: &Tensor) -> Result<Tensor> {
-        tape.clear();
-        let x = tape.constant(features.clone());
-        tape.no_grad(|| self.probabilities(self.logits(x))).value()
+    fn loss_of<'t>(&self, logits: Var<'t>, batch: &Batch) -> Var<'t> {
+        let tape = logits.tape();
+        let mut loss = Loss::mean();
+        if let Some(weights) = &self.class_weights {
+            loss = loss.class_weights(tape.constant(weights.clone()));
+        }
+        if self.is_logistic() {
+            return logits.sigmoid_binary_cross_entropy_with(batch.var(tape, "label"), &loss);
+        }
+        let classes = tape.constant(batch.labels.cast(DType::I64));
+        logits.softmax_cross_entropy_with(classes, &loss)
     }
 
     /// Writes the prediction graph, from `data` to probabilities, with the weights and what a program
@@ -93,85 +106,19 @@ impl Linear {
     }
 }
 
-/// Log-loss in nats, accuracy, and for two classes the area under the ROC curve, over batches.
-#[derive(Default)]
-struct Scores {
-    loss: f64,
-    right: usize,
-    rows: usize,
-    /// Probability of class 1, and whether that is the label.
-    scored: Vec<(f32, bool)>,
-}
-
-impl Scores {
-    fn add(&mut self, probabilities: &Tensor, labels: &Tensor) -> Result<()> {
-        let outputs = probabilities.shape()[1];
-        let rows = probabilities.values::<f32>()?.chunks_exact(outputs);
-        for (p, &label) in rows.zip(labels.values::<f32>()?) {
-            let (of_label, guess) = if outputs == 1 {
-                self.scored.push((p[0], label == 1.0));
-                (if label == 1.0 { p[0] } else { 1.0 - p[0] }, f32::from(p[0] >= 0.5))
-            } else {
-                let best = (0..outputs).max_by(|&a, &b| p[a].total_cmp(&p[b])).unwrap_or(0);
-                (p.get(label as usize).copied().unwrap_or(0.0), best as f32)
-            };
-            // Comparison, so that NaN stays NaN.
-            let of_label = if of_label < 1e-12 { 1e-12 } else { of_label };
-            self.loss -= f64::from(of_label).ln();
-            self.right += usize::from(guess == label);
-            self.rows += 1;
-        }
-        Ok(())
+impl Model for Linear {
+    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        self.loss_of(self.logits(batch.var(tape, "data")), batch)
     }
 
-    fn line(&mut self) -> String {
-        let rows = self.rows.max(1) as f64;
-        let (loss, accuracy) = (self.loss / rows, 100.0 * self.right as f64 / rows);
-        let auc = auc(&mut self.scored).map_or("     -".to_owned(), |auc| format!("{auc:.4}"));
-        format!("{loss:8.4}  {accuracy:7.2} %  {auc}")
+    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
+        Some(self.probabilities(self.logits(batch.var(tape, "data"))))
     }
-}
 
-fn evaluate(model: &Linear, tape: &mut Tape, data: &Dataset, batch: usize) -> Result<Scores> {
-    let mut scores = Scores::default();
-    for batch in data.batches(batch).keep_windows(false).build()?.epoch(0) {
-        scores.add(&model.predict(tape, &batch.features)?, &batch.labels)?;
+    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
+        let logits = self.logits(batch.var(tape, "data"));
+        (self.loss_of(logits, batch), Some(self.probabilities(logits)))
     }
-    if !scores.loss.is_finite() {
-        return Err(wrong(
-            "held-out probabilities are not finite; is there nan in the data?".into(),
-        ));
-    }
-    Ok(scores)
-}
-
-/// A line of probabilities for each row, with the fewest digits that identify them.
-fn write_probabilities(path: &str, model: &Linear, tape: &mut Tape, data: &Dataset) -> Result<()> {
-    let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
-    let mut file = BufWriter::new(File::create(path).map_err(failed)?);
-    for batch in data.batches(1024).keep_windows(false).build()?.epoch(0) {
-        let probabilities = model.predict(tape, &batch.features)?;
-        for row in probabilities.values::<f32>()?.chunks_exact(probabilities.shape()[1]) {
-            let line: Vec<String> = row.iter().map(|p| format!("{p:?}")).collect();
-            writeln!(file, "{}", line.join(" ")).map_err(failed)?;
-        }
-    }
-    file.flush().map_err(failed)
-}
-
-/// The probability that a positive row is scored above a negative one; ties count half.
-fn auc(scored: &mut [(f32, bool)]) -> Option<f64> {
-    scored.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let positives = scored.iter().filter(|s| s.1).count() as f64;
-    let negatives = scored.len() as f64 - positives;
-    let (mut below, mut wins) = (0.0, 0.0);
-    for ties in scored.chunk_by(|a, b| a.0 == b.0) {
-        let won = ties.iter().filter(|s| s.1).count() as f64;
-        let lost = ties.len() as f64 - won;
-        wins += won * (below + lost / 2.0);
-        below += lost;
-    }
-    (positives * negatives > 0.0).then(|| wins / (positives * negatives))
 }
 
 /// Rows of 39 power-law features out of a million; labels drawn from planted weights.
@@ -194,109 +141,22 @@ fn clicks(rows: usize, seed: u64) -> Result<Dataset> {
     Dataset::new(x, Tensor::dense([rows], labels)?)
 }
 
-const USAGE: &str = "options: --train FILE, --test FILE, --features N, --epochs N, --batch N, \
-    --lr X, --momentum X, --wd X, --threads N, --save FILE, --rows FILE, --predict FILE";
-
-struct Options {
-    train: Option<String>,
-    test: Option<String>,
-    save: Option<String>,
-    rows: Option<String>,
-    predict: Option<String>,
-    features: Option<usize>,
-    epochs: u64,
-    batch: usize,
-    lr: f64,
-    momentum: f64,
-    wd: f64,
-    threads: usize,
-}
-
-impl Options {
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut o = Options {
-            train: None,
-            test: None,
-            save: None,
-            rows: None,
-            predict: None,
-            features: None,
-            epochs: 5,
-            batch: 64,
-            lr: 0.2,
-            momentum: 0.9,
-            wd: 0.0,
-            threads: 0,
-        };
-        while let Some(name) = args.next() {
-            let value = args.next().ok_or_else(|| wrong(format!("{name}? {USAGE}")))?;
-            match &name[..] {
-                "--train" => o.train = Some(value),
-                "--test" => o.test = Some(value),
-                "--save" => o.save = Some(value),
-                "--rows" => o.rows = Some(value),
-                "--predict" => o.predict = Some(value),
-                "--features" => o.features = Some(number(&name, &value)?),
-                "--epochs" => o.epochs = number(&name, &value)?,
-                "--batch" => o.batch = number(&name, &value)?,
-                "--lr" => o.lr = number(&name, &value)?,
-                "--momentum" => o.momentum = number(&name, &value)?,
-                "--wd" => o.wd = number(&name, &value)?,
-                "--threads" => o.threads = number(&name, &value)?,
-                _ => return Err(wrong(format!("{name}? {USAGE}"))),
-            }
-        }
-        o.check()?;
-        Ok(o)
-    }
-
-    /// What would only be found out after a long training otherwise.
-    fn check(&self) -> Result<()> {
-        let directory = |path: &String| Path::new(path).parent().map(Path::to_owned);
-        let written = [&self.save, &self.rows, &self.predict];
-        let missing = |dir: &PathBuf| !dir.as_os_str().is_empty() && !dir.is_dir();
-        let fault = match () {
-            _ if self.batch == 0 => "--batch 0: a batch has at least one row".to_owned(),
-            _ if self.threads > 1024 => "--threads: at most 1024".to_owned(),
-            _ if ![self.lr, self.momentum, self.wd].iter().all(|x| x.is_finite()) => {
-                "--lr, --momentum and --wd are finite numbers".to_owned()
-            }
-            _ if self.test.is_some() && self.train.is_none() => "--test needs --train".to_owned(),
-            _ => match written.into_iter().flatten().filter_map(directory).find(missing) {
-                Some(dir) => format!("there is no directory {}", dir.display()),
-                None => return Ok(()),
-            },
-        };
-        Err(wrong(fault))
-    }
-}
-
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| {
-        let kind = std::any::type_name::<T>();
-        let kind = if kind == "f64" { "a number" } else { "a whole number, 0 or more" };
-        wrong(format!("{name} {text:?} is not {kind}"))
-    })
-}
-
-/// An error in what was typed or read, not in code.
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::Value, message).nowhere()
-}
-
 /// Training and, if there is any, held-out data.
 fn load(options: &Options) -> Result<(Dataset, Option<Dataset>)> {
-    let Some(train) = &options.train else {
+    let Some(train) = options.text("train") else {
+        if options.text("test").is_some() {
+            return Err(wrong("--test needs --train"));
+        }
         return Ok((clicks(300_000, 1)?, Some(clicks(50_000, 100)?)));
     };
     let mut reader = Libsvm::new();
-    if let Some(features) = options.features {
-        reader = reader.features(features);
+    if options.text("features").is_some() {
+        reader = reader.features(options.number("features", 1, u32::MAX as usize)?);
     }
     let data = class_numbers(reader.read(train)?, train)?;
     let reader = reader.schema(data.schema);
-    let read = |path: &String| class_numbers(reader.read(path)?, path);
-    let test = options.test.as_ref().map(read).transpose()?;
+    let read = |path: &str| class_numbers(reader.read(path)?, path);
+    let test = options.text("test").map(read).transpose()?;
     Ok((data, test))
 }
 
@@ -351,108 +211,99 @@ fn base_rate_loss(data: &Dataset) -> Result<f64> {
     Ok(counts.values().map(|n: &f64| -n / rows * (n / rows).ln()).sum())
 }
 
-/// Largest resident size so far, where the system tells.
-fn peak_memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kib: Option<f64> = line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
-    kib.map_or("unknown".to_owned(), |kib| format!("{:.0} MB", kib / 1024.0))
+/// What was asked for: nothing, a weight for each class, or those that give each class the same share.
+fn class_weights(text: &str, data: &Dataset, classes: usize) -> Result<Option<Tensor>> {
+    let weights: Vec<f32> = match text {
+        "none" => return Ok(None),
+        "balanced" => {
+            let labels = data.labels.values::<f32>()?;
+            let rows = |class| labels.iter().filter(|&&l| l as usize == class).count().max(1);
+            (0..classes).map(|c| labels.len() as f32 / (classes * rows(c)) as f32).collect()
+        }
+        list => {
+            let weight = |w: &str| w.parse().ok().filter(|w: &f32| *w >= 0.0 && w.is_finite());
+            let weights: Option<Vec<f32>> = list.split(',').map(weight).collect();
+            weights.filter(|w| w.len() == classes).ok_or_else(|| {
+                wrong(format!("--class-weights {list}: not {classes} numbers, none or balanced"))
+            })?
+        }
+    };
+    Tensor::dense([classes], weights).map(Some)
+}
+
+/// What would only be found out after a long training otherwise.
+fn check_directories(options: &Options) -> Result<()> {
+    let written = ["save", "rows", "predict", "svg"].into_iter();
+    let directory = |path: &str| Path::new(path).parent().map(Path::to_owned);
+    let missing = |dir: &PathBuf| !dir.as_os_str().is_empty() && !dir.is_dir();
+    let mut directories = written.filter_map(|name| directory(options.text(name)?));
+    match directories.find(missing) {
+        Some(dir) => Err(wrong(format!("there is no directory {}", dir.display()))),
+        None => Ok(()),
+    }
 }
 
 /// What this library is about: the gradient of a table holds the rows of the batch, no others.
-fn show_gradient(model: &Linear, gradients: &Gradients) {
+fn show_gradient(model: &Linear, batch: &Batch) -> Result<()> {
+    let gradients = model.loss(&Tape::new(), batch).backward()?;
     if let Some(gradient) = gradients.of(&model.weight) {
-        println!("the last batch's gradient of the weight: {gradient:.3}");
+        println!("the first batch's gradient of the weight: {gradient:.3}");
     }
+    Ok(())
 }
 
 pub(crate) fn run(args: Vec<String>) -> Result<()> {
-    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        println!("{USAGE}");
-        return Ok(());
-    }
-    let options = Options::parse(args.into_iter())?;
-    // Fails only if the pool exists already, which it does not.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
-    let started = Instant::now();
+    let Some(options) = Options::parse(USAGE, args)? else { return Ok(()) };
+    let size = options.number("batch", 1, usize::MAX)?;
+    let rate = |name| options.number(name, 0.0, 1e6);
+    let sgd = Sgd::new(rate("lr")?).momentum(rate("momentum")?).weight_decay(rate("wd")?);
+    let epochs = options.number("epochs", 1, u64::MAX)?;
+    check_directories(&options)?;
+    // Fails only if the pool exists already, as in tests.
+    let threads = options.number("threads", 0, 1024)?;
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+
     let (train, test) = load(&options)?;
-    println!(
-        "data: {}, {} stored, in {:.2} s",
-        train.features.ty(),
-        train.features.nnz(),
-        started.elapsed().as_secs_f64()
-    );
-
-    let model = Linear::new(train.schema.features(), outputs(&train, test.as_ref())?)?;
-    let params = model.params()?;
-    let mut sgd = Sgd::new(options.lr).momentum(options.momentum).weight_decay(options.wd);
-    print!("{params}");
-
-    let mut tape = Tape::new();
-    // Nothing may be made dense behind our back.
-    tape.set_fallback(Fallback::Deny);
-    let mut gradients = Gradients::default();
-    let batches = train.batches(options.batch).shuffle(17).build()?;
-    for epoch in 0..options.epochs {
-        let (clock, mut scores, mut touched) = (Instant::now(), Scores::default(), 0);
-        for batch in batches.epoch(epoch) {
-            tape.clear();
-            let logits = model.logits(tape.constant(batch.features.clone()));
-            let loss = model.loss(logits, &batch.labels);
-            if !loss.item::<f32>()?.is_finite() {
-                let message = format!(
-                    "epoch {epoch}: the loss of the batch at row {} is not finite; is --lr too \
-                     large, or nan in the data?",
-                    batch.first_row + 1
-                );
-                return Err(wrong(message));
-            }
-            loss.backward_into(&mut gradients)?;
-            // Scored before the update, so these rows are new to the model in the first epoch.
-            let probabilities = tape.no_grad(|| model.probabilities(logits)).value()?;
-            scores.add(&probabilities, &batch.labels)?;
-            sgd.step(&params, &gradients)?;
-            let rows = gradients.of(&model.weight).and_then(|g| g.rows());
-            touched += rows.map_or(0, |rows| rows.len());
-        }
-        let seconds = clock.elapsed().as_secs_f64();
-        if epoch == 0 {
-            show_gradient(&model, &gradients);
-            println!("                log-loss   accuracy   AUC     rows/s  touched  peak");
-        }
-        println!(
-            "epoch {epoch}  train  {}  {:.2e}  {:5}  {}",
-            scores.line(),
-            train.rows() as f64 / seconds,
-            touched / batches.len().max(1),
-            peak_memory()
-        );
-        if let Some(test) = &test {
-            println!("         test   {}", evaluate(&model, &mut tape, test, 1024)?.line());
-        }
-    }
+    println!("data: {}, {} stored", train.features.ty(), train.features.nnz());
+    let (features, outputs) = (train.schema.features(), outputs(&train, test.as_ref())?);
+    let weights = options.text("class-weights").unwrap_or("none");
+    let model = Linear::new(features, outputs, class_weights(weights, &train, outputs.max(2))?)?;
+    let batches = train.batches(size).shuffle(17).build()?;
     let held_out = test.as_ref().unwrap_or(&train);
+    let scored = held_out.batches(1024).keep_windows(false).build()?;
+    if let Some(batch) = batches.epoch(0).next() {
+        show_gradient(&model, &batch)?;
+    }
+
+    let mut trainer = Trainer::new(&model, model.params()?, sgd);
+    // Nothing may be made dense behind our back.
+    trainer.set_fallback(Fallback::Deny);
+    trainer.set_progress(common::progress());
+    let mut fit = Fit::epochs(epochs).metric(LogLoss::new()).metric(Accuracy::new());
+    if outputs == 1 {
+        fit = fit.metric(Auc::new());
+    }
+    let split = if test.is_some() { "test" } else { "trained" };
+    let history = trainer.fit(&batches, fit.evaluate(split, &scored))?;
+    println!("{history}");
+    common::save_svg(&options, history, "log-loss")?;
+    println!("held-out log-loss {:.4}", history.last(split, "log-loss").unwrap_or(f64::NAN));
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
-    println!("{:.2} s in all", started.elapsed().as_secs_f64());
-    if let Some(path) = &options.save {
+    common::print_memory(trainer.params());
+    if let Some(path) = options.text("save") {
         model.save(path, train.schema)?;
         println!("saved {path}");
     }
-    if let Some(path) = &options.rows {
+    if let Some(path) = options.text("rows") {
         LibsvmWriter::new().save(path, held_out)?;
     }
-    if let Some(path) = &options.predict {
-        write_probabilities(path, &model, &mut tape, held_out)?;
+    if let Some(path) = options.text("predict") {
+        let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
+        trainer.predict_to(&scored, File::create(path).map_err(failed)?)?;
     }
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(std::env::args().skip(1).collect()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    common::exit(run(std::env::args().skip(1).collect()))
 }

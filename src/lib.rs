@@ -78,7 +78,7 @@
 //! | `mmap` | yes | [`Archive::map`], [`Model::map`]: files used in place |
 //! | `progress` | yes | bars of [`train::Progress`] on terminals |
 //! | `random` | yes | [`random`]: seeded random tensors |
-//! | `plot` | no | `train::History::save_svg`: curves |
+//! | `plot` | no | `train::Curves`: pictures of what a run measured |
 //! | `proptest` | no | `strategies`: shrinking proptest strategies for tensors |
 //!
 //! `default-features = false` records, trains in loops of your own, and loads and runs models.

@@ -108,7 +108,12 @@ pub(crate) fn cell(text: &str) -> String {
 
 /// On one line of so many letters at most.
 pub(crate) fn cut(text: &str, most: usize) -> String {
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let plain = |c: char| match c {
+        // XML has none of these.
+        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
     match text.chars().count() > most {
         false => text.chars().map(plain).collect(),
         true => text.chars().take(most - 1).map(plain).chain(['…']).collect(),

@@ -163,11 +163,9 @@ impl Trainer<'_> {
     #[track_caller]
     pub fn fit(&mut self, data: &dyn BatchSource, mut fit: Fit<'_>) -> Result<&History> {
         fit.check()?;
-        // A run that had stopped early does not begin again.
-        let mut stopped = std::mem::take(&mut self.resumed) && fit.is_over(&self.history);
-        while self.run.epoch < fit.epochs && !stopped {
-            stopped = self.epoch(data, &mut fit)?;
-        }
+        let ran = self.run_epochs(data, &mut fit);
+        self.progress.clear();
+        ran?;
         if let Some(early_stopping) = &fit.early_stopping {
             early_stopping.restore(&self.params)?;
         }
@@ -177,15 +175,23 @@ impl Trainer<'_> {
         Ok(&self.history)
     }
 
+    #[track_caller]
+    fn run_epochs(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<()> {
+        // A run that had stopped early does not begin again.
+        let mut stopped = std::mem::take(&mut self.resumed) && fit.is_over(&self.history);
+        while self.run.epoch < fit.epochs && !stopped {
+            stopped = self.epoch(data, fit)?;
+        }
+        Ok(())
+    }
+
     /// One epoch, or what is left of it; whether the run is to stop.
     #[track_caller]
     fn epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<bool> {
-        let what = format!("epoch {}/{}", self.run.epoch + 1, fit.epochs);
+        let (epoch, width) = (self.run.epoch, fit.epochs.to_string().len());
+        let what = format!("epoch {:>width$}/{}", epoch + 1, fit.epochs);
         self.progress.begin(&what, data.rows().map(|rows| rows as u64));
-        let trained = self.train_epoch(data, fit);
-        self.progress.clear();
-        let (record, stopped) = trained?;
-        let epoch = record.epoch;
+        let (record, stopped) = self.train_epoch(data, fit)?;
         self.record(record);
         if stopped {
             return Ok(true);
@@ -196,17 +202,20 @@ impl Trainer<'_> {
             for metric in &mut fit.metrics {
                 metrics.push(&mut **metric);
             }
-            self.progress.begin(split, data.rows().map(|rows| rows as u64));
-            let scored = self.score_as(split, *data, &mut metrics);
-            self.progress.clear();
-            self.record(Record { epoch, ..scored? });
+            self.progress.begin(&what, data.rows().map(|rows| rows as u64));
+            let scored = self.score_as(split, *data, &mut metrics)?;
+            self.record(Record { epoch, ..scored });
         }
         if let Some(early_stopping) = &fit.early_stopping {
             early_stopping.save_best(&self.history, &fit.metrics, &self.params)?;
         }
         let mut moment = Moment::new(self, epoch, None, &[]);
         fit.on_epoch.iter_mut().try_for_each(|f| f(&mut moment))?;
-        Ok(moment.stopped() || fit.is_over(&self.history))
+        let stopped = moment.stopped();
+        if fit.is_over(&self.history) {
+            self.progress.print("stopped early: it does not get better");
+        }
+        Ok(stopped || fit.is_over(&self.history))
     }
 
     fn record(&mut self, record: Record) {

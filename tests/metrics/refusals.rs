@@ -43,6 +43,11 @@ fn bad_values() {
         ErrorKind::NonFinite,
         text,
     );
+    let mut many = vec![0.5f32; 3000];
+    many[2007] = f32::NEG_INFINITY;
+    let many = Tensor::dense([1000, 3], many).unwrap();
+    let text = "prediction -inf in row 669, column 0 is not finite";
+    refused(&mut Mse::new(), &Scored::new(&many, &many), ErrorKind::NonFinite, text);
     let scores = vector(&[0.5f32, 0.1, 1.5]);
     let text = "prediction 1.5 in row 2 is not a probability";
     refused(&mut loss, &Scored::new(&scores, &y), ErrorKind::Value, text);

@@ -7,6 +7,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::{DType, Element, Slice, Tensor, View, row_len};
 
+/// Values that are looked at at once.
+const BLOCK: usize = 64;
+
 /// Rows with their predictions: what a metric is updated with.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -240,12 +243,19 @@ fn check(
     (kind, fault): (ErrorKind, impl Display),
     good: impl Fn(f64) -> bool,
 ) -> Result<()> {
-    let bad = each_dtype!(Slice::values, v => v.iter().position(|&x| !good(x.to_f64())));
+    let bad = each_dtype!(Slice::values, v => position(v, |x| !good(x.to_f64())));
     let Some(i) = bad else { return Ok(()) };
     let value = each_dtype!(Slice::values, v => v[i].to_string());
     let (row, column) = (i / columns, i % columns);
     let column = if columns == 1 { String::new() } else { format!(", column {column}") };
     Err(Error::new(kind, format!("{what} {value} in row {row}{column} {fault}")))
+}
+
+/// Where the first value is that is bad; without a branch for each that is not.
+fn position<T: Copy>(values: &[T], bad: impl Fn(T) -> bool) -> Option<usize> {
+    let any = |block: &[T]| block.iter().fold(false, |any, &x| any | bad(x));
+    let start = BLOCK * values.chunks(BLOCK).position(any)?;
+    Some(start + values[start..].iter().position(|&x| bad(x))?)
 }
 
 #[track_caller]

@@ -125,7 +125,7 @@ impl<'h> Curves<'h> {
         let count = self.values.len().min(LARGEST as usize) as u32;
         let height = |panel| self.head(WIDTH) + count * panel + draw::FOOT;
         let (width, height) = self.size.unwrap_or((WIDTH, height(draw::PANEL)));
-        let least = self.head(width) + count * draw::LOWEST_PANEL + draw::FOOT;
+        let least = self.head(width.max(NARROWEST)) + count * draw::LOWEST_PANEL + draw::FOOT;
         if width.max(height) > LARGEST || width < NARROWEST || height < least {
             let message = format!(
                 "a picture of {width} x {height} pixels: {count} panels take {NARROWEST} x {least} \

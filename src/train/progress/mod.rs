@@ -31,10 +31,7 @@ use line::Columns;
 ///
 /// ```
 /// use sparsetape::train::{History, Progress, Record};
-/// # let mut progress = Progress::hidden();
-/// # stringify! {
 /// let mut progress = Progress::new();
-/// # };
 /// let mut history = History::new();
 /// for epoch in 0..3 {
 ///     progress.begin(&format!("epoch {}/3", epoch + 1), Some(1000));
@@ -136,11 +133,12 @@ impl Default for Progress {
 
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Pass { what, total, rows, .. } = &self.pass;
+        let Pass { what, total, rows, begun, .. } = &self.pass;
         f.debug_struct("Progress")
             .field("what", what)
             .field("rows", rows)
             .field("of", total)
+            .field("elapsed", &begun.elapsed())
             .finish_non_exhaustive()
     }
 }
