@@ -105,7 +105,7 @@ impl Op for ScaleColumns {
 
     fn samples() -> Vec<Sample<Self>> {
         // Zeros, a row and a column of them too, are what sparse patterns leave out.
-        let value = |i: usize| if i % 3 == 0 || i / 4 == 1 { 0.0 } else { i as f64 - 4.5 };
+        let value = |i: usize| if i.is_multiple_of(3) || i / 4 == 1 { 0.0 } else { i as f64 - 4.5 };
         let matrix = |rows: usize| {
             let values: Vec<f64> = (0..rows * 4).map(value).collect();
             Tensor::dense([rows, 4], values).expect("rows of 4")

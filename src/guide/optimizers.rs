@@ -13,8 +13,9 @@
 //!
 //! `Lazy` is another algorithm, not an approximation that gets better: with decay, a rare row decays once per occurrence
 //! instead of once per step. `Exact` catches a row up *before* a forward pass reads it, since the gradient at a stale row
-//! is another gradient; for SGD in O(log n) for n missed steps. The [page of `optim`](crate::optim) has the mathematics, side
-//! by side.
+//! is another gradient; for SGD in O(log n) for n missed steps, for Adam in [somewhat
+//! more](crate::optim::Adam#update-modes) (with decay, take `AdamW`). The [page of `optim`](crate::optim) has the
+//! mathematics, side by side.
 //!
 //! Here with a factorization machine whose tables have 10⁹ rows. They are [drawn](crate::Parameter::drawn): a row that was
 //! never used takes no memory, and is what the initializer gives for the seed and its id.

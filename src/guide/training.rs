@@ -70,7 +70,7 @@
 //!
 //! - [Metrics](crate::train::metrics) are exact over all rows, however these are cut into batches; one of your own is a
 //!   closure or a trait of four methods.
-//! - The [`History`](crate::train::History) is a table, saved as CSV or JSON, or drawn as SVG (feature `plot`).
+//! - The [`History`](crate::train::History) is a table, saved as CSV or JSON, or drawn as SVG by `train::Curves` (feature `plot`).
 //! - [Callbacks](crate::train::Moment) see epoch, batch, loss and metrics, and stop, save or change the rate.
 //! - A loss that is not finite stops the run before anything moves. The error names the operator that gave it
 //!   first, your line, the batch and the rows of the data at fault; the last good checkpoint stays.
@@ -118,9 +118,38 @@
 //!
 //! # A loop of your own
 //!
-//! Nothing of this is needed to train: the [loop of chapter 2](super::tape) over `batches.epoch(epoch)` is a training
-//! loop, and metrics and checkpoints work in it as they are. Between the two there are the trainer's parts:
-//! [`forward`](crate::train::Trainer::forward), [`backward`](crate::train::Trainer::backward),
-//! [`update`](crate::train::Trainer::update), [`update_metric`](crate::train::Trainer::update_metric).
+//! Nothing of this is needed to train. Batches, metrics and checkpoints work in a plain loop as they are:
+//!
+//! ```
+//! use sparsetape::data::Libsvm;
+//! use sparsetape::optim::Sgd;
+//! use sparsetape::train::Checkpoint;
+//! use sparsetape::train::metrics::{Auc, Metric, Scored};
+//! use sparsetape::{Parameter, Params, Tape, Tensor};
+//! let data = Libsvm::new().read_from("1 1:1\n0 2:1\n1 1:2\n0 2:3\n".as_bytes())?;
+//! let w = Parameter::new("w", Tensor::full([data.schema.features()], 0.0f32)?)?;
+//! let (params, mut sgd, mut auc) = (Params::new([&w])?, Sgd::new(0.5), Auc::new());
+//! let mut run = Checkpoint { shuffle_seed: 42, ..Checkpoint::default() }; // or `Checkpoint::resume(..)?`
+//! let batches = data.batches(2).shuffle(run.shuffle_seed).build()?;
+//! let mut tape = Tape::new();
+//! while run.epoch < 3 {
+//!     auc.reset();
+//!     for batch in batches.epoch(run.epoch).skip(run.batch) {
+//!         tape.clear();
+//!         let logits = batch.var(&tape, "data").dot(tape.parameter(&w));
+//!         auc.update(&Scored::new(&logits.value()?, &batch.labels))?;
+//!         let loss = logits.sigmoid_binary_cross_entropy(batch.var(&tape, "label"));
+//!         sgd.step(&params, &loss.backward()?)?;
+//!         run.next_batch(); // `run.save(path, &params, &sgd)?`, now and then
+//!     }
+//!     run.next_epoch();
+//! }
+//! assert_eq!(auc.value(), 1.0);
+//! # Ok::<(), sparsetape::Error>(())
+//! ```
+//!
+//! Between the two there are the trainer's parts: [`forward`](crate::train::Trainer::forward),
+//! [`backward`](crate::train::Trainer::backward), [`update`](crate::train::Trainer::update),
+//! [`update_metric`](crate::train::Trainer::update_metric).
 //!
 //! [Guide](super) · previous: [optimizers](super::optimizers) · next: [graphs](super::graphs)
