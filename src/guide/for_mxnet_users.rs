@@ -118,8 +118,8 @@
 //! - **`clip` of a sparse array to an interval without 0** falls back to dense, visibly. In MXNet it raises.
 //! - **Labels and ids.** MXNet counts libsvm ids from 0. Here the base is found out, or said:
 //!   [`IdBase::Zero`](crate::data::IdBase). Ids are `i64`, not floats.
-//! - **The last batch** is smaller, by default; MXNet fills it up with rows from the beginning. Padded rows count in no
-//!   metric.
+//! - **The last batch** is smaller, by default; MXNet fills it up with rows from the beginning. Rows of padding count in no
+//!   metric here.
 //! - **`rescale_grad`.** Losses like [`sigmoid_binary_cross_entropy`](crate::Var::sigmoid_binary_cross_entropy) are means over
 //!   the rows. For MXNet's outputs, whose gradients are sums, the trainer sets 1 / rows, as `Module` does; an executor with an
 //!   optimizer of your own does not.

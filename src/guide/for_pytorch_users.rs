@@ -110,7 +110,7 @@
 //! - **Nothing is dense behind your back.** An operator without a kernel for a sparse operand is neither an error by
 //!   default nor a silent copy, but a recorded cast with a warning, or an error under
 //!   [`Fallback::Deny`](super::storage_types#fallback).
-//! - **A loss is a mean over rows**, weighted if you [say so](crate::Loss), as PyTorch's `reduction='mean'`.
+//! - **A loss is a mean over rows**, as with PyTorch's `reduction='mean'`; [`Loss`](crate::Loss) says otherwise, and weighs.
 //! - **Adam's ε** is added before the bias correction in `Adam`, as in MXNet; [`AdamW`](crate::optim::AdamW) is PyTorch's.
 //! - **Tables need not exist.** A row of a [drawn](crate::Parameter::drawn) table takes memory when it is first trained.
 //! - **No GPUs**, no 16-bit floats, no convolutions. Dense layers run on matrix products of the CPU.
