@@ -7,9 +7,9 @@
 //!
 //! The sum over f is that over all pairs i < j of ⟨vᵢ, vⱼ⟩ xᵢ xⱼ at the cost of the row's own entries: two products of a csr
 //! matrix with a table. The gradients of w and v are row-sparse: they hold the features of the batch and no
-//! others. So do the squares, which are those of `rows_of` the batch; nothing here costs what the tables hold. The tables are
-//! `Parameter::drawn`: a row exists from the first batch on that has its feature, so that memory follows the
-//! features that occur, be there a million or a billion of them. A linear model, the same without v, is trained
+//! others. So do the squares, which are those of `rows_of` the batch; nothing here costs what the tables hold. Tables too
+//! large to be kept whole are `Parameter::drawn`: a row exists from the first batch on that has its feature, so that memory
+//! follows the features that occur, be there a million or a billion of them. A linear model, the same without v, is trained
 //! beside it for comparison.
 //!
 //! ```text
@@ -20,19 +20,22 @@
 //! Without files the rows have an id in each of some categorical fields, and labels are drawn from a planted machine.
 
 mod common;
+#[path = "common/logistic.rs"]
+mod logistic;
 
 use std::process::ExitCode;
 
-use common::{Options, wrong};
+use common::{Options, table};
+use logistic::{Logistic, Logits, Scores, Split, print_scores, train};
 use sparsetape::data::{Batch, Dataset, LabelMap, Libsvm};
 use sparsetape::optim::AdaGrad;
 use sparsetape::random::{Distribution, Random, Zipf};
-use sparsetape::train::metrics::{Auc, LogLoss, Metric, Scored};
-use sparsetape::train::{Fit, Model, Trainer};
-use sparsetape::{DType, Fallback, Init, Parameter, Params, Result, Tape, Tensor, Var};
+use sparsetape::train::Trainer;
+use sparsetape::train::metrics::{LogLoss, Metric, Scored};
+use sparsetape::{Error, Init, Parameter, Params, Result, Tape, Tensor, Var};
 
 const USAGE: &str = "factorization_machine [train.svm] [test.svm]
-    [--factors 4] [--epochs 5] [--batch 256] [--lr 0.1] [--decay 0] [--threads 0] [--svg FILE]
+    [--factors 4] [--epochs 5] [--batch 256] [--lr 0.2] [--decay 0.0003] [--threads 0] [--svg FILE]
     of data made here: [--rows 100000] [--fields 8] [--ids 200] (in each field)
 labels are 0 and 1, or -1 and 1; without a file of test rows, the last fifth of the rows is held out";
 
@@ -45,22 +48,21 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub fn new(features: usize, factors: usize) -> Result<Machine> {
-        let table = |name: &str, width: usize, init: Init| {
-            Parameter::drawn(name, [features, width], DType::F32, init, 1)
-        };
         // Factors of zero would stay zero: the gradient of one is a sum of others.
-        let drawn = (factors > 0).then(|| table("factors", factors, Init::Normal(0.05)));
+        let vectors = || table("factors", features, factors, Init::Normal(0.05), 1);
         Ok(Machine {
             bias: Parameter::new("bias", Tensor::full([1], 0.0f32)?)?,
-            weight: table("weight", 1, Init::Constant(0.0))?,
-            factors: drawn.transpose()?,
+            weight: table("weight", features, 1, Init::Constant(0.0), 1)?,
+            factors: (factors > 0).then(vectors).transpose()?,
         })
     }
 
     pub fn params(&self) -> Result<Params> {
         Params::new([&self.bias, &self.weight].into_iter().chain(&self.factors))
     }
+}
 
+impl Logits for Machine {
     fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
         let x = batch.var(tape, "data");
         let linear = x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias);
@@ -75,21 +77,6 @@ pub(crate) fn pairs<'t>(x: Var<'t>, v: Var<'t>) -> Var<'t> {
     let sums = x.dot(v).square();
     let squares = x.square().dot(v.rows_of(x).square());
     (sums - squares).sum_axes(&[1], true) * 0.5
-}
-
-impl Model for Machine {
-    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.logits(tape, batch).sigmoid_binary_cross_entropy(batch.var(tape, "label"))
-    }
-
-    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
-        Some(self.logits(tape, batch).sigmoid())
-    }
-
-    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
-        let z = self.logits(tape, batch);
-        (z.sigmoid_binary_cross_entropy(batch.var(tape, "label")), Some(z.sigmoid()))
-    }
 }
 
 /// Rows with one id in each field, popular ones more often, and labels of a planted machine. Also
@@ -133,11 +120,11 @@ fn planted(rows: usize, fields: usize, ids: usize) -> Result<(Dataset, Tensor)> 
 }
 
 /// Training and held-out rows, and of data made here the best log-loss of the held-out ones.
-fn load(options: &Options) -> Result<(Dataset, Dataset, Option<f64>)> {
+fn load(options: &Options) -> Result<(Split, Option<f64>)> {
     const HELD_OUT: f64 = 0.2;
     let reader = Libsvm::new().labels(LabelMap::PlusMinusOne);
     let Some(path) = options.files.first() else {
-        let rows = options.number("rows", 10, 1 << 28)?;
+        let rows = options.number("rows", 10, 1 << 24)?;
         let fields = options.number("fields", 1, 1000)?;
         let ids = options.number("ids", 1, 1 << 20)?;
         let (data, best) = planted(rows, fields, ids)?;
@@ -145,24 +132,20 @@ fn load(options: &Options) -> Result<(Dataset, Dataset, Option<f64>)> {
         let mut log_loss = LogLoss::new();
         let best = best.rows_window(train.rows(), rows)?;
         log_loss.update(&Scored::new(&best, &test.labels))?;
-        return Ok((train, test, Some(log_loss.value())));
+        return Ok((Split::new(train, test)?, Some(log_loss.value())));
     };
     let data = reader.read(path)?;
-    if let Some(test) = options.files.get(1) {
-        let test = reader.schema(data.schema).read(test)?;
-        return Ok((data, test, None));
-    }
-    let (train, test) = data.shuffled(1)?.split(1.0 - HELD_OUT)?;
-    Ok((train, test, None))
+    let (train, test) = match options.files.get(1) {
+        Some(path) => {
+            let test = reader.schema(data.schema).read(path)?;
+            (data, test)
+        }
+        None => data.shuffled(1)?.split(1.0 - HELD_OUT)?,
+    };
+    Ok((Split::new(train, test)?, None))
 }
 
-/// Held-out log-loss and area under the ROC curve.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scores {
-    pub log_loss: f64,
-    pub auc: f64,
-}
-
+/// Held-out scores, and the log-loss of the planted machine if there is one.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub linear: Scores,
@@ -170,63 +153,31 @@ pub(crate) struct Outcome {
     pub best: Option<f64>,
 }
 
-fn train(model: &Machine, data: &[Dataset; 2], options: &Options) -> Result<Scores> {
-    let size = options.number("batch", 1, usize::MAX)?;
-    let [train, test] = data;
-    let batches = train.batches(size).shuffle(17).build()?;
-    let held_out = test.batches(size).build()?;
-    let adagrad = AdaGrad::new(options.number("lr", 0.0, 1e6)?)
-        .weight_decay(options.number("decay", 0.0, 1e6)?);
-    let mut trainer = Trainer::new(model, model.params()?, adagrad);
-    // Nothing may be made dense behind our back.
-    trainer.set_fallback(Fallback::Deny);
-    trainer.set_progress(common::progress());
-    let epochs = options.number("epochs", 1, u64::MAX)?;
-    let fit = Fit::epochs(epochs).metric(Auc::new()).evaluate("test", &held_out);
-    let history = trainer.fit(&batches, fit)?;
-    println!("{history}");
-    if model.factors.is_some() {
-        common::save_svg(options, history, "loss")?;
-    }
-    let last = |name: &str| history.last("test", name).unwrap_or(f64::NAN);
-    let scores = Scores { log_loss: last("loss"), auc: last("auc") };
-    common::print_memory(trainer.params());
-    Ok(scores)
-}
-
-/// The log-loss of the share of ones as everyone's probability.
-fn base_rate(labels: &Tensor) -> Result<f64> {
-    let labels = labels.values::<f32>()?;
-    let share = labels.iter().map(|&y| f64::from(y)).sum::<f64>() / labels.len() as f64;
-    let part = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
-    Ok(part(share) + part(1.0 - share))
-}
-
 pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
     let factors = options.number("factors", 1, 1024)?;
-    // Fails only if the pool exists already, as in tests.
-    let threads = options.number("threads", 0, 1024)?;
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let (train_rows, test_rows, best) = load(&options)?;
-    if train_rows.rows() == 0 || test_rows.rows() == 0 {
-        return Err(wrong("there are no rows to train on, or none to score"));
-    }
-    println!("train: {}, test: {}", train_rows.features.ty(), test_rows.features.ty());
-    let (features, base) = (train_rows.schema.features(), base_rate(&test_rows.labels)?);
-    let data = [train_rows, test_rows];
+    let lr: f64 = options.number("lr", 0.0, 1e6)?;
+    let decay = options.number("decay", 0.0, 1e6)?;
+    let (data, best) = load(&options)?;
+    let features = data.train.schema.features();
+    let train = |factors: usize| {
+        let model = Logistic(Machine::new(features, factors)?);
+        let adagrad = AdaGrad::new(lr).weight_decay(decay);
+        let mut trainer = Trainer::new(&model, model.0.params()?, adagrad);
+        let scores = train(&mut trainer, &data, &options)?;
+        if factors > 0 {
+            common::print_memory(trainer.params());
+            common::save_svg(&options, trainer.history(), "loss")?;
+        }
+        Ok::<_, Error>(scores)
+    };
     println!("\nlinear model");
-    let linear = train(&Machine::new(features, 0)?, &data, &options)?;
+    let linear = train(0)?;
     println!("\nfactorization machine");
-    let machine = train(&Machine::new(features, factors)?, &data, &options)?;
-
-    println!("\nheld out               log-loss   AUC");
-    println!("base rate              {base:8.4}");
-    for (name, scores) in [("linear model", linear), ("factorization machine", machine)] {
-        println!("{name:21}  {:8.4}   {:.4}", scores.log_loss, scores.auc);
-    }
+    let machine = train(factors)?;
+    print_scores(&data, &[("linear model", linear), ("factorization machine", machine)])?;
     if let Some(best) = best {
-        println!("planted machine        {best:8.4}   (what no model can beat)");
+        println!("planted machine        {best:8.4}   (no model is better)");
     }
     Ok(Some(Outcome { linear, machine, best }))
 }

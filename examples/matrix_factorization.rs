@@ -7,10 +7,10 @@
 //!
 //! where μ is the mean rating, biases say how generous the user and how good the item is, and the vectors what both are
 //! like. A batch of ratings looks up its users and items: the gradients of the four tables are row-sparse, with the
-//! users and items of the batch, so that a step costs what the batch holds however many users there are. The tables are
-//! `Parameter::drawn`: a row exists once its user or item has been trained on.
+//! users and items of the batch, so that a step costs what the batch holds however many users there are. Tables for large
+//! ids hold the rows of those that were trained on (`Parameter::drawn`).
 //!
-//! The loss is the squared error with an L2 penalty, the optimizer's weight decay. It shrinks *all* rows in each step, also
+//! The loss is half the squared error with an L2 penalty, the optimizer's weight decay. It shrinks *all* rows in each step, also
 //! those that the batch does not have; `Update::Exact` makes up for the steps that a row missed when the row is next
 //! read, which gives the result of the penalized loss for the work of a lazy update. (Lazy decay would shrink a row by
 //! how often it occurs: popular items most, though they have the most data.)
@@ -29,17 +29,17 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use common::{Options, wrong};
+use common::{Options, table, wrong};
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::optim::{Sgd, Update};
 use sparsetape::random::{Distribution, Random};
 use sparsetape::train::metrics::Rmse;
 use sparsetape::train::{Fit, Model, Trainer};
-use sparsetape::{DType, Error, ErrorKind, Fallback, Init, Parameter, Params, Result};
+use sparsetape::{Error, ErrorKind, Fallback, Init, Parameter, Params, Result};
 use sparsetape::{Tape, Tensor, Var};
 
 const USAGE: &str = "matrix_factorization [u.data]
-    [--factors 4] [--epochs 20] [--batch 64] [--lr 0.05] [--decay 0.0002] [--user 1] [--top 5]
+    [--factors 4] [--epochs 20] [--batch 64] [--lr 0.02] [--decay 0.0007] [--user 1] [--top 5]
     [--threads 0] [--svg FILE]
     of data made here: [--users 600] [--items 300] [--ratings 60000]";
 
@@ -55,11 +55,10 @@ struct Tables {
 
 impl Tables {
     fn new(ids: &'static str, rows: usize, factors: usize, seed: u64) -> Result<Tables> {
-        let table = |what: &str, width: usize, init: Init| {
-            Parameter::drawn(format!("{ids}_{what}"), [rows, width], DType::F32, init, seed)
-        };
-        let factors = table("factors", factors, Init::Normal(0.1))?;
-        Ok(Tables { ids, factors, bias: table("bias", 1, Init::Constant(0.0))? })
+        let name = |what: &str| format!("{ids}_{what}");
+        let factors = table(&name("factors"), rows, factors, Init::Normal(0.1), seed)?;
+        let bias = table(&name("bias"), rows, 1, Init::Constant(0.0), seed)?;
+        Ok(Tables { ids, factors, bias })
     }
 
     /// The vectors and biases that the batch names: `(rows, factors)` and `(rows,)`.
@@ -86,7 +85,7 @@ impl Factorization {
 
 impl Model for Factorization {
     fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.ratings(tape, batch).l2_loss(batch.var(tape, "label"))
+        self.loss_and_output(tape, batch).0
     }
 
     fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
@@ -95,7 +94,7 @@ impl Model for Factorization {
 
     fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
         let ratings = self.ratings(tape, batch);
-        (ratings.l2_loss(batch.var(tape, "label")), Some(ratings))
+        (ratings.linear_regression_output(batch.var(tape, "label"), 1.0), Some(ratings))
     }
 }
 
@@ -203,20 +202,17 @@ fn recommend(
     user: i64,
     top: usize,
 ) -> Result<Vec<(i64, f32)>> {
-    let rated: BTreeSet<i64> = known
-        .users
-        .iter()
-        .zip(&known.items)
-        .filter(|(u, _)| **u == user)
-        .map(|(_, i)| *i)
-        .collect();
-    let items: BTreeSet<i64> = known.items.iter().copied().collect();
-    let items: Vec<i64> = items.difference(&rated).copied().collect();
-    let (users, ratings) = (vec![user; items.len()], vec![0.0; items.len()]);
-    let unrated = Ratings { users, items: items.clone(), ratings }.dataset()?;
+    let items_of = |all: bool| {
+        let ratings = known.users.iter().zip(&known.items);
+        let wanted = ratings.filter(|(u, _)| all || **u == user);
+        wanted.map(|(_, i)| *i).collect::<BTreeSet<i64>>()
+    };
+    let items: Vec<i64> = items_of(true).difference(&items_of(false)).copied().collect();
     if items.is_empty() {
         return Ok(Vec::new());
     }
+    let (users, ratings) = (vec![user; items.len()], vec![0.0; items.len()]);
+    let unrated = Ratings { users, items: items.clone(), ratings }.dataset()?;
     let predicted = trainer.predict(&unrated.batches(4096).build()?)?;
     let mut best: Vec<(i64, f32)> =
         items.iter().map(|i| i + 1).zip(predicted.values::<f32>()?.iter().copied()).collect();
@@ -233,9 +229,6 @@ fn rmse_of(constant: f64, labels: &Tensor) -> Result<f64> {
 
 pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
-    // Fails only if the pool exists already, as in tests.
-    let threads = options.number("threads", 0, 1024)?;
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let ratings = match options.files.first() {
         Some(path) => {
             let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
@@ -244,16 +237,16 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
         None => Ratings::planted(
             options.number("users", 1, 1 << 24)?,
             options.number("items", 1, 1 << 24)?,
-            options.number("ratings", 10, 1 << 28)?,
+            options.number("ratings", 10, 1 << 26)?,
         )?,
     };
     let width = |ids: &[i64]| ids.iter().max().map_or(0, |&last| last as usize + 1);
     let (users, items) = (width(&ratings.users), width(&ratings.items));
-    let user = options.number("user", 1, users as i64)? - 1;
     let (train, test) = ratings.dataset()?.shuffled(1)?.split(0.9)?;
     if train.rows() == 0 || test.rows() == 0 {
         return Err(wrong("there are too few ratings to train on some and hold out others"));
     }
+    let user = options.number("user", 1, users as i64)? - 1;
     let labels = train.labels.values::<f32>()?;
     let mean = labels.iter().map(|&r| f64::from(r)).sum::<f64>() / labels.len() as f64;
     println!("{} ratings to train on, {} held out; mean {mean:.3}", train.rows(), test.rows());
@@ -267,9 +260,9 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let tables = [&model.users, &model.items];
     let params = Params::new(tables.into_iter().flat_map(|t| [&t.factors, &t.bias]))?;
     let size = options.number("batch", 1, 1 << 32)?;
-    // The gradient of each rating counts in full, as if it came alone, not as a part of the batch's mean.
+    // The sum over the batch, not its mean: each rating moves its user and item as if it came alone.
     let sgd = Sgd::new(options.number("lr", 0.0, 1e6)?)
-        .rescale_grad(size as f64)
+        .rescale_grad(1.0)
         .weight_decay(options.number("decay", 0.0, 1e6)?)
         .update(Update::Exact);
     let mut trainer = Trainer::new(&model, params, sgd);
@@ -280,7 +273,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let epochs = options.number("epochs", 1, u64::MAX)?;
     let fit = Fit::epochs(epochs).metric(Rmse::new()).evaluate("test", &held_out);
     let history = trainer.fit(&train.batches(size).shuffle(17).build()?, fit)?;
-    println!("{history}");
+    print!("\n{history}");
     common::save_svg(&options, history, "rmse")?;
     let rmse = history.last("test", "rmse").unwrap_or(f64::NAN);
     let mean_rmse = rmse_of(mean, &test.labels)?;

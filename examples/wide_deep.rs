@@ -20,17 +20,19 @@
 //! Without one, the label is drawn from a table of random crosses of two fields and a smooth function of the others.
 
 mod common;
+#[path = "common/logistic.rs"]
+mod logistic;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use common::{Options, wrong};
+use common::{Options, table, wrong};
+use logistic::{Logistic, Logits, Scores, Split, print_scores, train};
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::optim::AdaGrad;
 use sparsetape::random::{Distribution, Random};
-use sparsetape::train::metrics::Auc;
-use sparsetape::train::{Fit, Model, Trainer};
-use sparsetape::{Bind, DType, Error, ErrorKind, Fallback, Graph, Init, Parameter, Params};
+use sparsetape::train::Trainer;
+use sparsetape::{Bind, DType, Error, ErrorKind, Graph, Init, Parameter, Params};
 use sparsetape::{Result, Stype, Tape, Tensor, Var, freeze_fn};
 
 const USAGE: &str = "wide_deep [file.tsv]
@@ -51,9 +53,8 @@ impl Deep {
             let name = |what: &str| format!("{what}_{n}");
             Ok((Parameter::new(name("weight"), weight)?, Parameter::new(name("bias"), bias)?))
         };
-        let init = Init::Normal(0.1);
         Ok(Deep {
-            embedding: Parameter::drawn("embedding", [rows, width], DType::F32, init, 3)?,
+            embedding: table("embedding", rows, width, Init::Normal(0.1), 3)?,
             layers: [layer(1, hidden, fields * width)?, layer(2, 1, hidden)?],
         })
     }
@@ -85,36 +86,23 @@ impl Network {
         Ok(params)
     }
 
-    fn logits<'t>(&self, tape: &'t Tape, x: Var<'t>, ids: Var<'t>) -> Var<'t> {
+    fn logits_of<'t>(&self, tape: &'t Tape, x: Var<'t>, ids: Var<'t>) -> Var<'t> {
         let wide = self.wide.as_ref().map(|weight| x.dot(tape.parameter(weight)));
         let deep = self.deep.as_ref().map(|deep| deep.logits(tape, ids));
         let bias = tape.parameter(&self.bias);
         wide.into_iter().chain(deep).fold(bias, |sum, part| sum + part)
     }
 
-    fn logits_of<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.logits(tape, batch.var(tape, "data"), batch.var(tape, "ids"))
-    }
-
     /// From `data` and `ids` to probabilities, for any number of rows.
-    fn freeze(&self, example: &Batch) -> Result<Graph> {
-        let inputs = [("data", example.features.clone()), ("ids", example.input("ids")?.clone())];
-        freeze_fn(inputs, |tape, v| vec![self.logits(tape, v[0], v[1]).sigmoid()])
+    fn freeze(&self, x: &Tensor, ids: &Tensor) -> Result<Graph> {
+        let inputs = [("data", x), ("ids", ids)];
+        freeze_fn(inputs, |tape, v| vec![self.logits_of(tape, v[0], v[1]).sigmoid()])
     }
 }
 
-impl Model for Network {
-    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.logits_of(tape, batch).sigmoid_binary_cross_entropy(batch.var(tape, "label"))
-    }
-
-    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
-        Some(self.logits_of(tape, batch).sigmoid())
-    }
-
-    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
-        let z = self.logits_of(tape, batch);
-        (z.sigmoid_binary_cross_entropy(batch.var(tape, "label")), Some(z.sigmoid()))
+impl Logits for Network {
+    fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        self.logits_of(tape, batch.var(tape, "data"), batch.var(tape, "ids"))
     }
 }
 
@@ -151,10 +139,16 @@ impl Rows {
             let before = rows.hashes.len();
             rows.add(values, label);
             let fields = rows.hashes.len() - before;
+            if fields == 0 {
+                return fault("there are no values after the label".to_owned());
+            }
             if rows.labels.len() > 1 && fields != rows.fields {
                 return fault(format!("{fields} values, but the first line has {}", rows.fields));
             }
             rows.fields = fields;
+        }
+        if rows.labels.is_empty() {
+            return Err(wrong(format!("{name}: no rows")));
         }
         Ok(rows)
     }
@@ -199,7 +193,7 @@ impl Rows {
     fn dataset(&self, crosses: &[[usize; 2]], size: usize) -> Result<Dataset> {
         let column = |hash: u64| (hash % size as u64) as u32;
         let (mut indptr, mut columns) = (vec![0], Vec::new());
-        for row in self.hashes.chunks(self.fields.max(1)) {
+        for row in self.hashes.chunks(self.fields) {
             let pair = |[a, b]: &[usize; 2]| {
                 hash(row[*a].to_le_bytes().into_iter().chain(row[*b].to_le_bytes()))
             };
@@ -234,13 +228,6 @@ fn crosses(text: &str, fields: usize) -> Result<Vec<[usize; 2]>> {
     text.split(',').map(|text| pair(text).ok_or_else(|| fault(text))).collect()
 }
 
-/// Held-out log-loss and area under the ROC curve.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Scores {
-    pub log_loss: f64,
-    pub auc: f64,
-}
-
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub wide: Scores,
@@ -250,86 +237,73 @@ pub(crate) struct Outcome {
     pub predicted: [Vec<f32>; 2],
 }
 
-fn train(trainer: &mut Trainer, data: &[Dataset; 2], options: &Options) -> Result<Scores> {
-    let size = options.number("batch", 1, usize::MAX)?;
-    let held_out = data[1].batches(1024).build()?;
-    let fit = Fit::epochs(options.number("epochs", 1, u64::MAX)?);
-    let fit = fit.metric(Auc::new()).evaluate("test", &held_out);
-    let history = trainer.fit(&data[0].batches(size).shuffle(17).build()?, fit)?;
-    println!("{history}");
-    let last = |name: &str| history.last("test", name).unwrap_or(f64::NAN);
-    Ok(Scores { log_loss: last("loss"), auc: last("auc") })
+fn load(options: &Options) -> Result<Rows> {
+    let Some(path) = options.files.first() else {
+        return Rows::planted(options.number("rows", 10, 1 << 24)?);
+    };
+    let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
+    Rows::parse(path, &std::fs::read_to_string(path).map_err(failed)?)
+}
+
+/// The same rows' probabilities by the trainer and by a graph of the trained model.
+fn freeze(
+    network: &Network,
+    trainer: &mut Trainer,
+    rows: &Dataset,
+    save: Option<&str>,
+) -> Result<[Vec<f32>; 2]> {
+    let batches = rows.batches(rows.rows()).build()?;
+    let by_trainer = trainer.predict(&batches)?.values::<f32>()?.to_vec();
+    let [x, ids] = [&rows.features, &rows.inputs[0].1];
+    let graph = network.freeze(x, ids)?;
+    let bind = Bind::new().params(trainer.params()).tensor("data", x.clone());
+    let mut executor = graph.bind(bind.tensor("ids", ids.clone()))?;
+    executor.forward(false)?;
+    let by_graph = executor.output(0)?.values::<f32>()?.to_vec();
+    println!("\nfirst held-out rows, by the trainer {by_trainer:?}");
+    println!("          and by the frozen graph {by_graph:?}");
+    if let Some(path) = save {
+        graph.save(path, trainer.params(), &BTreeMap::new())?;
+        println!("saved {path}");
+    }
+    Ok([by_trainer, by_graph])
 }
 
 pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
-    // Fails only if the pool exists already, as in tests.
-    let threads = options.number("threads", 0, 1024)?;
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    let rows = match options.files.first() {
-        Some(path) => {
-            let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
-            Rows::parse(path, &std::fs::read_to_string(path).map_err(failed)?)?
-        }
-        None => Rows::planted(options.number("rows", 10, 1 << 28)?)?,
-    };
     let size = 1 << options.number("bits", 4, 31)?;
-    let crosses = crosses(options.text("cross").unwrap_or_default(), rows.fields)?;
-    let (train_rows, test_rows) = rows.dataset(&crosses, size)?.shuffled(1)?.split(0.8)?;
-    if train_rows.rows() == 0 || test_rows.rows() == 0 {
-        return Err(wrong("there are too few rows to train on some and hold out others"));
-    }
-    println!("train: {}, test: {}", train_rows.features.ty(), test_rows.features.ty());
-    let data = [train_rows, test_rows];
-
     let width = options.number("width", 1, 1024)?;
     let hidden = options.number("hidden", 1, 1 << 16)?;
-    let lr = options.number("lr", 0.0, 1e6)?;
-    let network = |wide: bool, deep: bool| -> Result<Network> {
-        let weight = || Parameter::drawn("wide", [size, 1], DType::F32, Init::Constant(0.0), 1);
-        Ok(Network {
+    let lr: f64 = options.number("lr", 0.0, 1e6)?;
+    let rows = load(&options)?;
+    let crosses = crosses(options.text("cross").unwrap_or_default(), rows.fields)?;
+    let (learned, held_out) = rows.dataset(&crosses, size)?.shuffled(1)?.split(0.8)?;
+    let data = Split::new(learned, held_out)?;
+
+    let network = |wide: bool, deep: bool| -> Result<Logistic<Network>> {
+        let weight = || table("wide", size, 1, Init::Constant(0.0), 1);
+        Ok(Logistic(Network {
             bias: Parameter::new("bias", Tensor::full([1], 0.0f32)?)?,
             wide: wide.then(weight).transpose()?,
             deep: deep.then(|| Deep::new(size, rows.fields, width, hidden)).transpose()?,
-        })
+        }))
     };
-    let networks = [network(true, false)?, network(false, true)?, network(true, true)?];
-    let mut trainers = Vec::new();
-    for network in &networks {
-        let mut trainer = Trainer::new(network, network.params()?, AdaGrad::new(lr));
-        trainer.set_fallback(Fallback::Deny);
-        trainer.set_progress(common::progress());
-        trainers.push(trainer);
-    }
-    let mut scores = Vec::new();
-    for (trainer, name) in trainers.iter_mut().zip(["wide", "deep", "wide & deep"]) {
+    let alone = |name: &str, network: Logistic<Network>| {
         println!("\n{name}");
-        scores.push(train(trainer, &data, &options)?);
-    }
-    println!("\nheld out      log-loss   AUC");
-    for (scores, name) in scores.iter().zip(["wide", "deep", "wide & deep"]) {
-        println!("{name:12}  {:8.4}   {:.4}", scores.log_loss, scores.auc);
-    }
-    let (network, trainer) = (&networks[2], &mut trainers[2]);
-    common::save_svg(&options, trainer.history(), "loss")?;
+        let mut trainer = Trainer::new(&network, network.0.params()?, AdaGrad::new(lr));
+        train(&mut trainer, &data, &options)
+    };
+    let wide = alone("wide", network(true, false)?)?;
+    let deep = alone("deep", network(false, true)?)?;
+    println!("\nwide & deep");
+    let network = network(true, true)?;
+    let mut trainer = Trainer::new(&network, network.0.params()?, AdaGrad::new(lr));
+    let both = train(&mut trainer, &data, &options)?;
     common::print_memory(trainer.params());
-
-    let first = data[1].rows_window(0, data[1].rows().min(3))?.batches(3).build()?;
-    let predicted = trainer.predict(&first)?;
-    let batch = first.epoch(0).next().ok_or_else(|| wrong("no rows"))?;
-    let graph = network.freeze(&batch)?;
-    let bind = Bind::new().params(trainer.params()).tensor("data", batch.features.clone());
-    let mut frozen = graph.bind(bind.tensor("ids", batch.input("ids")?.clone()))?;
-    frozen.forward(false)?;
-    let values = |tensor: &Tensor| Ok::<_, Error>(tensor.values::<f32>()?.to_vec());
-    let predicted = [values(&predicted)?, values(frozen.output(0)?)?];
-    println!("first held-out rows, by the trainer {:?}", predicted[0]);
-    println!("          and by the frozen graph {:?}", predicted[1]);
-    if let Some(path) = options.text("save") {
-        graph.save(path, trainer.params(), &BTreeMap::new())?;
-        println!("saved {path}");
-    }
-    let [wide, deep, both] = [scores[0], scores[1], scores[2]];
+    common::save_svg(&options, trainer.history(), "loss")?;
+    print_scores(&data, &[("wide", wide), ("deep", deep), ("wide & deep", both)])?;
+    let first = data.test.rows_window(0, data.test.rows().min(3))?;
+    let predicted = freeze(&network.0, &mut trainer, &first, options.text("save"))?;
     Ok(Some(Outcome { wide, deep, both, predicted }))
 }
 

@@ -1,5 +1,8 @@
 //! The examples that train models, at small sizes: what they reach, and what they say to bad input.
 
+// Each example is a program of its own with the modules that all share.
+#![allow(clippy::duplicate_mod)]
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -55,7 +58,7 @@ fn a_factorization_machine_beats_a_linear_model() {
 #[test]
 fn pairs_of_features() -> Result<()> {
     let x = Tensor::csr([3, 5], vec![0, 3, 3, 4], vec![0, 2, 4, 1], vec![1.0, -2.0, 0.5, 3.0])?;
-    let v = Tensor::from_fn([5, 2], |i| (i as f64 * 0.7).sin());
+    let v = Tensor::dense([5, 2], (0..10).map(|i| (f64::from(i) * 0.7).sin()).collect::<Vec<_>>())?;
     let sums = gradcheck(&[x.clone(), v.clone()], |_, v| factorization_machine::pairs(v[0], v[1]))?;
     assert!(sums.compared > 14);
     let tape = sparsetape::Tape::new();
@@ -84,7 +87,7 @@ fn a_factorization_machine_reads_files() {
     assert!(error.to_string().contains("label"), "{error}");
 }
 
-const MF: &str = "--users 200 --items 100 --ratings 16000 --epochs 15";
+const MF: &str = "--users 120 --items 60 --ratings 12000 --epochs 10 --lr 0.03";
 
 #[test]
 fn matrix_factorization_reaches_the_noise() {
@@ -122,6 +125,8 @@ fn matrix_factorization_reads_ratings() {
     let path = file("u.data", &rows);
     let run = |text: String| matrix_factorization::run(args(&text));
     assert!(run(format!("{path} --epochs 1")).unwrap().unwrap().top.is_empty());
+    let empty = run(file("empty.data", "")).unwrap_err();
+    assert!(empty.to_string().contains("too few ratings"), "{empty}");
     assert!(run(format!("{path} --user 11")).unwrap_err().to_string().contains("from 1 to 10"));
 }
 
@@ -149,6 +154,8 @@ fn wide_and_deep_reads_files() {
     for (text, message) in [
         ("1,a\n2,b\n", "a.tsv, line 2: column 1: label \"2\" is not 0 or 1"),
         ("1,a\n1,a,b\n", "line 2: 2 values, but the first line has 1"),
+        ("1\n", "line 1: there are no values after the label"),
+        ("", "a.tsv: no rows"),
     ] {
         let error = Rows::parse("a.tsv", text).err().unwrap();
         assert!(error.to_string().contains(message), "{error}");
@@ -178,6 +185,10 @@ fn options() {
         let error = run(text).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
+    let picture = file("picture.svg", "");
+    let drawn = run(&format!("--rows 100 --epochs 2 --svg {picture}"));
     #[cfg(not(feature = "plot"))]
-    assert!(run("--svg x").unwrap_err().to_string().contains("feature plot"));
+    assert!(drawn.unwrap_err().to_string().contains("feature plot"));
+    #[cfg(feature = "plot")]
+    assert!(drawn.is_ok() && fs::read_to_string(picture).unwrap().contains("<svg"));
 }

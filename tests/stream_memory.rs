@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use counting::Counting;
-use sparsetape::data::{BatchSource, IdBase, Libsvm};
+use sparsetape::data::{BatchSource, IdBase, Libsvm, Wider};
 use sparsetape::optim::Sgd;
 use sparsetape::{Gradients, Parameter, Params, Tape, Tensor};
 
@@ -158,6 +158,11 @@ fn blocks_of_any_shape_keep_to_the_memory() {
         println!("{name}: {peak} bytes");
         assert!(peak <= MEMORY, "{name}: {peak}");
     }
+    // What is left out takes memory until it is.
+    let file = Scratch::new("dropped", &many(&wide));
+    let peak = read(&reader().features(1).wider(Wider::Drop), &file.0, 1, MEMORY);
+    println!("dropped: {peak} bytes");
+    assert!(peak <= MEMORY, "dropped: {peak}");
     // Labels may take more than the features.
     for (name, labels, rows) in [("narrow labels", "5 7:1\n", 100_000), ("wide labels", &wide, 500)]
     {

@@ -1,11 +1,11 @@
-//! What the examples share: options, errors in what was typed, memory, pictures.
+//! What the examples share: options, errors in what was typed, files, memory, pictures.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use sparsetape::train::{History, Progress};
-use sparsetape::{Error, ErrorKind, Params, Result};
+use sparsetape::{DType, Error, ErrorKind, Init, Parameter, Params, Result, Stype};
 
 /// What was typed, by the names and defaults that the usage text states: `[--epochs 10]` is an option with a
 /// default, `[--svg FILE]` one without, `[train.svm]` a file by its place.
@@ -32,7 +32,6 @@ impl Options {
                 options.values.insert(name, stated.then(|| default.to_owned()));
             }
         }
-        let places = words().filter(|w| w.starts_with('[') && !w.starts_with("[--")).count();
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
             let Some(name) = arg.strip_prefix("--") else {
@@ -40,15 +39,17 @@ impl Options {
                 continue;
             };
             let known = options.values.get_mut(name);
-            let slot = known.ok_or_else(|| wrong(format!("there is no option {arg}\n{usage}")))?;
-            *slot = Some(args.next().ok_or_else(|| wrong(format!("{arg} of what?\n{usage}")))?);
+            let value = known.ok_or_else(|| wrong(format!("there is no option {arg}\n{usage}")))?;
+            *value = Some(args.next().ok_or_else(|| wrong(format!("{arg} of what?\n{usage}")))?);
         }
+        let places = words().filter(|w| w.starts_with('[') && !w.starts_with("[--")).count();
         if let Some(extra) = options.files.get(places) {
             return Err(wrong(format!("one file too many: {extra}\n{usage}")));
         }
         if cfg!(not(feature = "plot")) && options.text("svg").is_some() {
             return Err(wrong("--svg needs the feature plot: cargo run --features plot .."));
         }
+        options.start_threads()?;
         Ok(Some(options))
     }
 
@@ -68,6 +69,13 @@ impl Options {
             wrong(format!("--{name} {text:?} is not a number from {least} to {most}\n{usage}"))
         })
     }
+
+    fn start_threads(&self) -> Result<()> {
+        let threads = self.number("threads", 0, 1024)?;
+        // Fails only if the pool exists already, as in tests.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        Ok(())
+    }
 }
 
 /// An error in what was typed or read, not in code.
@@ -75,7 +83,19 @@ pub fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Value, message).nowhere()
 }
 
-/// Nothing in tests.
+/// A table of f32 with a row for each of so many ids. Gradients are row-sparse, values the same bits whichever way it is
+/// kept: dense, which is the fastest by some times, or if that takes more than 128 MiB by the rows that training meets,
+/// so that memory does not follow the largest id.
+pub fn table(name: &str, rows: usize, width: usize, init: Init, seed: u64) -> Result<Parameter> {
+    const LARGEST: usize = 1 << 25;
+    let shape = [rows, width];
+    if rows.saturating_mul(width) > LARGEST {
+        return Parameter::drawn(name, shape, DType::F32, init, seed);
+    }
+    Parameter::new(name, init.tensor(Stype::Default, shape, DType::F32, seed)?)
+}
+
+/// Bars and lines on stderr; nothing in tests.
 pub fn progress() -> Progress {
     if cfg!(test) { Progress::hidden() } else { Progress::new() }
 }
@@ -85,7 +105,7 @@ pub fn print_memory(params: &Params) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
     let kib: Option<f64> = line.and_then(|l| l.trim().trim_end_matches(" kB").parse().ok());
-    print!("{params}");
+    print!("\n{params}");
     if let Some(kib) = kib {
         println!("peak memory {:.0} MB", kib / 1024.0);
     }
@@ -94,7 +114,9 @@ pub fn print_memory(params: &Params) {
 /// Draws the learning curves of this value, if a picture is asked for.
 #[cfg(feature = "plot")]
 pub fn save_svg(options: &Options, history: &History, name: &str) -> Result<()> {
-    let _ = (options, history, name);
+    let Some(path) = options.text("svg") else { return Ok(()) };
+    sparsetape::train::Curves::new(history).values([name]).save_svg(path)?;
+    println!("drew {path}");
     Ok(())
 }
 

@@ -281,7 +281,8 @@ impl Batches {
     }
 
     /// The batches in the order of this epoch: the data set's order unless the plan shuffles. A run that
-    /// was interrupted goes on with [`read`](BatchSource::read).
+    /// was interrupted goes on at batch `n` with `.skip(n)`; [`read`](BatchSource::read) does not cut those
+    /// before.
     pub fn epoch(&self, epoch: u64) -> impl ExactSizeIterator<Item = Batch> + Send {
         self.from(epoch, 0)
     }

@@ -2,7 +2,13 @@
 //!
 //! [`Libsvm`] reads libsvm / svmlight text into a [`Dataset`], whose [`Schema`] (id base and width)
 //! is saved with the model and applied to later files. [`Dataset::batches`] cuts it into zero-copy
-//! windows of rows; [`LibsvmWriter`] writes it back.
+//! windows of rows; [`LibsvmWriter`] writes it back. Files that do not fit memory are cut into the same
+//! batches while a thread parses ahead: [`Libsvm::stream_batches`]. Both are a [`BatchSource`], and so is what a
+//! program draws itself.
+//!
+//! With [`Libsvm::hashed`] names of features take the place of ids; [`FeatureHasher`] does the same with
+//! rows in memory. [`read_npy`] and `Npz` read what numpy and scipy wrote, [`write_npy`] and `NpzWriter` write it: any
+//! csr tensor and its labels make a [`Dataset`].
 //!
 //! ```
 //! use sparsetape::data::{LabelMap, LastBatch, Libsvm};

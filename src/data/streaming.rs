@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::ahead::{Ahead, Giver};
@@ -13,6 +13,31 @@ use super::order::permutation;
 use super::runs::{Cutter, Rows, Run};
 use super::source::{BatchIter, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
+
+impl Libsvm {
+    /// A plan that cuts files, which need not fit memory, into batches of `size` rows; see [`StreamPlan`]. Base and
+    /// number of features must be stated, as for [`stream`](Libsvm::stream).
+    ///
+    /// ```
+    /// # let path = std::env::temp_dir().join("sparsetape-stream-batches.svm");
+    /// # std::fs::write(&path, "1 1:0.5\n0 3:2\n1 2:1\n").unwrap();
+    /// use sparsetape::data::{BatchSource, Libsvm};
+    /// let paths = [path];
+    /// let reader = Libsvm::new().schema(Libsvm::new().find_schema(&paths)?);
+    /// let source = reader.stream_batches(&paths, 2).memory(32 << 20).shuffle(7).build()?;
+    /// for epoch in 0..2 {
+    ///     for batch in source.read(epoch, 0)? {
+    ///         assert_eq!(batch?.features.shape()[1], 3);
+    ///     }
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    pub fn stream_batches<P: AsRef<Path>>(&self, paths: &[P], size: usize) -> StreamPlan {
+        let paths = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
+        let (last, memory, seed, part) = (LastBatch::Keep, 64 << 20, None, (0, 1));
+        StreamPlan { reader: self.clone(), paths, size, last, memory, seed, part }
+    }
+}
 
 /// How to cut files into batches while they are read: see [`Libsvm::stream_batches`].
 ///
@@ -32,11 +57,6 @@ pub struct StreamPlan {
 }
 
 impl StreamPlan {
-    pub(super) fn new(reader: Libsvm, paths: Vec<PathBuf>, size: usize) -> Self {
-        let (last, memory, seed, part) = (LastBatch::Keep, 256 << 20, None, (0, 1));
-        StreamPlan { reader, paths, size, last, memory, seed, part }
-    }
-
     /// What happens to the rows that do not fill a batch; kept by default. With [`LastBatch::Pad`], rows
     /// from the beginning are read once more at the end of an epoch.
     pub fn last(mut self, last: LastBatch) -> Self {
@@ -44,7 +64,7 @@ impl StreamPlan {
         self
     }
 
-    /// Bytes that blocks take in all; 256 MiB by default. That is enough for the text that is being parsed, its
+    /// Bytes that blocks take in all; 64 MiB by default. That is enough for the text that is being parsed, its
     /// rows, those of the block in use, and those of the block before: a tape holds its last batch until it is
     /// cleared. A block ends with its file, and holds a line at least, whatever that takes.
     ///
@@ -160,10 +180,12 @@ impl Streamed {
             Some((start..*end, span, seed))
         });
         let needed = placed.take_while(|(places, ..)| places.start < self.end);
-        needed.skip_while(move |(places, ..)| places.end <= done).map(move |(all, span, seed)| {
-            let places = done.max(all.start) - all.start..self.end.min(all.end) - all.start;
+        let visits = needed.map(move |(all, span, seed)| {
+            let (first, end) = (done.max(all.start), self.end.min(all.end));
+            let places = first - all.start..end.max(first) - all.start;
             Visit { span, places, seed }
-        })
+        });
+        visits.filter(|visit| !visit.places.is_empty())
     }
 
     /// Reads the rows of an epoch for as long as somebody takes them.
@@ -177,8 +199,9 @@ impl Streamed {
                 Some(seed) => {
                     // Another odd multiplier than that of epochs.
                     let block = (span.block as u64 + 1).wrapping_mul(0xD1B5_4A32_D192_ED03);
-                    let order = permutation(end - start, seed.wrapping_add(block), epoch);
-                    Rows::Mixed(order[places].to_vec().into_iter())
+                    let mut order = permutation(end - start, seed.wrapping_add(block), epoch);
+                    order.truncate(places.end);
+                    Rows::Mixed(order.split_off(places.start).into_iter())
                 }
             };
             if !thread.give(Run { block, first_row: span.first_row, rows }) {
@@ -206,7 +229,7 @@ impl BatchSource for StreamedBatches {
         let shared = self.0.clone();
         let Streamed { rows: own, size, end, seed, .. } = *shared;
         let done = skip.saturating_mul(size).min(end);
-        // The next block waits in its thread until this one is done with: there are never three.
+        // The next block waits in its thread until this one is done with; only then is another parsed.
         let runs = Ahead::new(0, move |thread| shared.run(epoch, done, thread))?;
         Ok(Box::new(Cutter { runs, run: None, size, done, end, own, mixed: seed.is_some() }))
     }

@@ -8,7 +8,7 @@ pub(crate) mod display;
 pub(crate) mod dtype;
 pub(crate) mod file;
 mod ndarray;
-mod pattern;
+pub(crate) mod pattern;
 #[cfg(feature = "random")]
 pub mod random;
 pub(crate) mod shape;
@@ -24,8 +24,6 @@ pub use approx::{Difference, assert_close};
 pub use buffer::Buffer;
 pub use dtype::{DType, Element, Real, Slice, Values};
 pub use file::Archive;
-#[cfg(feature = "npz")]
-pub(crate) use pattern::check_extent;
 pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};

@@ -12,6 +12,8 @@ mod npz;
 mod reading;
 mod reference;
 mod schema;
+#[cfg(feature = "npz")]
+mod scipy;
 mod source;
 mod streaming;
 mod writing;

@@ -81,11 +81,19 @@ fn written_as_numpy_writes() {
         assert_eq!(std::fs::read(scratch.path(&name)).unwrap(), expected, "{name}");
     }
     // Of 64 axes, the most that numpy has, the header is long, and still of version 1.
-    let many = Tensor::dense(vec![1; 64], vec![7i64]).unwrap();
+    let many = Tensor::dense([vec![1; 62], vec![2, 3]].concat(), (0..6i64).collect::<Vec<_>>());
+    let many = many.unwrap();
     let mut bytes = Vec::new();
     write_npy_to(&mut bytes, &many).unwrap();
-    assert_eq!(bytes.len() % 64, 8);
+    assert_eq!(bytes.len() % 64, 6 * 8);
+    assert_eq!(bytes[6], 1);
     assert_eq!(parts(&read_npy_from(&bytes[..]).unwrap()), parts(&many));
+    let too_many = Tensor::dense(vec![1; 65], vec![7i64]).unwrap();
+    let error = write_npy_to(&mut bytes, &too_many).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Shape, "an array has at most 64 axes, got 65")
+    );
     let sparse = Tensor::zeros(Stype::Csr, [2, 3], DType::F32).unwrap();
     let error = write_npy(scratch.path("x.npy"), &sparse).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stype);
@@ -179,7 +187,20 @@ fn a_reader_that_fails() {
     }
 }
 
-/// Headers of python's other notations.
+#[test]
+fn fortran_order_of_many_axes() {
+    let text = header("<i8", &format!("({}2, 3)", "1, ".repeat(62))).replace("False", "True");
+    let elements: Vec<u8> = (0..6i64).flat_map(i64::to_le_bytes).collect();
+    let x = read_npy_from(&npy(&text, &elements)[..]).unwrap();
+    assert_eq!(x.values::<i64>().unwrap(), [0, 2, 4, 1, 3, 5]);
+    let text = header("<i8", &format!("({}2, 3)", "1, ".repeat(63)));
+    let error = read_npy_from(&npy(&text, &elements)[..]).unwrap_err();
+    assert!(error.message().starts_with("<reader>"), "{error}");
+    let text = header("<i8", "(0, 3)").replace("False", "True");
+    assert_eq!(read_npy_from(&npy(&text, &[])[..]).unwrap().shape()[..], [0, 3]);
+}
+
+/// Headers of Python's other notations.
 #[test]
 fn other_notations() {
     for text in [

@@ -73,7 +73,8 @@ proptest! {
         let plan = reader.stream_batches(&[path], size).last(last).memory(memory);
         let Some(seed) = seed else {
             let expected = whole.batches(size).last(last).build().unwrap();
-            return Ok(assert_same_batches(&all(&plan.build().unwrap(), 0, 0), &all(&expected, 0, 0)));
+            assert_same_batches(&all(&plan.build().unwrap(), 0, 0), &all(&expected, 0, 0));
+            return Ok(());
         };
         for batch in all(&plan.shuffle(seed).build().unwrap(), 0, 0) {
             assert_rows_are_those_of(&whole, &batch);
@@ -109,6 +110,30 @@ proptest! {
         let rest = batches.get(skip..).unwrap_or_default();
         assert_same_batches(&all(&source, epoch, skip), rest);
         assert_same_batches(&all(&plan.build().unwrap(), epoch, skip), rest);
+    }
+}
+
+/// Pieces of rows, well-formed or not.
+fn likely_text() -> impl Strategy<Value = String> {
+    const PIECES: [&str; 15] = [
+        "1", "-1", "qid:3", "2:0.5", "9:1", "x", "#", ",", ":", " ", " ", "\n", "\n", "\r\n",
+        "\u{feff}",
+    ];
+    prop::collection::vec(prop::sample::select(&PIECES), 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    /// The index counts the rows that there are, and what is wrong is told in the same words.
+    #[test]
+    fn any_text_is_read_or_refused_as_from_memory(text in likely_text(), packed: bool) {
+        let scratch = Scratch::new();
+        let path = written(&scratch, "x", &text, packed);
+        let source = reader().stream_batches(&[&path], 1).build().unwrap();
+        let streamed: sparsetape::Result<Vec<Batch>> = source.read(0, 0).unwrap().collect();
+        match reader().read(&path) {
+            Ok(whole) => assert_same_batches(&streamed.unwrap(), &all(&whole.batches(1).build().unwrap(), 0, 0)),
+            Err(error) => prop_assert_eq!(streamed.unwrap_err().to_string(), error.to_string()),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Libsvm;
 use super::input::{Block, Lines, lines_of_file};
 use super::parse::most_entries;
 use super::scan::is_blank;
 use super::stream::check_rows;
+use super::{Libsvm, Wider};
 use crate::error::Result;
 
 /// Bytes of text that are looked at at once.
@@ -65,10 +65,12 @@ impl Limits {
         let number = reader.dtype.size();
         // Where a row ends, its query id and its labels, at most three times while vectors grow.
         let row = reader.label_columns.saturating_mul(number).saturating_add(16);
+        // Ids of what is left out are collected, at most twice while their vector grows.
+        let dropped = if reader.wider == Wider::Refuse { 0 } else { 8 };
         Limits {
             text: memory / 4,
             rows: memory / 4,
-            bytes_per_entry: 4 + number,
+            bytes_per_entry: 4 + number + dropped,
             bytes_per_row: row.saturating_mul(3),
         }
     }
@@ -165,7 +167,7 @@ fn rows<'a>(block: &Block<'a>) -> (usize, Option<&'a [u8]>) {
         first.is_some_and(|&byte| byte != b'#')
     });
     let first = rows.next();
-    (first.iter().len() + rows.count(), first)
+    (usize::from(first.is_some()) + rows.count(), first)
 }
 
 fn has_qid(line: &[u8]) -> bool {

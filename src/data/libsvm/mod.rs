@@ -26,7 +26,6 @@ pub use stream::{Chunk, Stream};
 use super::dataset::Dataset;
 use super::hashing::FeatureHasher;
 use super::schema::{IdBase, Schema};
-use super::streaming::StreamPlan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::DType;
 
@@ -96,8 +95,8 @@ impl SeparateLabels {
 }
 
 /// A reader of libsvm / svmlight text: options first, then [`read`](Libsvm::read),
-/// [`read_files`](Libsvm::read_files), [`read_from`](Libsvm::read_from), or
-/// [`stream`](Libsvm::stream) for what does not fit memory.
+/// [`read_files`](Libsvm::read_files), [`read_from`](Libsvm::read_from), or, for what does not fit memory,
+/// [`stream_batches`](Libsvm::stream_batches) to train on and [`stream`](Libsvm::stream) to read once.
 ///
 /// # Format
 /// A line is a row:
@@ -277,33 +276,6 @@ impl Libsvm {
         self
     }
 
-    /// Takes what stands before the *last* colon of an entry as the name of a feature, and hashes it to
-    /// a column: a number of any size or any text without blanks and `#`, as `country=fr:1` or
-    /// `user:7:0.5`. Entries of a row that fall on one column are summed; see
-    /// [`FeatureHasher`] for signs and for the same with rows in memory. `7` and `07` are different names.
-    ///
-    /// There is nothing to find out: the schema counts from 0 and has the hasher's
-    /// [`features`](FeatureHasher::features), in streams too. [`wider`](Libsvm::wider) and
-    /// [`repeated`](Libsvm::repeated) do not apply. After the labels, `qid:` still begins a query id.
-    /// Ids of [`label_entries`](Libsvm::label_entries) are not hashed and count from 0.
-    ///
-    /// ```
-    /// use sparsetape::data::{FeatureHasher, Libsvm};
-    /// let hasher = FeatureHasher::new(20)?;
-    /// let text = "1 country=fr:1 12345678901234567890:0.5\n0 user:7:2 user:7:1\n";
-    /// let data = Libsvm::new().hashed(hasher).read_from(text.as_bytes())?;
-    /// let rows = [vec![("country=fr", 1.0f32), ("12345678901234567890", 0.5)], vec![("user:7", 3.0)]];
-    /// assert_eq!(data.features, hasher.transform(&rows)?);
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Reading gives [`ErrorKind::State`] if another base or number of features is stated besides.
-    pub fn hashed(mut self, hasher: FeatureHasher) -> Self {
-        self.hasher = Some(hasher);
-        self
-    }
-
     /// Reads one file.
     ///
     /// # Errors
@@ -391,38 +363,9 @@ impl Libsvm {
         typed!(self.stream_inputs(vec![Input::Reader(Box::new(reader))], chunk))
     }
 
-    /// Batches of `size` rows from files that need not fit memory: a plan, see [`StreamPlan`].
-    ///
-    /// ```
-    /// # let path = std::env::temp_dir().join("sparsetape-stream-batches.svm");
-    /// # std::fs::write(&path, "1 1:0.5\n0 3:2\n1 2:1\n").unwrap();
-    /// use sparsetape::data::{BatchSource, Libsvm};
-    /// let paths = [path];
-    /// let reader = Libsvm::new().schema(Libsvm::new().find_schema(&paths)?);
-    /// let source = reader.stream_batches(&paths, 2).memory(1 << 20).build()?;
-    /// for epoch in 0..2 {
-    ///     for batch in source.read(epoch, 0)? {
-    ///         assert_eq!(batch?.features.shape()[1], 3);
-    ///     }
-    /// }
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    pub fn stream_batches<P: AsRef<Path>>(&self, paths: &[P], size: usize) -> StreamPlan {
-        let paths = paths.iter().map(|path| path.as_ref().to_path_buf()).collect();
-        StreamPlan::new(self.clone(), paths, size)
-    }
-
     #[track_caller]
     fn grammar(&self) -> Result<Grammar> {
-        let (mut base, mut features) = (self.base, self.features);
-        if let Some(hasher) = self.hasher {
-            let hashed = (IdBase::Zero, hasher.features());
-            let stated = (base.unwrap_or(hashed.0), features.unwrap_or(hashed.1));
-            if stated != hashed {
-                return Err(not_hashed(stated, hashed.1));
-            }
-            (base, features) = (Some(hashed.0), Some(hashed.1));
-        }
+        let (base, features) = self.base_and_features()?;
         let labels = match self.skip_labels || self.separate_labels.is_some() {
             true => LabelCount::Ignored,
             false => LabelCount::Exactly(self.label_columns),
@@ -519,17 +462,6 @@ impl Libsvm {
             element: PhantomData,
         }))
     }
-}
-
-/// Base and number of features are stated, but not those of hashed ids.
-#[track_caller]
-fn not_hashed((base, features): (IdBase, usize), hashed: usize) -> Error {
-    let message = format!(
-        "ids are hashed to {hashed} columns, counted from 0, \
-         but {features} features, counted from {}, are stated",
-        base.first_id()
-    );
-    Error::new(ErrorKind::State, message).operator("libsvm")
 }
 
 fn files<P: AsRef<Path>>(paths: &[P]) -> Vec<Input<'static>> {

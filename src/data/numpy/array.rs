@@ -76,7 +76,7 @@ fn each<T: TryInto<i64>, N>(
 }
 
 /// The numbers as they are in the file.
-fn elements<T: LittleEndian>(from: &mut dyn Read, header: &Header) -> Result<Vec<T>> {
+pub(super) fn elements<T: LittleEndian>(from: &mut dyn Read, header: &Header) -> Result<Vec<T>> {
     let shape = header.shape.clone().checked()?;
     let (count, size) = (size_of(&shape), size_of_val(&T::zeroed()));
     let mut numbers: Vec<T> = Vec::new();
@@ -129,34 +129,6 @@ pub(super) fn ended(from: &mut dyn Read) -> Result<()> {
         0 => Ok(()),
         _ => Err(damaged("bytes follow its last element")),
     }
-}
-
-/// Short text: an array without axes, of bytes or of characters.
-pub(super) fn text(from: &mut dyn Read, header: &Header) -> Result<String> {
-    const LONGEST: usize = 64;
-    let length = |letter| {
-        let length = header.descr.kind.strip_prefix(letter)?.parse().ok();
-        length.filter(|&n: &usize| n <= LONGEST && header.shape.is_empty())
-    };
-    let characters = match (length('S'), length('U')) {
-        (Some(length), _) => characters::<u8>(from, header, length)?,
-        (_, Some(length)) => characters::<u32>(from, header, length)?,
-        _ => {
-            return Err(damaged(format!("not a text: {} of shape {}", header.descr, header.shape)));
-        }
-    };
-    let text: Option<String> = characters.into_iter().map(char::from_u32).collect();
-    let text = text.ok_or_else(|| damaged("not a text"))?;
-    Ok(text.trim_end_matches('\0').to_owned())
-}
-
-fn characters<T: LittleEndian + Into<u32>>(
-    from: &mut dyn Read,
-    header: &Header,
-    length: usize,
-) -> Result<Vec<u32>> {
-    let header = Header { shape: [length].into(), ..header.clone() };
-    Ok(elements::<T>(from, &header)?.into_iter().map(Into::into).collect())
 }
 
 /// A failed read: of what is damaged, or by the system.

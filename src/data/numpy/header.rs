@@ -17,6 +17,12 @@ const LONGEST: usize = 1 << 16;
 /// The longest element type, to be shown in errors.
 const LONGEST_TYPE: usize = 20;
 
+/// The most axes that an array of numpy has. The header of so many fits version 1.0.
+pub(super) const MOST_AXES: usize = 64;
+
+/// Where the text of a header of version 1.0 begins.
+const START: usize = 10;
+
 /// Numbers start at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
 
@@ -50,32 +56,21 @@ impl Header {
         })?
     }
 
-    /// Writes the header as numpy 2 does, in the oldest version that has room for it.
+    /// Writes the header as numpy 2 does.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let Header { descr, fortran_order, shape } = self;
-        let order = if *fortran_order { "True" } else { "False" };
+        let Header { descr, shape, .. } = self;
         let mut text =
-            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}");
-        let grows = if *fortran_order { shape.last() } else { shape.first() };
-        let spare = grows.map_or(0, |n| GROWTH_DIGITS.saturating_sub(n.to_string().len()));
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+        let spare = shape.first().map_or(0, |n| GROWTH_DIGITS.saturating_sub(n.to_string().len()));
         text.extend(std::iter::repeat_n(' ', spare));
-        let short = padded(text.len(), 10) <= usize::from(u16::MAX);
-        let start = if short { 10 } else { 12 };
-        let length = padded(text.len(), start);
+        // With the line end, and, as in numpy, a full block of blanks where none is needed.
+        let end = START + text.len() + 1;
+        let length = end + ALIGNMENT - end % ALIGNMENT - START;
         to.write_all(MAGIC)?;
-        match short {
-            true => to.write_all(&[&[1, 0], &(length as u16).to_le_bytes()[..]].concat())?,
-            false => to.write_all(&[&[2, 0], &(length as u32).to_le_bytes()[..]].concat())?,
-        }
+        to.write_all(&[1, 0])?;
+        to.write_all(&(length as u16).to_le_bytes())?;
         writeln!(to, "{text:<0$}", length - 1)
     }
-}
-
-/// The length with blanks and a line end of a text that begins at byte `start`.
-fn padded(length: usize, start: usize) -> usize {
-    // As in numpy, a full block of padding where none is needed.
-    let end = start + length + 1;
-    end + ALIGNMENT - end % ALIGNMENT - start
 }
 
 /// The text of the header.
@@ -193,7 +188,8 @@ impl<'a> Literal<'a> {
             // Python 2 wrote long integers as `3L`.
             let digits = str::from_utf8(self.word()).ok()?.trim_end_matches('L');
             shape.push(digits.parse().ok()?);
-            if !self.is_next(b',') && self.peek() != Some(b')') {
+            let goes_on = self.is_next(b',') || self.peek() == Some(b')');
+            if !goes_on || shape.len() > MOST_AXES {
                 return None;
             }
         }

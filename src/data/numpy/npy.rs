@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use super::array::{Array, ended, tensor};
-use super::header::Header;
+use super::header::{Header, MOST_AXES};
 use crate::data::{io_error, path_error};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::file::{atomic, within};
@@ -67,7 +67,8 @@ fn read(from: &mut dyn Read) -> Result<Tensor> {
 /// complete or not there.
 ///
 /// # Errors
-/// [`ErrorKind::Stype`] unless the tensor is dense, [`ErrorKind::Io`] naming the path.
+/// [`ErrorKind::Stype`] unless the tensor is dense, [`ErrorKind::Shape`] if it has more than 64 axes,
+/// [`ErrorKind::Io`] naming the path.
 #[track_caller]
 pub fn write_npy(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
     let array = Array::dense(dense(tensor, "write_npy")?);
@@ -77,7 +78,7 @@ pub fn write_npy(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
 /// Writes a dense tensor as [`write_npy`] does.
 ///
 /// # Errors
-/// [`ErrorKind::Stype`] unless the tensor is dense, [`ErrorKind::Io`] if writing fails.
+/// As [`write_npy`]; [`ErrorKind::Io`] if writing fails.
 #[track_caller]
 pub fn write_npy_to(mut writer: impl Write, tensor: &Tensor) -> Result<()> {
     let array = Array::dense(dense(tensor, "write_npy_to")?);
@@ -87,11 +88,13 @@ pub fn write_npy_to(mut writer: impl Write, tensor: &Tensor) -> Result<()> {
 /// A dense tensor, as arrays of numpy are.
 #[track_caller]
 pub(super) fn dense<'a>(tensor: &'a Tensor, operator: &str) -> Result<DenseView<'a>> {
-    match tensor.view() {
-        View::Dense(view) => Ok(view),
-        _ => {
-            let message = format!("an array is dense, got {}", tensor.ty());
-            Err(Error::new(ErrorKind::Stype, message).operator(operator))
-        }
+    let View::Dense(view) = tensor.view() else {
+        let message = format!("an array is dense, got {}", tensor.ty());
+        return Err(Error::new(ErrorKind::Stype, message).operator(operator));
+    };
+    if view.shape.len() > MOST_AXES {
+        let message = format!("an array has at most {MOST_AXES} axes, got {}", view.shape.len());
+        return Err(Error::new(ErrorKind::Shape, message).operator(operator));
     }
+    Ok(view)
 }

@@ -215,8 +215,8 @@ impl NpzWriter {
     /// Writes dense tensors with their names to a file, which is complete or not there.
     ///
     /// # Errors
-    /// [`ErrorKind::Stype`] if a tensor is sparse, [`ErrorKind::State`] if two have the same name,
-    /// [`ErrorKind::Io`] naming the path.
+    /// [`ErrorKind::Stype`] if a tensor is sparse, [`ErrorKind::Shape`] if it has more than 64 axes,
+    /// [`ErrorKind::State`] if two have the same name, [`ErrorKind::Io`] naming the path.
     #[track_caller]
     pub fn save<'t>(
         &self,

@@ -1,8 +1,9 @@
 //! Matrices as `scipy.sparse.save_npz` stores them: arrays of ids and values in one `.npz` file.
 
 use std::borrow::Cow;
+use std::io::Read;
 
-use super::array::{Array, integers, text, values};
+use super::array::{Array, elements, integers, values};
 use super::header::Header;
 use super::npz::Npz;
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +11,8 @@ use crate::kernels::prefix_sum;
 use crate::tensor::dtype::each_dtype;
 use crate::tensor::file::damaged;
 use crate::tensor::file::little_endian::{LittleEndian, bytes_of};
-use crate::tensor::{Element, Tensor, Values, View, check_extent};
+use crate::tensor::pattern::check_extent;
+use crate::tensor::{Element, Tensor, Values, View};
 
 /// Rows that a matrix may have in any case; further ones must be backed by entries where the file
 /// has no row pointers.
@@ -36,6 +38,34 @@ pub(super) fn read(file: &mut Npz<'_>) -> Result<Tensor> {
         "csc" => csc(file, shape),
         _ => coo(file, shape),
     }
+}
+
+/// Short text: an array without axes, of bytes or of characters.
+fn text(from: &mut dyn Read, header: &Header) -> Result<String> {
+    const LONGEST: usize = 64;
+    let length = |letter| {
+        let length = header.descr.kind.strip_prefix(letter)?.parse().ok();
+        length.filter(|&n: &usize| n <= LONGEST && header.shape.is_empty())
+    };
+    let characters = match (length('S'), length('U')) {
+        (Some(length), _) => characters::<u8>(from, header, length)?,
+        (_, Some(length)) => characters::<u32>(from, header, length)?,
+        _ => {
+            return Err(damaged(format!("not a text: {} of shape {}", header.descr, header.shape)));
+        }
+    };
+    let text: Option<String> = characters.into_iter().map(char::from_u32).collect();
+    let text = text.ok_or_else(|| damaged("not a text"))?;
+    Ok(text.trim_end_matches('\0').to_owned())
+}
+
+fn characters<T: LittleEndian + Into<u32>>(
+    from: &mut dyn Read,
+    header: &Header,
+    length: usize,
+) -> Result<Vec<u32>> {
+    let header = Header { shape: [length].into(), ..header.clone() };
+    Ok(elements::<T>(from, &header)?.into_iter().map(Into::into).collect())
 }
 
 fn csr(file: &mut Npz<'_>, [rows, cols]: [usize; 2]) -> Result<Tensor> {
