@@ -61,7 +61,7 @@
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
 //!
-//! This is what an operator outside this crate looks like too; `tests/custom_op.rs` records, saves and
+//! This is what an operator outside this crate looks like too; the [guide](crate::guide::extending) records, saves and
 //! loads one. An element-wise operator of this crate needs less: an expression over primitives is all
 //! of it; see `unary.rs` and `arithmetic.rs`. An operator made of others is a method that calls them.
 //!

@@ -22,8 +22,8 @@ pub type Kernel<O> = fn(&O, &[View<'_>], &mut Out<'_>, &mut Scratch) -> Result<(
 ///
 /// Storage-type inference and kernel dispatch read the same row of [`Op::cases`], so they cannot
 /// disagree. An operator defined outside this crate records, runs and is tested
-/// ([`check_op`](crate::check::check_op)) like the built-in ones; `tests/custom_op.rs` holds a
-/// complete one.
+/// ([`check_op`](crate::check::check_op)) like the built-in ones; the [guide](crate::guide::extending) walks
+/// through a complete one.
 pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name in errors, tables and files.
     const NAME: &'static str;
