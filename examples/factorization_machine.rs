@@ -22,10 +22,12 @@
 mod common;
 #[path = "common/logistic.rs"]
 mod logistic;
+#[path = "common/table.rs"]
+mod table;
 
 use std::process::ExitCode;
 
-use common::{Options, table};
+use common::Options;
 use logistic::{Logistic, Logits, Scores, Split, print_scores, train};
 use sparsetape::data::{Batch, Dataset, LabelMap, Libsvm};
 use sparsetape::optim::AdaGrad;
@@ -33,6 +35,7 @@ use sparsetape::random::{Distribution, Random, Zipf};
 use sparsetape::train::Trainer;
 use sparsetape::train::metrics::{LogLoss, Metric, Scored};
 use sparsetape::{Error, Init, Parameter, Params, Result, Tape, Tensor, Var};
+use table::table;
 
 const USAGE: &str = "factorization_machine [train.svm] [test.svm]
     [--factors 4] [--epochs 5] [--batch 256] [--lr 0.2] [--decay 0.0003] [--threads 0] [--svg FILE]

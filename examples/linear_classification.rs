@@ -259,10 +259,6 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     let sgd = Sgd::new(rate("lr")?).momentum(rate("momentum")?).weight_decay(rate("wd")?);
     let epochs = options.number("epochs", 1, u64::MAX)?;
     check_directories(&options)?;
-    // Fails only if the pool exists already, as in tests.
-    let threads = options.number("threads", 0, 1024)?;
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-
     let (train, test) = load(&options)?;
     println!("data: {}, {} stored", train.features.ty(), train.features.nnz());
     let (features, outputs) = (train.schema.features(), outputs(&train, test.as_ref())?);
@@ -285,7 +281,6 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     }
     let split = if test.is_some() { "test" } else { "trained" };
     let history = trainer.fit(&batches, fit.evaluate(split, &scored))?;
-    println!("{history}");
     common::save_svg(&options, history, "log-loss")?;
     println!("held-out log-loss {:.4}", history.last(split, "log-loss").unwrap_or(f64::NAN));
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);

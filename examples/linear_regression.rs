@@ -22,7 +22,7 @@ use sparsetape::train::{Fit, Trainer};
 use sparsetape::{Graph, Init, Result, Stype, Tape, Tensor, variable};
 
 const USAGE: &str = "linear_regression [train.svm]
-    [--epochs 10] [--batch 1] [--lr 0.05] [--momentum 0.9] [--svg FILE]";
+    [--epochs 10] [--batch 1] [--lr 0.05] [--momentum 0.9] [--threads 0] [--svg FILE]";
 
 /// The tutorial's data.
 fn tutorial() -> Result<Dataset> {
@@ -68,7 +68,6 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<f64>> {
     trainer.set_progress(common::progress());
     let fit = Fit::epochs(options.number("epochs", 1, u64::MAX)?).metric(Mse::new());
     let history = trainer.fit(&batches, fit.evaluate("trained", &batches))?;
-    println!("{history}");
     common::save_svg(&options, history, "mse")?;
     let mse = history.last("trained", "mse").unwrap_or(f64::NAN);
     println!("mean squared error {mse:.2e}");

@@ -24,12 +24,14 @@
 //! ratings are drawn from planted vectors with noise of deviation 0.5: the error that no model can beat.
 
 mod common;
+#[path = "common/table.rs"]
+mod table;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use common::{Options, table, wrong};
+use common::{Options, wrong};
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::optim::{Sgd, Update};
 use sparsetape::random::{Distribution, Random};
@@ -37,6 +39,7 @@ use sparsetape::train::metrics::Rmse;
 use sparsetape::train::{Fit, Model, Trainer};
 use sparsetape::{Error, ErrorKind, Fallback, Init, Parameter, Params, Result};
 use sparsetape::{Tape, Tensor, Var};
+use table::table;
 
 const USAGE: &str = "matrix_factorization [u.data]
     [--factors 4] [--epochs 20] [--batch 64] [--lr 0.02] [--decay 0.0007] [--user 1] [--top 5]
@@ -273,7 +276,6 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let epochs = options.number("epochs", 1, u64::MAX)?;
     let fit = Fit::epochs(epochs).metric(Rmse::new()).evaluate("test", &held_out);
     let history = trainer.fit(&train.batches(size).shuffle(17).build()?, fit)?;
-    print!("\n{history}");
     common::save_svg(&options, history, "rmse")?;
     let rmse = history.last("test", "rmse").unwrap_or(f64::NAN);
     let mean_rmse = rmse_of(mean, &test.labels)?;

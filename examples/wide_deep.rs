@@ -22,11 +22,13 @@
 mod common;
 #[path = "common/logistic.rs"]
 mod logistic;
+#[path = "common/table.rs"]
+mod table;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use common::{Options, table, wrong};
+use common::{Options, wrong};
 use logistic::{Logistic, Logits, Scores, Split, print_scores, train};
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::optim::AdaGrad;
@@ -34,6 +36,7 @@ use sparsetape::random::{Distribution, Random};
 use sparsetape::train::Trainer;
 use sparsetape::{Bind, DType, Error, ErrorKind, Graph, Init, Parameter, Params};
 use sparsetape::{Result, Stype, Tape, Tensor, Var, freeze_fn};
+use table::table;
 
 const USAGE: &str = "wide_deep [file.tsv]
     [--cross 1x2] [--bits 16] (of the hashes) [--width 8] (of an embedding) [--hidden 32]

@@ -71,7 +71,6 @@ pub fn train(trainer: &mut Trainer, data: &Split, options: &Options) -> Result<S
     let batches = data.train.batches(size).shuffle(17).build()?;
     let fit = Fit::epochs(options.number("epochs", 1, 1_000_000)?);
     let history = trainer.fit(&batches, fit.metric(Auc::new()).evaluate("test", &held_out))?;
-    print!("{history}");
     let last = |name: &str| history.last("test", name).unwrap_or(f64::NAN);
     Ok(Scores { log_loss: last("loss"), auc: last("auc") })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use sparsetape::train::{History, Progress};
-use sparsetape::{DType, Error, ErrorKind, Init, Parameter, Params, Result, Stype};
+use sparsetape::{Error, ErrorKind, Params, Result};
 
 /// What was typed, by the names and defaults that the usage text states: `[--epochs 10]` is an option with a
 /// default, `[--svg FILE]` one without, `[train.svm]` a file by its place.
@@ -81,18 +81,6 @@ impl Options {
 /// An error in what was typed or read, not in code.
 pub fn wrong(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Value, message).nowhere()
-}
-
-/// A table of f32 with a row for each of so many ids. Gradients are row-sparse, values the same bits whichever way it is
-/// kept: dense, which is the fastest by some times, or if that takes more than 128 MiB by the rows that training meets,
-/// so that memory does not follow the largest id.
-pub fn table(name: &str, rows: usize, width: usize, init: Init, seed: u64) -> Result<Parameter> {
-    const LARGEST: usize = 1 << 25;
-    let shape = [rows, width];
-    if rows.saturating_mul(width) > LARGEST {
-        return Parameter::drawn(name, shape, DType::F32, init, seed);
-    }
-    Parameter::new(name, init.tensor(Stype::Default, shape, DType::F32, seed)?)
 }
 
 /// Bars and lines on stderr; nothing in tests.
