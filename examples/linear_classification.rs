@@ -26,10 +26,9 @@ use sparsetape::data::{Batch, Dataset, Libsvm, LibsvmWriter, Schema};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
 use sparsetape::train::metrics::{Accuracy, Auc, LogLoss};
-use sparsetape::train::{Fit, Model, Trainer};
+use sparsetape::train::{Fit, Model, Trainer, supervised};
 use sparsetape::{
-    DType, Error, ErrorKind, Fallback, Loss, Parameter, Params, Result, Stype, Tape, Tensor, Var,
-    freeze_fn,
+    DType, Error, ErrorKind, Fallback, Loss, Parameter, Params, Result, Stype, Tape, Tensor,
 };
 
 const USAGE: &str = "linear_classification [--train FILE] [--test FILE] [--features N] [--class-weights none]
@@ -41,84 +40,65 @@ class weights are numbers with commas between, one for each class; or balanced: 
 struct Linear {
     weight: Parameter,
     bias: Parameter,
-    class_weights: Option<Tensor>,
 }
 
 impl Linear {
-    fn new(features: usize, outputs: usize, class_weights: Option<Tensor>) -> Result<Self> {
+    fn new(features: usize, outputs: usize) -> Result<Self> {
         let zeros = |name: &str, shape: &[usize]| {
             Parameter::new(name, Tensor::zeros(Stype::Default, shape, DType::F32)?)
         };
         Ok(Linear {
             weight: zeros("weight", &[features, outputs])?,
             bias: zeros("bias", &[outputs])?,
-            class_weights,
         })
-    }
-
-    fn params(&self) -> Result<Params> {
-        Params::new([&self.weight, &self.bias])
-    }
-
-    fn logits<'t>(&self, features: Var<'t>) -> Var<'t> {
-        let tape = features.tape();
-        features.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias)
     }
 
     fn is_logistic(&self) -> bool {
         self.bias.shape()[0] == 1
     }
 
-    /// Class probabilities, a row each: that of class 1 alone for two classes.
-    fn probabilities<'t>(&self, logits: Var<'t>) -> Var<'t> {
-        if self.is_logistic() { logits.sigmoid() } else { logits.softmax() }
-    }
-
-    fn loss_of<'t>(&self, logits: Var<'t>, batch: &Batch) -> Var<'t> {
-        let tape = logits.tape();
-        let mut loss = Loss::mean();
-        if let Some(weights) = &self.class_weights {
-            loss = loss.class_weights(tape.constant(weights.clone()));
-        }
-        if self.is_logistic() {
-            return logits.sigmoid_binary_cross_entropy_with(batch.var(tape, "label"), &loss);
-        }
-        let classes = tape.constant(batch.labels.cast(DType::I64));
-        logits.softmax_cross_entropy_with(classes, &loss)
-    }
-
-    /// Writes the prediction graph, from `data` to probabilities, with the weights and what a program
-    /// that loads them must know.
-    fn save(&self, path: &str, schema: Schema) -> Result<()> {
-        let example = Tensor::zeros(Stype::Csr, [1, schema.features()], DType::F32)?;
-        let graph =
-            freeze_fn([("data", example)], |_, x| vec![self.probabilities(self.logits(x[0]))])?;
-        let json = serde_json::to_string(&schema)
-            .map_err(|e| wrong("cannot write the schema".to_owned()).caused_by(e))?;
-        let classes = self.bias.shape()[0].max(2);
-        let notes = [
-            ("schema", json),
-            ("classes", (0..classes).map(|c| c.to_string()).collect::<Vec<_>>().join(",")),
-            ("version", concat!("linear_classification ", env!("CARGO_PKG_VERSION")).to_owned()),
-        ];
-        let notes = notes.map(|(name, note)| (name.to_owned(), note));
-        graph.save(path, &self.params()?, &BTreeMap::from(notes))
+    /// It predicts class probabilities: that of class 1 alone for two classes.
+    fn model(&self, class_weights: Option<Tensor>) -> impl Model {
+        supervised(
+            |tape, batch| {
+                let x = batch.var(tape, "data");
+                x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias)
+            },
+            move |logits, labels| {
+                let mut mean = Loss::mean();
+                if let Some(weights) = &class_weights {
+                    mean = mean.class_weights(logits.tape().constant(weights.clone()));
+                }
+                if self.is_logistic() {
+                    return logits.sigmoid_binary_cross_entropy_with(labels, &mean);
+                }
+                logits.softmax_cross_entropy_with(labels.cast(DType::I64), &mean)
+            },
+            |logits| if self.is_logistic() { logits.sigmoid() } else { logits.softmax() },
+        )
     }
 }
 
-impl Model for Linear {
-    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.loss_of(self.logits(batch.var(tape, "data")), batch)
-    }
-
-    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
-        Some(self.probabilities(self.logits(batch.var(tape, "data"))))
-    }
-
-    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
-        let logits = self.logits(batch.var(tape, "data"));
-        (self.loss_of(logits, batch), Some(self.probabilities(logits)))
-    }
+/// Writes the prediction graph, from `data` to probabilities, with the weights and what a program that loads them must
+/// know.
+fn save(
+    path: &str,
+    trainer: &Trainer,
+    batch: &Batch,
+    schema: Schema,
+    classes: usize,
+) -> Result<()> {
+    let json = serde_json::to_string(&schema)
+        .map_err(|e| wrong("cannot write the schema").caused_by(e))?;
+    let notes = [
+        ("schema", json),
+        ("classes", (0..classes).map(|c| c.to_string()).collect::<Vec<_>>().join(",")),
+        ("version", concat!("linear_classification ", env!("CARGO_PKG_VERSION")).to_owned()),
+    ];
+    let notes = notes.map(|(name, note)| (name.to_owned(), note));
+    trainer.prediction_graph(batch)?.save(path, trainer.params(), &BTreeMap::from(notes))?;
+    println!("saved {path}");
+    Ok(())
 }
 
 /// Rows of 39 power-law features out of a million; labels drawn from planted weights.
@@ -244,9 +224,9 @@ fn check_directories(options: &Options) -> Result<()> {
 }
 
 /// What this library is about: the gradient of a table holds the rows of the batch, no others.
-fn show_gradient(model: &Linear, batch: &Batch) -> Result<()> {
+fn show_gradient(model: &dyn Model, weight: &Parameter, batch: &Batch) -> Result<()> {
     let gradients = model.loss(&Tape::new(), batch).backward()?;
-    if let Some(gradient) = gradients.of(&model.weight) {
+    if let Some(gradient) = gradients.of(weight) {
         println!("the first batch's gradient of the weight: {gradient:.3}");
     }
     Ok(())
@@ -259,19 +239,22 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     let sgd = Sgd::new(rate("lr")?).momentum(rate("momentum")?).weight_decay(rate("wd")?);
     let epochs = options.number("epochs", 1, u64::MAX)?;
     check_directories(&options)?;
+
     let (train, test) = load(&options)?;
     println!("data: {}, {} stored", train.features.ty(), train.features.nnz());
-    let (features, outputs) = (train.schema.features(), outputs(&train, test.as_ref())?);
-    let weights = options.text("class-weights").unwrap_or("none");
-    let model = Linear::new(features, outputs, class_weights(weights, &train, outputs.max(2))?)?;
+    let outputs = outputs(&train, test.as_ref())?;
+    let classes = outputs.max(2);
+    let weights = class_weights(options.text("class-weights").unwrap_or("none"), &train, classes)?;
+    let linear = Linear::new(train.schema.features(), outputs)?;
+    let model = linear.model(weights);
     let batches = train.batches(size).shuffle(17).build()?;
     let held_out = test.as_ref().unwrap_or(&train);
     let scored = held_out.batches(1024).keep_windows(false).build()?;
-    if let Some(batch) = batches.epoch(0).next() {
-        show_gradient(&model, &batch)?;
-    }
+    let Some(first) = batches.epoch(0).next() else { return Err(wrong("there are no rows")) };
+    show_gradient(&model, &linear.weight, &first)?;
 
-    let mut trainer = Trainer::new(&model, model.params()?, sgd);
+    let params = Params::new([&linear.weight, &linear.bias])?;
+    let mut trainer = Trainer::new(&model, params, sgd);
     // Nothing may be made dense behind our back.
     trainer.set_fallback(Fallback::Deny);
     trainer.set_progress(common::progress());
@@ -286,8 +269,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
     common::print_memory(trainer.params());
     if let Some(path) = options.text("save") {
-        model.save(path, train.schema)?;
-        println!("saved {path}");
+        save(path, &trainer, &first, train.schema, classes)?;
     }
     if let Some(path) = options.text("rows") {
         LibsvmWriter::new().save(path, held_out)?;

@@ -7,7 +7,7 @@ use super::dataset::{Dataset, types_of};
 use super::order::permutation;
 use super::source::{BatchIter, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::{Tape, Var};
+use crate::tape::{Tape, Var, variable};
 use crate::tensor::Tensor;
 
 /// What happens to the rows that do not fill a batch.
@@ -219,10 +219,17 @@ impl Batch {
         Err(Error::new(ErrorKind::State, message).operator("batch"))
     }
 
-    /// [`Batch::input`] as a constant of a tape; one that is not there poisons the variable.
+    /// [`Batch::input`] as a constant of a tape; one that is not there poisons the variable. On a symbolic tape a
+    /// variable of this name, for batches of any size.
     #[track_caller]
     pub fn var<'t>(&self, tape: &'t Tape, name: &str) -> Var<'t> {
         match self.input(name) {
+            Ok(values) if tape.is_symbolic() => tape.symbol_of(name, || {
+                let sizes = values.shape().iter().map(|&size| Some(size));
+                let sizes: Vec<_> = std::iter::once(None).chain(sizes.skip(1)).collect();
+                let variable = variable(name).stype(values.stype()).dtype(values.dtype());
+                variable.shape(Some(sizes))
+            }),
             Ok(values) => tape.constant(values.clone()),
             Err(error) => tape.poison(error),
         }

@@ -89,6 +89,16 @@ impl Dataset {
         Dataset::new(none, labels)
     }
 
+    /// Features without labels, which are `(rows, 0)`: rows to predict.
+    ///
+    /// # Errors
+    /// As [`Dataset::new`].
+    #[track_caller]
+    pub fn from_features(features: Tensor) -> Result<Self> {
+        let none = Tensor::zeros(Stype::Default, [rows_of(&features), 0], DType::F32)?;
+        Dataset::new(features, none)
+    }
+
     /// The same with another input, which batches hold by this name; in place of one of the same name.
     ///
     /// # Errors

@@ -200,7 +200,8 @@ impl Graph {
         &self.0
     }
 
-    /// Names of the variables, in the order in which they are needed. (MXNet: `list_arguments`.)
+    /// Names of the variables, in the order in which they were recorded. (MXNet: `list_arguments`, in the order of a
+    /// depth-first walk.)
     #[doc(alias = "list_inputs")]
     pub fn list_arguments(&self) -> Vec<&str> {
         self.0.variables().map(|(_, variable)| variable.name()).collect()

@@ -419,6 +419,14 @@ impl Tape {
         Var { tape: self, id: POISON | (errors.len() - 1) as u32 }
     }
 
+    /// The variable of this name, made if there is none yet.
+    #[cfg(feature = "data")]
+    #[track_caller]
+    pub(crate) fn symbol_of(&self, name: &str, make: impl FnOnce() -> Variable) -> Var<'_> {
+        let found = self.recording.borrow().names.find(name);
+        found.map_or_else(|| self.symbol(make()), |id| self.var(id))
+    }
+
     /// The value at this place.
     #[cfg(feature = "data")]
     pub(crate) fn var(&self, id: u32) -> Var<'_> {

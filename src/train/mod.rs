@@ -13,7 +13,7 @@
 //!
 //! Before: [`Trainer::load`] for a warm start by name, [`Trainer::freeze`], [`Trainer::resume_latest`]. After:
 //! [`Trainer::score`], [`Trainer::predict`], [`Trainer::predict_to`], [`Params::save`](crate::Params::save) or
-//! [`Graph::save`](crate::Graph::save).
+//! [`Trainer::prediction_graph`], to deploy.
 //!
 //! The parts of the loop are methods, too: [`Trainer::forward`], [`Trainer::backward`], [`Trainer::update`],
 //! [`Trainer::update_metric`]. And nothing here is needed: tape, optimizer and a `for` are a training loop, with
@@ -86,7 +86,7 @@ pub use fit::Fit;
 pub use history::{History, Record};
 pub use load::{Loaded, load};
 #[cfg(feature = "data")]
-pub use model::{Model, loss_fn};
+pub use model::{Model, loss_fn, supervised};
 #[cfg(feature = "data")]
 pub use moment::Moment;
 #[cfg(feature = "plot")]

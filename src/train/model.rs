@@ -6,8 +6,8 @@ use crate::tape::{Tape, Var};
 /// A model that a [`Trainer`](super::Trainer) trains: it records its loss for a batch on a tape, eagerly, anew for each
 /// batch, so that Rust decides what is computed.
 ///
-/// A struct holds handles of its parameters and implements this; [`loss_fn`] makes a model of a closure that
-/// records a loss.
+/// [`supervised`] makes one of closures, [`loss_fn`] of a single one that records a loss. A struct that holds handles of its
+/// parameters implements it:
 ///
 /// ```
 /// use sparsetape::data::Batch;
@@ -59,6 +59,64 @@ pub trait Model {
     /// of a model that gives no other.
     fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
         (self.loss(tape, batch), self.output(tape, batch))
+    }
+}
+
+/// A model by its parts, as closures or functions: what it computes for each row (logits, a value), the loss of that and the
+/// labels, and what is predicted from it (the link: [`Var::sigmoid`], [`Var::softmax`], or [`Var::identity`]).
+/// [The example](super::Trainer::prediction_graph) is logistic regression.
+///
+/// ```
+/// use sparsetape::data::Dataset;
+/// use sparsetape::optim::Sgd;
+/// use sparsetape::train::{Fit, Progress, Trainer, metrics::Mse, supervised};
+/// use sparsetape::{Parameter, Params, Tensor, Var};
+/// let w = Parameter::new("w", Tensor::full([2, 1], 0.0f32)?)?;
+/// let model = supervised(
+///     |tape, batch| batch.var(tape, "data").dot(tape.parameter(&w)),
+///     |y, label| y.l2_loss(label.reshape_like(y)),
+///     Var::identity,
+/// );
+/// let x = Tensor::from_rows(2, &[[(0, 1.0f32)], [(1, 2.0)]])?;
+/// let batches = Dataset::new(x, Tensor::dense([2], vec![3.0f32, -1.0])?)?.batches(2).build()?;
+/// let mut trainer = Trainer::new(&model, Params::new([&w])?, Sgd::new(0.5));
+/// trainer.set_progress(Progress::hidden());
+/// let history = trainer.fit(&batches, Fit::epochs(60).metric(Mse::new()))?;
+/// assert!(history.last("train", "mse").unwrap() < 1e-6);
+/// # Ok::<(), sparsetape::Error>(())
+/// ```
+pub fn supervised<F, L, P>(forward: F, loss: L, link: P) -> impl Model
+where
+    F: for<'t> Fn(&'t Tape, &Batch) -> Var<'t>,
+    L: for<'t> Fn(Var<'t>, Var<'t>) -> Var<'t>,
+    P: for<'t> Fn(Var<'t>) -> Var<'t>,
+{
+    Supervised { forward, loss, link }
+}
+
+struct Supervised<F, L, P> {
+    forward: F,
+    loss: L,
+    link: P,
+}
+
+impl<F, L, P> Model for Supervised<F, L, P>
+where
+    F: for<'t> Fn(&'t Tape, &Batch) -> Var<'t>,
+    L: for<'t> Fn(Var<'t>, Var<'t>) -> Var<'t>,
+    P: for<'t> Fn(Var<'t>) -> Var<'t>,
+{
+    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        (self.loss)((self.forward)(tape, batch), batch.var(tape, "label"))
+    }
+
+    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
+        Some((self.link)((self.forward)(tape, batch)))
+    }
+
+    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
+        let y = (self.forward)(tape, batch);
+        ((self.loss)(y, batch.var(tape, "label")), Some((self.link)(y)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::metrics::{Metric, Scored};
 use super::progress::Progress;
-use super::runner::{Eager, Frozen, Pass, Runner};
+use super::runner::{Eager, Frozen, Pass, Runner, no_output};
 use super::{Checkpoint, Checkpoints, History, Model, Record};
 use crate::data::{Batch, BatchSource, write_number};
 use crate::error::{Error, ErrorKind, Result};
@@ -381,6 +381,45 @@ impl<'a> Trainer<'a> {
         Ok(rows)
     }
 
+    /// The graph of what the model predicts, for batches of any size, to be saved with the parameters and deployed. That
+    /// of a [`Model`] is recorded by [`Model::output`] on a [symbolic](crate::Tape::symbolic) tape: with
+    /// variables in place of what [`Batch::var`] gives, of the storage types of this batch; what else the model puts on the tape
+    /// stays as it is.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use sparsetape::data::Dataset;
+    /// use sparsetape::optim::Sgd;
+    /// use sparsetape::train::{Trainer, supervised};
+    /// use sparsetape::{Model, Parameter, Params, Tensor, Var};
+    /// let w = Parameter::new("w", Tensor::full([100, 1], 0.5f32)?)?;
+    /// let logits = supervised(
+    ///     |tape, batch| batch.var(tape, "data").dot(tape.parameter(&w)),
+    ///     Var::sigmoid_binary_cross_entropy,
+    ///     Var::sigmoid,
+    /// );
+    /// let trainer = Trainer::new(&logits, Params::new([&w])?, Sgd::new(0.1));
+    /// let data = Dataset::from_features(Tensor::from_rows(100, &[[(3, 1.0f32)], [(70, 2.0)]])?)?;
+    /// let batch = data.batches(2).build()?.epoch(0).next().unwrap();
+    ///
+    /// let path = std::env::temp_dir().join("sparsetape-doc-prediction.safetensors");
+    /// trainer.prediction_graph(&batch)?.save(&path, trainer.params(), &BTreeMap::new())?;
+    /// let model = Model::load(&path)?;
+    /// let mut executor = model.graph.bind(model.bind().shape("data", [1, 100]))?;
+    /// executor.feed_csr("data", &[0, 1], &[7], &[0.0f32])?;
+    /// executor.forward(false)?;
+    /// assert_eq!(executor.output(0)?.item::<f32>()?, 0.5);
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::State`] for a model without outputs, or whose output reads no input by [`Batch::var`]; as
+    /// [`Graph::new`].
+    #[track_caller]
+    pub fn prediction_graph(&self, batch: &Batch) -> Result<Graph> {
+        self.runner.prediction_graph(batch)
+    }
+
     /// Writes parameters, optimizer, where the run is, and its history: see [`Checkpoint::save`].
     ///
     /// # Errors
@@ -531,11 +570,7 @@ impl Shown {
 
 #[track_caller]
 fn first_output(runner: &dyn Runner) -> Result<Tensor> {
-    runner.outputs()?.into_iter().next().ok_or_else(|| {
-        let message = "the model has no output: a `Model` gives one by `output`, a graph has one that \
-                       is no loss";
-        Error::new(ErrorKind::State, message).operator("trainer")
-    })
+    runner.outputs()?.into_iter().next().ok_or_else(no_output)
 }
 
 /// Rows that are not padded.

@@ -1,8 +1,9 @@
 //! A model recorded anew for each batch.
 
-use super::{Head, Pass, Runner, mean, no_forward_pass};
+use super::{Head, Pass, Runner, mean, no_forward_pass, no_output};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Graph;
 use crate::tape::{Fallback, Gradients, Tape, Var};
 use crate::tensor::Tensor;
 use crate::train::Model;
@@ -78,6 +79,20 @@ impl Runner for Eager<'_> {
         gradients.begin(&self.tape);
         gradients.clear();
         Ok(())
+    }
+
+    fn prediction_graph(&self, batch: &Batch) -> Result<Graph> {
+        let tape = Tape::symbolic();
+        tape.set_fallback(self.tape.fallback());
+        let output = self.model.output(&tape, batch).ok_or_else(no_output)?;
+        let graph = Graph::new(&[output])?;
+        let fed = graph.list_arguments().into_iter().any(|name| batch.input(name).is_ok());
+        if !fed {
+            let message = "the output reads no input of the batch by `Batch::var`: the graph would \
+                           predict the same for every batch";
+            return Err(Error::new(ErrorKind::State, message).operator("prediction_graph"));
+        }
+        Ok(graph)
     }
 
     fn feed_from(&mut self, variable: &str, _: &str) -> Result<()> {

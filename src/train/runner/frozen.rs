@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use smallvec::SmallVec;
 
-use super::{Head, Pass, Runner, mean, no_forward_pass};
+use super::{Head, Pass, Runner, mean, no_forward_pass, no_output};
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Bind, Executor, Graph, Passes};
@@ -249,6 +249,10 @@ impl Runner for Frozen {
     fn restart(&mut self, gradients: &mut Gradients) -> Result<()> {
         gradients.clear();
         Ok(())
+    }
+
+    fn prediction_graph(&self, _: &Batch) -> Result<Graph> {
+        if self.predictions.is_empty() { Err(no_output()) } else { Ok(self.predicting.clone()) }
     }
 
     fn feed_from(&mut self, variable: &str, input: &str) -> Result<()> {

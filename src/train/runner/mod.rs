@@ -8,6 +8,7 @@ pub(super) use frozen::Frozen;
 
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
+use crate::graph::Graph;
 use crate::tape::{Fallback, Gradients, OpRef};
 use crate::tensor::{Slice, Tensor};
 
@@ -42,6 +43,9 @@ pub(super) trait Runner {
 
     /// The gradients are used up.
     fn restart(&mut self, gradients: &mut Gradients) -> Result<()>;
+
+    /// The graph of what is predicted, for batches like this one of any size.
+    fn prediction_graph(&self, batch: &Batch) -> Result<Graph>;
 
     /// Feeds a variable from another input than that of its name.
     fn feed_from(&mut self, variable: &str, input: &str) -> Result<()>;
@@ -82,6 +86,13 @@ fn mean(loss: &Tensor) -> f64 {
         Slice::I64(values) => values.iter().map(|&x| x as f64).sum(),
     };
     sum / loss.shape().size() as f64
+}
+
+#[track_caller]
+pub(super) fn no_output() -> Error {
+    let message =
+        "the model has no output: a `Model` gives one by `output`, a graph has one that is no loss";
+    Error::new(ErrorKind::State, message).operator("trainer")
 }
 
 #[track_caller]
