@@ -28,7 +28,7 @@ mod table;
 use std::process::ExitCode;
 
 use common::Options;
-use logistic::{Logistic, Logits, Scores, Split, print_scores, train};
+use logistic::{Scores, Split, logistic, print_scores, train};
 use sparsetape::data::{Batch, Dataset, LabelMap, Libsvm};
 use sparsetape::optim::AdaGrad;
 use sparsetape::random::{Distribution, Random, Zipf};
@@ -63,9 +63,7 @@ impl Machine {
     pub fn params(&self) -> Result<Params> {
         Params::new([&self.bias, &self.weight].into_iter().chain(&self.factors))
     }
-}
 
-impl Logits for Machine {
     fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
         let x = batch.var(tape, "data");
         let linear = x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias);
@@ -164,9 +162,10 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let (data, best) = load(&options)?;
     let features = data.train.schema.features();
     let train = |factors: usize| {
-        let model = Logistic(Machine::new(features, factors)?);
+        let machine = Machine::new(features, factors)?;
+        let model = logistic(|tape, batch| machine.logits(tape, batch));
         let adagrad = AdaGrad::new(lr).weight_decay(decay);
-        let mut trainer = Trainer::new(&model, model.0.params()?, adagrad);
+        let mut trainer = Trainer::new(&model, machine.params()?, adagrad);
         let scores = train(&mut trainer, &data, &options)?;
         if factors > 0 {
             common::print_memory(trainer.params());

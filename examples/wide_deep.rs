@@ -29,13 +29,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use common::{Options, wrong};
-use logistic::{Logistic, Logits, Scores, Split, print_scores, train};
+use logistic::{Scores, Split, logistic, print_scores, train};
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::optim::AdaGrad;
 use sparsetape::random::{Distribution, Random};
 use sparsetape::train::Trainer;
-use sparsetape::{Bind, DType, Error, ErrorKind, Graph, Init, Parameter, Params};
-use sparsetape::{Result, Stype, Tape, Tensor, Var, freeze_fn};
+use sparsetape::{Bind, DType, Error, ErrorKind, Init, Parameter, Params};
+use sparsetape::{Result, Stype, Tape, Tensor, Var};
 use table::table;
 
 const USAGE: &str = "wide_deep [file.tsv]
@@ -89,23 +89,12 @@ impl Network {
         Ok(params)
     }
 
-    fn logits_of<'t>(&self, tape: &'t Tape, x: Var<'t>, ids: Var<'t>) -> Var<'t> {
-        let wide = self.wide.as_ref().map(|weight| x.dot(tape.parameter(weight)));
-        let deep = self.deep.as_ref().map(|deep| deep.logits(tape, ids));
+    fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        let wide = |weight: &Parameter| batch.var(tape, "data").dot(tape.parameter(weight));
+        let deep = |deep: &Deep| deep.logits(tape, batch.var(tape, "ids"));
+        let (wide, deep) = (self.wide.as_ref().map(wide), self.deep.as_ref().map(deep));
         let bias = tape.parameter(&self.bias);
         wide.into_iter().chain(deep).fold(bias, |sum, part| sum + part)
-    }
-
-    /// From `data` and `ids` to probabilities, for any number of rows.
-    fn freeze(&self, x: &Tensor, ids: &Tensor) -> Result<Graph> {
-        let inputs = [("data", x), ("ids", ids)];
-        freeze_fn(inputs, |tape, v| vec![self.logits_of(tape, v[0], v[1]).sigmoid()])
-    }
-}
-
-impl Logits for Network {
-    fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.logits_of(tape, batch.var(tape, "data"), batch.var(tape, "ids"))
     }
 }
 
@@ -248,23 +237,18 @@ fn load(options: &Options) -> Result<Rows> {
     Rows::parse(path, &std::fs::read_to_string(path).map_err(failed)?)
 }
 
-/// The same rows' probabilities by the trainer and by a graph of the trained model.
-fn freeze(
-    network: &Network,
-    trainer: &mut Trainer,
-    rows: &Dataset,
-    save: Option<&str>,
-) -> Result<[Vec<f32>; 2]> {
+/// The same rows' probabilities by the trainer and by the graph of what it predicts, which may be saved.
+fn deploy(trainer: &mut Trainer, rows: &Dataset, save: Option<&str>) -> Result<[Vec<f32>; 2]> {
     let batches = rows.batches(rows.rows()).build()?;
     let by_trainer = trainer.predict(&batches)?.values::<f32>()?.to_vec();
-    let [x, ids] = [&rows.features, &rows.inputs[0].1];
-    let graph = network.freeze(x, ids)?;
-    let bind = Bind::new().params(trainer.params()).tensor("data", x.clone());
-    let mut executor = graph.bind(bind.tensor("ids", ids.clone()))?;
+    let Some(batch) = batches.epoch(0).next() else { return Ok([by_trainer, Vec::new()]) };
+    let graph = trainer.prediction_graph(&batch)?;
+    let bind = Bind::new().params(trainer.params()).tensor("data", batch.input("data")?);
+    let mut executor = graph.bind(bind.tensor("ids", batch.input("ids")?))?;
     executor.forward(false)?;
     let by_graph = executor.output(0)?.values::<f32>()?.to_vec();
     println!("\nfirst held-out rows, by the trainer {by_trainer:?}");
-    println!("          and by the frozen graph {by_graph:?}");
+    println!("            and by its frozen graph {by_graph:?}");
     if let Some(path) = save {
         graph.save(path, trainer.params(), &BTreeMap::new())?;
         println!("saved {path}");
@@ -283,30 +267,32 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<Outcome>> {
     let (learned, held_out) = rows.dataset(&crosses, size)?.shuffled(1)?.split(0.8)?;
     let data = Split::new(learned, held_out)?;
 
-    let network = |wide: bool, deep: bool| -> Result<Logistic<Network>> {
+    let network = |wide: bool, deep: bool| -> Result<Network> {
         let weight = || table("wide", size, 1, Init::Constant(0.0), 1);
-        Ok(Logistic(Network {
+        Ok(Network {
             bias: Parameter::new("bias", Tensor::full([1], 0.0f32)?)?,
             wide: wide.then(weight).transpose()?,
             deep: deep.then(|| Deep::new(size, rows.fields, width, hidden)).transpose()?,
-        }))
+        })
     };
-    let alone = |name: &str, network: Logistic<Network>| {
+    let alone = |name: &str, network: Network| {
         println!("\n{name}");
-        let mut trainer = Trainer::new(&network, network.0.params()?, AdaGrad::new(lr));
+        let model = logistic(|tape, batch| network.logits(tape, batch));
+        let mut trainer = Trainer::new(&model, network.params()?, AdaGrad::new(lr));
         train(&mut trainer, &data, &options)
     };
     let wide = alone("wide", network(true, false)?)?;
     let deep = alone("deep", network(false, true)?)?;
     println!("\nwide & deep");
     let network = network(true, true)?;
-    let mut trainer = Trainer::new(&network, network.0.params()?, AdaGrad::new(lr));
+    let model = logistic(|tape, batch| network.logits(tape, batch));
+    let mut trainer = Trainer::new(&model, network.params()?, AdaGrad::new(lr));
     let both = train(&mut trainer, &data, &options)?;
     common::print_memory(trainer.params());
     common::save_svg(&options, trainer.history(), "loss")?;
     print_scores(&data, &[("wide", wide), ("deep", deep), ("wide & deep", both)])?;
     let first = data.test.rows_window(0, data.test.rows().min(3))?;
-    let predicted = freeze(&network.0, &mut trainer, &first, options.text("save"))?;
+    let predicted = deploy(&mut trainer, &first, options.text("save"))?;
     Ok(Some(Outcome { wide, deep, both, predicted }))
 }
 

@@ -2,32 +2,14 @@
 
 use sparsetape::data::{Batch, Dataset};
 use sparsetape::train::metrics::Auc;
-use sparsetape::train::{Fit, Model, Trainer};
+use sparsetape::train::{Fit, Model, Trainer, supervised};
 use sparsetape::{Fallback, Result, Tape, Var};
 
 use super::common::{Options, progress, wrong};
 
-/// A model of one logit for each row.
-pub trait Logits {
-    fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t>;
-}
-
-/// The model with the logistic loss of its logits; it predicts probabilities.
-pub struct Logistic<M>(pub M);
-
-impl<M: Logits> Model for Logistic<M> {
-    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
-        self.loss_and_output(tape, batch).0
-    }
-
-    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
-        Some(self.0.logits(tape, batch).sigmoid())
-    }
-
-    fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
-        let z = self.0.logits(tape, batch);
-        (z.sigmoid_binary_cross_entropy(batch.var(tape, "label")), Some(z.sigmoid()))
-    }
+/// A model of one logit for each row, with the logistic loss; it predicts probabilities.
+pub fn logistic(logits: impl for<'t> Fn(&'t Tape, &Batch) -> Var<'t>) -> impl Model {
+    supervised(logits, |z, label| z.sigmoid_binary_cross_entropy(label), |z| z.sigmoid())
 }
 
 /// Training and held-out rows.

@@ -62,20 +62,20 @@ pub trait Model {
     }
 }
 
-/// A model by its parts, as closures or functions: what it computes for each row (logits, a value), the loss of that and the
-/// labels, and what is predicted from it (the link: [`Var::sigmoid`], [`Var::softmax`], or [`Var::identity`]).
+/// A model by its parts, as closures: what it computes for each row (logits, a value), the loss of that and the labels, and
+/// what is predicted from it (the link: a sigmoid, a softmax, or the value itself).
 /// [The example](super::Trainer::prediction_graph) is logistic regression.
 ///
 /// ```
 /// use sparsetape::data::Dataset;
 /// use sparsetape::optim::Sgd;
 /// use sparsetape::train::{Fit, Progress, Trainer, metrics::Mse, supervised};
-/// use sparsetape::{Parameter, Params, Tensor, Var};
+/// use sparsetape::{Parameter, Params, Tensor};
 /// let w = Parameter::new("w", Tensor::full([2, 1], 0.0f32)?)?;
 /// let model = supervised(
 ///     |tape, batch| batch.var(tape, "data").dot(tape.parameter(&w)),
 ///     |y, label| y.l2_loss(label.reshape_like(y)),
-///     Var::identity,
+///     |y| y,
 /// );
 /// let x = Tensor::from_rows(2, &[[(0, 1.0f32)], [(1, 2.0)]])?;
 /// let batches = Dataset::new(x, Tensor::dense([2], vec![3.0f32, -1.0])?)?.batches(2).build()?;

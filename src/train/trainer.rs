@@ -391,12 +391,12 @@ impl<'a> Trainer<'a> {
     /// use sparsetape::data::Dataset;
     /// use sparsetape::optim::Sgd;
     /// use sparsetape::train::{Trainer, supervised};
-    /// use sparsetape::{Model, Parameter, Params, Tensor, Var};
+    /// use sparsetape::{Model, Parameter, Params, Tensor};
     /// let w = Parameter::new("w", Tensor::full([100, 1], 0.5f32)?)?;
     /// let logits = supervised(
     ///     |tape, batch| batch.var(tape, "data").dot(tape.parameter(&w)),
-    ///     Var::sigmoid_binary_cross_entropy,
-    ///     Var::sigmoid,
+    ///     |logits, label| logits.sigmoid_binary_cross_entropy(label),
+    ///     |logits| logits.sigmoid(),
     /// );
     /// let trainer = Trainer::new(&logits, Params::new([&w])?, Sgd::new(0.1));
     /// let data = Dataset::from_features(Tensor::from_rows(100, &[[(3, 1.0f32)], [(70, 2.0)]])?)?;
