@@ -93,7 +93,7 @@ const MF: &str = "--users 120 --items 60 --ratings 16000 --epochs 10";
 fn matrix_factorization_reaches_the_noise() {
     let run = || matrix_factorization::run(args(MF)).unwrap().unwrap();
     let outcome = with_threads(run);
-    let noise = matrix_factorization::NOISE;
+    let noise = matrix_factorization::ratings::NOISE;
     assert!(outcome.rmse < 1.1 * noise && outcome.mean_rmse > 1.5 * noise, "{outcome:?}");
     assert_eq!(outcome.top.len(), 5);
     assert!(outcome.top.is_sorted_by(|a, b| a.1 >= b.1));
@@ -101,7 +101,7 @@ fn matrix_factorization_reaches_the_noise() {
 
 #[test]
 fn matrix_factorization_reads_ratings() {
-    use matrix_factorization::Ratings;
+    use matrix_factorization::ratings::Ratings;
     let ratings =
         Ratings::parse("u.data", "196\t242\t3\t881250949\n\n1\t4294967296\t2.5\t0\n").unwrap();
     assert_eq!((&ratings.users[..], &ratings.items[..]), (&[195, 0][..], &[241, 4294967295][..]));
@@ -146,7 +146,7 @@ fn wide_and_deep_beats_its_parts() {
 
 #[test]
 fn wide_and_deep_reads_files() {
-    use wide_deep::Rows;
+    use wide_deep::categories::Rows;
     let rows = Rows::parse("a.tsv", "1\tx\ty\n0\ty,\n").unwrap();
     assert_eq!((rows.fields, &rows.labels[..]), (2, &[1.0, 0.0][..]));
     // A value in another field is another value.
@@ -166,6 +166,7 @@ fn wide_and_deep_reads_files() {
     assert!(run(&format!("--epochs 1 --save {model}")).is_ok());
     let model = sparsetape::Model::load(&model).unwrap();
     assert_eq!(model.graph.list_outputs().len(), 1);
+    assert!(run("--epochs 1 --cross none").is_ok());
     let error = run("--cross 1x3").err().unwrap();
     assert!(error.to_string().contains("\"1x3\" is not a pair of fields from 1 to 2"), "{error}");
 }
