@@ -24,14 +24,27 @@ fn args(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// What a run with one thread gives, and one with two, which is the same.
-fn with_threads<T: PartialEq + std::fmt::Debug + Send>(run: impl Fn() -> T + Sync) -> T {
-    let [one, two] = [1, 2].map(|threads| {
+/// Whether a run gives the same with one thread and with three.
+fn same_for_threads<T: PartialEq + Send>(run: impl Fn() -> Result<Option<T>> + Sync) -> bool {
+    let [one, three] = [1, 3].map(|threads| {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(&run)
+        pool.install(&run).unwrap().unwrap()
     });
-    assert_eq!(one, two);
-    one
+    one == three
+}
+
+/// In batches that are large enough to be shared out.
+#[test]
+fn threads_change_no_bit() {
+    let large = "--batch 8192 --epochs 2 --factors 16 --lr 0.002";
+    assert!(same_for_threads(|| factorization_machine::run(args(&format!(
+        "{large} --rows 20000"
+    )))));
+    assert!(same_for_threads(|| matrix_factorization::run(args(&format!(
+        "{large} --ratings 20000"
+    )))));
+    let large = "--batch 8192 --epochs 2 --hidden 64 --rows 20000";
+    assert!(same_for_threads(|| wide_deep::run(args(large))));
 }
 
 /// A file of a test's own.
@@ -45,8 +58,7 @@ const FM: &str = "--rows 20000 --ids 20 --fields 6 --batch 128 --epochs 3";
 
 #[test]
 fn a_factorization_machine_beats_a_linear_model() {
-    let run = || factorization_machine::run(args(FM)).unwrap().unwrap();
-    let outcome = with_threads(run);
+    let outcome = factorization_machine::run(args(FM)).unwrap().unwrap();
     let (linear, machine, best) = (outcome.linear, outcome.machine, outcome.best.unwrap());
     assert!(machine.log_loss < linear.log_loss - 0.1, "{outcome:?}");
     assert!(machine.auc > linear.auc + 0.1, "{outcome:?}");
@@ -91,9 +103,8 @@ const MF: &str = "--users 120 --items 60 --ratings 16000 --epochs 10";
 
 #[test]
 fn matrix_factorization_reaches_the_noise() {
-    let run = || matrix_factorization::run(args(MF)).unwrap().unwrap();
-    let outcome = with_threads(run);
-    let noise = matrix_factorization::NOISE;
+    let outcome = matrix_factorization::run(args(MF)).unwrap().unwrap();
+    let noise = matrix_factorization::ratings::NOISE;
     assert!(outcome.rmse < 1.1 * noise && outcome.mean_rmse > 1.5 * noise, "{outcome:?}");
     assert_eq!(outcome.top.len(), 5);
     assert!(outcome.top.is_sorted_by(|a, b| a.1 >= b.1));
@@ -101,7 +112,7 @@ fn matrix_factorization_reaches_the_noise() {
 
 #[test]
 fn matrix_factorization_reads_ratings() {
-    use matrix_factorization::Ratings;
+    use matrix_factorization::ratings::Ratings;
     let ratings =
         Ratings::parse("u.data", "196\t242\t3\t881250949\n\n1\t4294967296\t2.5\t0\n").unwrap();
     assert_eq!((&ratings.users[..], &ratings.items[..]), (&[195, 0][..], &[241, 4294967295][..]));
@@ -134,8 +145,7 @@ const WD: &str = "--rows 16000 --bits 12 --width 4 --hidden 16 --epochs 4 --lr 0
 
 #[test]
 fn wide_and_deep_beats_its_parts() {
-    let run = || wide_deep::run(args(WD)).unwrap().unwrap();
-    let outcome = with_threads(run);
+    let outcome = wide_deep::run(args(WD)).unwrap().unwrap();
     let both = outcome.both;
     for part in [outcome.wide, outcome.deep] {
         assert!(both.log_loss < part.log_loss - 0.04 && both.auc > part.auc + 0.05, "{outcome:?}");
@@ -146,7 +156,7 @@ fn wide_and_deep_beats_its_parts() {
 
 #[test]
 fn wide_and_deep_reads_files() {
-    use wide_deep::Rows;
+    use wide_deep::categories::Rows;
     let rows = Rows::parse("a.tsv", "1\tx\ty\n0\ty,\n").unwrap();
     assert_eq!((rows.fields, &rows.labels[..]), (2, &[1.0, 0.0][..]));
     // A value in another field is another value.
@@ -166,6 +176,7 @@ fn wide_and_deep_reads_files() {
     assert!(run(&format!("--epochs 1 --save {model}")).is_ok());
     let model = sparsetape::Model::load(&model).unwrap();
     assert_eq!(model.graph.list_outputs().len(), 1);
+    assert!(run("--epochs 1 --cross none").is_ok());
     let error = run("--cross 1x3").err().unwrap();
     assert!(error.to_string().contains("\"1x3\" is not a pair of fields from 1 to 2"), "{error}");
 }
