@@ -232,8 +232,9 @@ fn show_gradient(model: &dyn Model, weight: &Parameter, batch: &Batch) -> Result
     Ok(())
 }
 
-pub(crate) fn run(args: Vec<String>) -> Result<()> {
-    let Some(options) = Options::parse(USAGE, args)? else { return Ok(()) };
+/// The held-out log-loss.
+pub(crate) fn run(args: Vec<String>) -> Result<Option<f64>> {
+    let Some(options) = Options::parse(USAGE, args)? else { return Ok(None) };
     let size = options.number("batch", 1, usize::MAX)?;
     let rate = |name| options.number(name, 0.0, 1e6);
     let sgd = Sgd::new(rate("lr")?).momentum(rate("momentum")?).weight_decay(rate("wd")?);
@@ -265,7 +266,8 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     let split = if test.is_some() { "test" } else { "trained" };
     let history = trainer.fit(&batches, fit.evaluate(split, &scored))?;
     common::save_svg(&options, history, "log-loss")?;
-    println!("held-out log-loss {:.4}", history.last(split, "log-loss").unwrap_or(f64::NAN));
+    let log_loss = history.last(split, "log-loss").unwrap_or(f64::NAN);
+    println!("held-out log-loss {log_loss:.4}");
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
     common::print_memory(trainer.params());
     if let Some(path) = options.text("save") {
@@ -278,7 +280,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
         let failed = |e| Error::new(ErrorKind::Io, path).nowhere().caused_by(e);
         trainer.predict_to(&scored, File::create(path).map_err(failed)?)?;
     }
-    Ok(())
+    Ok(Some(log_loss))
 }
 
 fn main() -> ExitCode {

@@ -14,6 +14,12 @@ use sparsetape::{ErrorKind, Result, Tensor};
 #[path = "../examples/factorization_machine.rs"]
 mod factorization_machine;
 #[allow(dead_code)]
+#[path = "../examples/linear_classification.rs"]
+mod linear_classification;
+#[allow(dead_code)]
+#[path = "../examples/linear_regression.rs"]
+mod linear_regression;
+#[allow(dead_code)]
 #[path = "../examples/matrix_factorization.rs"]
 mod matrix_factorization;
 #[allow(dead_code)]
@@ -52,6 +58,37 @@ fn file(name: &str, text: &str) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("models-{name}"));
     fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
+}
+
+/// As MXNet's tutorial asks.
+#[test]
+fn linear_regression_ends_below_one() {
+    let mse = linear_regression::run(Vec::new()).unwrap().unwrap();
+    assert!(mse < 1.0, "{mse}");
+    let bad = linear_regression::run(args("--epochs 0")).unwrap_err();
+    assert!(bad.to_string().contains("--epochs \"0\" is not a number from 1"), "{bad}");
+}
+
+/// A class that weighs more is predicted more.
+#[test]
+fn classes_weigh_more_or_less() {
+    let rows: String = (0..300)
+        .map(|i| format!("{} {}:1 {}:0.5\n", u8::from(i % 5 == 0), 1 + i % 7, 8 + i % 3))
+        .collect();
+    let train = file("classes.svm", &rows);
+    let mean = |weights: &str| -> f64 {
+        let out = file("classes.txt", "");
+        let text = format!("--train {train} --predict {out} --epochs 5 --class-weights {weights}");
+        linear_classification::run(args(&text)).unwrap();
+        let predicted = fs::read_to_string(out).unwrap();
+        predicted.lines().map(|p| p.parse::<f64>().unwrap()).sum::<f64>() / 300.0
+    };
+    let (plain, heavy, balanced) = (mean("none"), mean("1,4"), mean("balanced"));
+    assert!((plain - 0.2).abs() < 0.05, "{plain}");
+    assert!((heavy - 0.5).abs() < 0.05 && (balanced - heavy).abs() < 0.01, "{heavy} {balanced}");
+    let bad = format!("--train {train} --class-weights 1,2,3");
+    let error = linear_classification::run(args(&bad)).unwrap_err();
+    assert!(error.to_string().contains("1,2,3: not 2 numbers"), "{error}");
 }
 
 const FM: &str = "--rows 20000 --ids 20 --fields 6 --batch 128 --epochs 3";
