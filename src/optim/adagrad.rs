@@ -23,7 +23,8 @@ use crate::tensor::Real;
 ///
 /// (MXNet: `adagrad_update` and the class `AdaGrad`; by row `group_adagrad_update`.) Weight decay is
 /// decoupled: it does not enter the history. Where g and `h + initial + epsilon` are 0, a weight does not
-/// move along its gradient.
+/// move along its gradient. With nothing in the history, the first step of a weight is the learning rate itself, whatever the
+/// size of its gradient: with many features in a row keep the rate small, or set [`initial`](AdaGrad::initial).
 ///
 /// Without weight decay a gradient of zeros moves nothing, so that all [ways to update](super::Update)
 /// agree. With it, such a step multiplies a weight by `1 − lr · weight_decay`, and

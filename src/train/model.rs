@@ -43,8 +43,10 @@ use crate::tape::{Tape, Var};
 /// # Ok::<(), sparsetape::Error>(())
 /// ```
 pub trait Model {
-    /// The loss of a batch: a single number, best a mean over the rows; or an output of MXNet
-    /// ([`Var::softmax_output`](crate::Var::softmax_output) and the like), which starts the backward pass itself.
+    /// The loss of a batch: a single number, the mean over the rows, as losses are unless told otherwise; or an output of MXNet
+    /// ([`Var::softmax_output`](crate::Var::softmax_output) and the like), which starts the backward pass itself, and
+    /// whose sum over the rows the trainer rescales. The trainer takes a number for a mean: what it records over
+    /// batches weighs each by its rows.
     fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t>;
 
     /// What is predicted for the rows of a batch, which metrics and predictions read; the labels are not to be
