@@ -8,6 +8,7 @@ use super::dataset::Dataset;
 use super::schema::IdBase;
 use super::{io_error, path_error};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::display::is_plain;
 use crate::tensor::{Slice, Tensor};
 
 /// A writer of libsvm text, which [`Libsvm`](super::Libsvm) reads back bit for bit (NaN as NaN):
@@ -146,12 +147,10 @@ pub(crate) fn write_number(
     values: Slice<'_>,
     k: usize,
 ) -> std::io::Result<()> {
-    // `{}` alone writes all zeros of very large and very small numbers.
-    let plain = |size: f64| size == 0.0 || !size.is_finite() || (1e-5..1e16).contains(&size);
     match values {
-        Slice::F32(v) if plain(f64::from(v[k].abs())) => write!(to, "{}", v[k]),
+        Slice::F32(v) if is_plain(f64::from(v[k].abs())) => write!(to, "{}", v[k]),
         Slice::F32(v) => write!(to, "{:e}", v[k]),
-        Slice::F64(v) if plain(v[k].abs()) => write!(to, "{}", v[k]),
+        Slice::F64(v) if is_plain(v[k].abs()) => write!(to, "{}", v[k]),
         Slice::F64(v) => write!(to, "{:e}", v[k]),
         Slice::I64(v) => write!(to, "{}", v[k]),
     }

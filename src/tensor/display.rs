@@ -118,6 +118,11 @@ fn without_zeros(number: &str) -> &str {
     }
 }
 
+/// Whether `{}` writes a number of this size without the many zeros of a very large or small one, which `{:e}` is for.
+pub(crate) fn is_plain(size: f64) -> bool {
+    size == 0.0 || !size.is_finite() || (1e-5..1e16).contains(&size)
+}
+
 /// An amount of memory, in the largest unit of which there is at least one.
 pub(crate) fn bytes(n: usize) -> String {
     let units = ["B", "kB", "MB", "GB", "TB"];

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::History;
 use crate::error::{Error, ErrorKind, Result};
+use crate::tensor::display::is_plain;
 use crate::tensor::file::atomic;
 
 const COLUMNS: [&str; 6] = ["epoch", "step", "split", "rows", "seconds", "learning_rate"];
@@ -75,9 +76,7 @@ impl History {
 /// The shortest number that reads back as this one.
 fn cell(value: Option<f64>) -> String {
     let Some(value) = value else { return String::new() };
-    let size = value.abs();
-    // `{}` alone writes all zeros of very large and very small numbers.
-    match size == 0.0 || !size.is_finite() || (1e-5..1e16).contains(&size) {
+    match is_plain(value.abs()) {
         true => format!("{value}"),
         false => format!("{value:e}"),
     }
