@@ -78,6 +78,20 @@ fn inputs_by_name() {
 }
 
 #[test]
+fn rows_without_labels_say_so() {
+    let features = Tensor::zeros(Stype::Csr, [3, 2], DType::F32).unwrap();
+    let data = Dataset::from_features(features).unwrap();
+    assert!(first(&data).input("data").is_ok());
+    for name in ["label", "labels", "softmax_label"] {
+        let error = first(&data).input(name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.to_string().contains("the rows have no labels"), "{error}");
+    }
+    let data = data.with_input("label", ids(3, 1)).unwrap();
+    assert!(first(&data).input("label").is_ok());
+}
+
+#[test]
 fn refusals() {
     let data = named(3);
     let kind = |result: sparsetape::Result<Dataset>| result.unwrap_err().kind();
