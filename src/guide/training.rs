@@ -95,6 +95,8 @@
 //! | write a log | `on_epoch(\|moment\| ..)` with [`Moment::records`](crate::train::Moment::records) |
 //! | know the best epoch | [`History::best`](crate::train::History::best); [`restore_best`](crate::train::EarlyStopping::restore_best) puts its parameters back |
 //! | interrupt and go on | [`Fit::checkpoints`](crate::train::Fit::checkpoints) and [`Trainer::resume_latest`](crate::train::Trainer::resume_latest); to end at a batch on Ctrl-C, a flag that `on_batch` reads before [`stop`](crate::train::Moment::stop) |
+//! | train in another thread | data and parameters go there; a trainer stays where it was made |
+//! | keep a trainer in a struct | one of a [graph](crate::train::Trainer::from_graph) borrows nothing; one of a [`Model`](crate::train::Model) borrows the model |
 //! | deploy | [`Trainer::prediction_graph`](crate::train::Trainer::prediction_graph) and [`Graph::save`](crate::Graph::save) |
 //!
 //! (A graph with its weights is [`sparsetape::Model`](crate::Model); the trait is [`train::Model`](crate::train::Model).)
