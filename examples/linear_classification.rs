@@ -263,11 +263,11 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<f64>> {
     if outputs == 1 {
         fit = fit.metric(Auc::new());
     }
-    let split = if test.is_some() { "test" } else { "trained" };
+    let (split, rows) = if test.is_some() { ("test", "held-out") } else { ("trained", "training") };
     let history = trainer.fit(&batches, fit.evaluate(split, &scored))?;
     common::save_svg(&options, history, "log-loss")?;
     let log_loss = history.last(split, "log-loss").unwrap_or(f64::NAN);
-    println!("held-out log-loss {log_loss:.4}");
+    println!("{rows} log-loss {log_loss:.4}");
     println!("base rate log-loss {:.4}", base_rate_loss(held_out)?);
     common::print_memory(trainer.params());
     if let Some(path) = options.text("save") {

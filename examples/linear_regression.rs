@@ -70,7 +70,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<Option<f64>> {
     let history = trainer.fit(&batches, fit.evaluate("trained", &batches))?;
     common::save_svg(&options, history, "mse")?;
     let mse = history.last("trained", "mse").unwrap_or(f64::NAN);
-    println!("mean squared error {mse:.2e}");
+    println!("mean squared error {mse:.4}");
     common::print_memory(trainer.params());
 
     println!("first predictions:");

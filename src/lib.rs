@@ -34,9 +34,10 @@
 //! # Where to read on
 //!
 //! The [guide] is a tour in short pages: [concepts](guide::concepts), [the tape](guide::tape), [storage
-//! types](guide::storage_types), [gradients](guide::gradients), [optimizers](guide::optimizers), training,
-//! [graphs](guide::graphs), [deployment](guide::deployment), [an operator of your own](guide::extending); and what MXNet and
-//! PyTorch users know, beside ours.
+//! types](guide::storage_types), [gradients](guide::gradients), [optimizers](guide::optimizers),
+//! [training](guide::training), [graphs](guide::graphs), [deployment](guide::deployment), [an operator of your
+//! own](guide::extending); and the idioms of [MXNet](guide::for_mxnet_users) and [PyTorch](guide::for_pytorch_users)
+//! beside ours.
 //!
 //! # Concepts
 //!

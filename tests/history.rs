@@ -156,7 +156,8 @@ proptest! {
     #[test]
     fn damaged_json_is_refused_or_another_history(at in any::<prop::sample::Index>(), byte: u8) {
         let mut text = saved("damaged.json", |path| run().save_json(path)).into_bytes();
-        let at = at.index(text.len());
+        // All but the newline at the end, without which a file is whole.
+        let at = at.index(text.len() - 1);
         text[at] = byte;
         if let Err(error) = loaded("damaged.json", &text) {
             prop_assert_eq!(error.kind(), ErrorKind::Parse);

@@ -44,12 +44,12 @@ fn same_for_threads<T: PartialEq + Send>(run: impl Fn() -> Result<Option<T>> + S
 fn threads_change_no_bit() {
     let large = "--batch 8192 --epochs 2 --factors 16 --lr 0.002";
     assert!(same_for_threads(|| factorization_machine::run(args(&format!(
-        "{large} --rows 20000"
+        "{large} --rows 12000"
     )))));
     assert!(same_for_threads(|| matrix_factorization::run(args(&format!(
-        "{large} --ratings 20000"
+        "{large} --ratings 12000"
     )))));
-    let large = "--batch 8192 --epochs 2 --hidden 64 --rows 20000";
+    let large = "--batch 8192 --epochs 2 --hidden 64 --rows 12000";
     assert!(same_for_threads(|| wide_deep::run(args(large))));
 }
 

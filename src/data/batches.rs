@@ -197,7 +197,7 @@ impl Batch {
     /// query ids by `qid`.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] if there is none, listing all.
+    /// [`ErrorKind::State`] if there is none, listing all; for labels of rows that have none.
     #[track_caller]
     pub fn input(&self, name: &str) -> Result<&Tensor> {
         if let Some((_, values)) = self.inputs.iter().find(|(own, _)| **own == *name) {
@@ -205,18 +205,30 @@ impl Batch {
         }
         match name {
             "data" | "features" => return Ok(&self.features),
-            "label" | "labels" => return Ok(&self.labels),
             "qid" => {
                 if let Some(qids) = &self.qids {
                     return Ok(qids);
                 }
             }
-            name if name.ends_with("_label") => return Ok(&self.labels),
+            name if matches!(name, "label" | "labels") || name.ends_with("_label") => {
+                return self.stated_labels();
+            }
             _ => {}
         }
         let names: String = self.inputs.iter().map(|(name, _)| format!(", {name}")).collect();
         let message = format!("there is no input {name:?}, only data, label{names}");
         Err(Error::new(ErrorKind::State, message).operator("batch"))
+    }
+
+    /// The labels, unless the rows [came without](Dataset::from_features).
+    #[track_caller]
+    fn stated_labels(&self) -> Result<&Tensor> {
+        if self.labels.shape().get(1) == Some(&0) {
+            let message =
+                "the rows have no labels: they can be predicted, not trained on or scored";
+            return Err(Error::new(ErrorKind::State, message).operator("batch"));
+        }
+        Ok(&self.labels)
     }
 
     /// [`Batch::input`] as a constant of a tape; one that is not there poisons the variable. On a symbolic tape a

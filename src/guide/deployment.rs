@@ -39,6 +39,8 @@
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
 //!
+//! Of what a `Trainer` has trained, `Trainer::prediction_graph` is the graph to save; it wants no labels.
+//!
 //! - **Requests.** [`feed_csr`](crate::Executor::feed_csr) and [`feed_dense`](crate::Executor::feed_dense) copy a request from
 //!   borrowed slices into memory of the executor. Once warm, a request allocates nothing.
 //! - **Batch sizes.** The shape in `bind` is a first guess; every request may have another number of rows. A row's

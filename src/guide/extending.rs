@@ -29,6 +29,9 @@
 //! all of it), and take temporaries from [`Scratch`](crate::Scratch). Errors say what is wrong; operator, operands and the
 //! user's line are added to them.
 //!
+//! Beside this crate it takes `cargo add ndarray@0.17`, for the definition, and `cargo add serde --features derive`, for the
+//! file of a graph.
+//!
 //! `examples/custom_operator/operator.rs`:
 //!
 //! ```

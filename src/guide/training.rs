@@ -80,6 +80,27 @@
 //!   that tells what it found, missed and left.
 //! - [`Trainer::from_graph`](crate::train::Trainer::from_graph) trains a [graph](super::graphs) instead.
 //!
+//! # How to
+//!
+//! | | |
+//! |---|---|
+//! | write the model as closures | [`supervised`](crate::train::supervised): outputs, loss, prediction; [`loss_fn`](crate::train::loss_fn) for a loss alone. A closure that is passed without them does not compile: Rust takes its tape for one of a single lifetime |
+//! | train on class numbers | `logits.softmax_cross_entropy(label.cast(DType::I64))`: classes are ids, and files have numbers |
+//! | train on several labels a row | labels `(rows, labels)` and a weight `(features, labels)`, with [`sigmoid_binary_cross_entropy`](crate::Var::sigmoid_binary_cross_entropy); its metrics are [`custom`](crate::train::metrics::custom()) |
+//! | weigh rows or classes | [`Loss::mean().sample_weights(batch.var(tape, "weight"))`](crate::Loss), with the input of [`with_input("weight", ..)`](crate::data::Dataset::with_input), by which metrics weigh too; or `class_weights` |
+//! | look up ids | [`with_input("user", ids)`](crate::data::Dataset::with_input), i64, and `tape.parameter(&table).take(batch.var(tape, "user"))` |
+//! | use `f64` | [`Libsvm::dtype`](crate::data::Libsvm::dtype), and parameters of it |
+//! | predict rows without labels | [`Dataset::from_features`](crate::data::Dataset::from_features) |
+//! | change the learning rate | by step, a [`Schedule`](crate::optim::Schedule) in place of the number; by epoch, [`Moment::set_learning_rate`](crate::train::Moment::set_learning_rate) in `on_epoch` |
+//! | write a log | `on_epoch(\|moment\| ..)` with [`Moment::records`](crate::train::Moment::records) |
+//! | know the best epoch | [`History::best`](crate::train::History::best); [`restore_best`](crate::train::EarlyStopping::restore_best) puts its parameters back |
+//! | interrupt and go on | [`Fit::checkpoints`](crate::train::Fit::checkpoints) and [`Trainer::resume_latest`](crate::train::Trainer::resume_latest); to end at a batch on Ctrl-C, a flag that `on_batch` reads before [`stop`](crate::train::Moment::stop) |
+//! | train in another thread | data and parameters go there; a trainer stays where it was made |
+//! | keep a trainer in a struct | one of a [graph](crate::train::Trainer::from_graph) borrows nothing; one of a [`Model`](crate::train::Model) borrows the model |
+//! | deploy | [`Trainer::prediction_graph`](crate::train::Trainer::prediction_graph) and [`Graph::save`](crate::Graph::save) |
+//!
+//! (A graph with its weights is [`sparsetape::Model`](crate::Model); the trait is [`train::Model`](crate::train::Model).)
+//!
 //! # Checkpoints
 //!
 //! A [checkpoint](crate::train) is one file with everything that the rest of the run depends on: parameters, the

@@ -66,7 +66,7 @@ pub trait Model {
 
 /// A model by its parts, as closures: what it computes for each row (logits, a value), the loss of that and the labels, and
 /// what is predicted from it (the link: a sigmoid, a softmax, or the value itself).
-/// [The example](super::Trainer::prediction_graph) is logistic regression.
+/// Logistic regression, with a link, is the example of [`Trainer::prediction_graph`](super::Trainer::prediction_graph).
 ///
 /// ```
 /// use sparsetape::data::Dataset;

@@ -1,13 +1,17 @@
 //! Data sets hold further inputs, row by row.
 
 use proptest::prelude::*;
-use sparsetape::data::{Dataset, LastBatch};
+use sparsetape::data::{Batch, Dataset, LastBatch};
 use sparsetape::{DType, ErrorKind, Stype, Tensor};
 
 use super::{all, parts};
 
 fn ids(rows: usize, first: i64) -> Tensor {
     Tensor::dense([rows], (first..first + rows as i64).collect::<Vec<_>>()).unwrap()
+}
+
+fn first(data: &Dataset) -> Batch {
+    all(&data.batches(2).build().unwrap(), 0, 0).remove(0)
 }
 
 /// Labels, a dense input and a csr one, which all name the row.
@@ -52,7 +56,6 @@ fn inputs_by_name() {
     let features = Tensor::zeros(Stype::Csr, [2, 3], DType::F32).unwrap();
     let data = Dataset::new(features, Tensor::full([2], 1.0f32).unwrap()).unwrap();
     let data = data.with_input("user", ids(2, 5)).unwrap();
-    let first = |data: &Dataset| all(&data.batches(2).build().unwrap(), 0, 0).remove(0);
     let batch = first(&data);
     for name in ["data", "features"] {
         assert_eq!(batch.input(name).unwrap().shape()[..], [2, 3]);
@@ -75,6 +78,20 @@ fn inputs_by_name() {
     let values = |name| batch.input(name).unwrap().values::<i64>().unwrap().to_vec();
     assert_eq!((values("user"), values("label")), (vec![7, 8], vec![9, 10]));
     assert_eq!((values("qid"), batch.inputs.len()), (vec![3, 4], 2));
+}
+
+#[test]
+fn rows_without_labels_say_so() {
+    let features = Tensor::zeros(Stype::Csr, [3, 2], DType::F32).unwrap();
+    let data = Dataset::from_features(features).unwrap();
+    assert!(first(&data).input("data").is_ok());
+    for name in ["label", "labels", "softmax_label"] {
+        let error = first(&data).input(name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::State);
+        assert!(error.to_string().contains("the rows have no labels"), "{error}");
+    }
+    let data = data.with_input("label", ids(3, 1)).unwrap();
+    assert!(first(&data).input("label").is_ok());
 }
 
 #[test]

@@ -100,7 +100,8 @@ impl<'a> Scored<'a> {
         let outside = "is not a relevance, from 0 to 100";
         rows.check_labels(ErrorKind::Value, outside, |y| (0.0..=100.0).contains(&y))?;
         let Some(qids) = self.qids else {
-            return Err(Error::new(ErrorKind::Value, "there are no query ids: `Scored::qids`"));
+            let message = "there are no query ids: `Dataset::with_qids`, or `Scored::qids`";
+            return Err(Error::new(ErrorKind::Value, message));
         };
         match per_row("query ids", qids, rows.len)? {
             Slice::I64(qids) => Ok((rows, qids)),
@@ -275,7 +276,9 @@ fn checked_weights(weights: &Tensor, rows: usize) -> Result<Slice<'_>> {
 #[track_caller]
 fn per_row<'a>(what: &str, tensor: &'a Tensor, rows: usize) -> Result<Slice<'a>> {
     if column(tensor.shape()) != [rows] {
-        let message = format!("{what} are {}, but there are {rows} rows", tensor.shape());
+        let shape = tensor.shape();
+        let message =
+            format!("{what} are {shape}, but there are {rows} rows, with one number each");
         return Err(Error::new(ErrorKind::Shape, message));
     }
     dense(what, tensor)

@@ -70,7 +70,7 @@ impl<'h> Curves<'h> {
         self
     }
 
-    /// Over the optimizer's steps instead of epochs.
+    /// Over [`Record::step`](super::Record::step) instead of epochs.
     pub fn by_step(mut self) -> Self {
         self.by_step = true;
         self

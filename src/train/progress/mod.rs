@@ -22,10 +22,10 @@ use line::Columns;
 /// epoch 3/10 [============>               ]  45%  1.2M rows/s  loss 0.4312  ETA 0:05
 /// ```
 ///
-/// The bar (feature `progress`) is drawn on terminals only, other than those with `TERM=dumb`; it appears
-/// when a pass has taken half a second, is redrawn ten times a second at most, and goes away. What does
-/// not fit into the terminal's width is left out. Where the number of rows is not known, it counts them. The loss
-/// is the mean so far.
+/// Epochs count from 1 here, from 0 in a [`History`](super::History). The bar (feature `progress`) is drawn on
+/// terminals only, other than those with `TERM=dumb`; it appears when a pass has taken half a second, is
+/// redrawn ten times a second at most, and goes away. What does not fit into the terminal's width is left
+/// out. Where the number of rows is not known, it counts them. The loss is the mean so far.
 ///
 /// In a loop of your own:
 ///
