@@ -56,17 +56,20 @@ impl EarlyStopping {
         splits: impl Iterator<Item = &'s str> + Clone,
         metrics: &[String],
     ) -> Result<()> {
-        let fault = |why: String| Err(Error::new(ErrorKind::Value, why).operator("early_stopping"));
         if !splits.clone().any(|split| split == self.split) {
             let all: Vec<&str> = splits.collect();
             return fault(format!("there is no split {:?}, only {}", self.split, all.join(", ")));
         }
         if self.name != "loss" && !metrics.contains(&self.name) {
-            let all = metrics.join(", ");
-            return fault(format!("there is no metric {:?}, only loss, {all}", self.name));
+            let all: Vec<&str> =
+                ["loss"].into_iter().chain(metrics.iter().map(|m| &m[..])).collect();
+            return fault(format!("there is no metric {:?}, only {}", self.name, all.join(", ")));
         }
         if self.min_delta.is_nan() || self.min_delta < 0.0 {
-            return fault(format!("the least difference is {}", self.min_delta));
+            return fault(format!("the least difference is {}, not 0 or more", self.min_delta));
+        }
+        if self.patience == 0 {
+            return fault("the patience is 0 epochs, not 1 or more".to_owned());
         }
         Ok(())
     }
@@ -113,4 +116,9 @@ impl EarlyStopping {
             _ => Ok(()),
         }
     }
+}
+
+#[track_caller]
+fn fault(why: String) -> Result<()> {
+    Err(Error::new(ErrorKind::Value, why).operator("early_stopping"))
 }

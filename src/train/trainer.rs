@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Graph;
 use crate::optim::{Optimizer, Schedule};
 use crate::tape::{Fallback, GradReq, Gradients, Params, name_matches};
-use crate::tensor::Tensor;
+use crate::tensor::{Stype, Tensor, row_len};
 
 /// A model, its parameters and an optimizer, trained, scored and asked for predictions batch by batch. (MXNet: `Module`.)
 ///
@@ -305,6 +305,7 @@ impl<'a> Trainer<'a> {
         scored
     }
 
+    #[track_caller]
     pub(super) fn score_as(
         &mut self,
         split: &str,
@@ -337,16 +338,24 @@ impl<'a> Trainer<'a> {
         mut f: impl FnMut(&Batch, &Tensor) -> Result<()>,
     ) -> Result<()> {
         self.progress.begin("predicting", data.rows().map(|rows| rows as u64));
-        let mut each = |batch: Result<Batch>| {
-            let batch = batch?;
-            self.runner.forward(&batch, Pass::Predict)?;
-            f(&batch, &unpadded(&first_output(&*self.runner)?, &batch)?)?;
-            self.progress.advance((batch.rows() - batch.pad) as u64, None);
-            Ok(())
-        };
-        let predicted = data.read(0, 0)?.try_for_each(&mut each);
+        let predicted = self.predict_batches(data, &mut f);
         self.progress.clear();
         predicted
+    }
+
+    #[track_caller]
+    fn predict_batches(
+        &mut self,
+        data: &dyn BatchSource,
+        f: &mut dyn FnMut(&Batch, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        for batch in data.read(0, 0)? {
+            let batch = batch?;
+            self.runner.forward(&batch, Pass::Predict)?;
+            f(&batch, &first_output(&*self.runner, &batch)?)?;
+            self.progress.advance((batch.rows() - batch.pad) as u64, None);
+        }
+        Ok(())
     }
 
     /// What the model predicts for all rows, in the order of the source: `(rows, ..)`.
@@ -499,7 +508,10 @@ pub(super) fn update_metrics<M: DerefMut<Target: Metric>>(
         return Ok(());
     }
     let shown = Shown::new(runner, batch)?;
-    metrics.iter_mut().try_for_each(|metric| metric.update(&shown.scored()))
+    for metric in metrics {
+        metric.update(&shown.scored())?;
+    }
+    Ok(())
 }
 
 /// What metrics see of a batch: no padded rows.
@@ -515,7 +527,7 @@ impl Shown {
     fn new(runner: &dyn Runner, batch: &Batch) -> Result<Shown> {
         let own = |tensor: &Tensor| unpadded(tensor, batch);
         Ok(Shown {
-            predictions: own(&first_output(runner)?)?,
+            predictions: first_output(runner, batch)?,
             labels: own(&batch.labels)?,
             qids: batch.qids.as_ref().map(own).transpose()?,
             weights: batch.input("weight").ok().map(own).transpose()?,
@@ -529,13 +541,24 @@ impl Shown {
     }
 }
 
+/// What the last forward pass predicted for the rows of its batch that are not padded.
 #[track_caller]
-fn first_output(runner: &dyn Runner) -> Result<Tensor> {
-    runner.outputs()?.into_iter().next().ok_or_else(|| {
+fn first_output(runner: &dyn Runner, batch: &Batch) -> Result<Tensor> {
+    let Some(output) = runner.outputs()?.into_iter().next() else {
         let message = "the model has no output: a `Model` gives one by `output`, a graph has one that \
                        is no loss";
-        Error::new(ErrorKind::State, message).operator("trainer")
-    })
+        return Err(Error::new(ErrorKind::State, message).operator("trainer"));
+    };
+    let (ty, rows) = (output.ty(), batch.rows());
+    let (kind, why) = match () {
+        _ if ty.stype != Stype::Default => (ErrorKind::Stype, "predictions are dense".to_owned()),
+        _ if ty.shape.first() != Some(&rows) => {
+            (ErrorKind::Shape, format!("the batch has {rows} rows"))
+        }
+        _ => return unpadded(&output, batch),
+    };
+    let message = format!("the model's output is {ty}, but {why}");
+    Err(Error::new(kind, message).operator("trainer"))
 }
 
 /// Rows that are not padded.
@@ -547,12 +570,15 @@ fn unpadded(tensor: &Tensor, batch: &Batch) -> Result<Tensor> {
 }
 
 fn write_rows(to: &mut impl Write, output: &Tensor) -> std::io::Result<()> {
-    let width = output.shape()[1..].iter().product::<usize>().max(1);
-    let values = output.view().values();
-    for i in 0..values.len() {
-        let end = if (i + 1) % width == 0 { "\n" } else { " " };
-        write_number(to, values, i)?;
-        to.write_all(end.as_bytes())?;
+    let (width, values) = (row_len(output.shape()), output.view().values());
+    for row in 0..output.shape()[0] {
+        for column in 0..width {
+            if column > 0 {
+                to.write_all(b" ")?;
+            }
+            write_number(to, values, row * width + column)?;
+        }
+        to.write_all(b"\n")?;
     }
     Ok(())
 }

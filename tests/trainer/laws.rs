@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use sparsetape::data::{Batch, BatchSource, Batches, Dataset, LastBatch, Libsvm, LibsvmWriter};
 use sparsetape::optim::{Adam, Sgd};
 use sparsetape::random::Random;
-use sparsetape::train::metrics::{Auc, LogLoss, Metric, Mse};
+use sparsetape::train::metrics::{Auc, LogLoss, Metric, Mse, NdcgAtK};
 use sparsetape::train::{
     Checkpoints, EarlyStopping, Fit, History, Model, Progress, Trainer, load, loss_fn,
 };
@@ -14,10 +14,10 @@ use sparsetape::{
     variable,
 };
 
-const FEATURES: usize = 50;
+pub const FEATURES: usize = 50;
 
 /// Labels that a hidden linear model draws.
-fn data(rows: usize) -> Result<Dataset> {
+pub fn data(rows: usize) -> Result<Dataset> {
     let x = Random::new(7).csr::<f32>([rows, FEATURES], 0.1)?;
     let hidden = Random::new(8).dense::<f32>([FEATURES, 1])?;
     let y: Vec<f32> =
@@ -25,7 +25,7 @@ fn data(rows: usize) -> Result<Dataset> {
     Dataset::new(x, Tensor::dense([rows], y)?)
 }
 
-fn weights() -> Result<Params> {
+pub fn weights() -> Result<Params> {
     let weight =
         Init::Normal(0.01).tensor(Stype::RowSparse, [FEATURES, 1], sparsetape::DType::F32, 3)?;
     let bias = Parameter::new("bias", Tensor::full([1], 0.0f32)?)?;
@@ -33,7 +33,7 @@ fn weights() -> Result<Params> {
 }
 
 /// Logistic regression that records itself.
-struct Logistic(Params);
+pub struct Logistic(pub Params);
 
 impl Logistic {
     fn logits<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
@@ -55,7 +55,7 @@ impl Model for Logistic {
 }
 
 /// The same as a graph: a loss and a prediction, or an output of MXNet.
-fn graph(mxnet: bool) -> Result<Graph> {
+pub fn graph(mxnet: bool) -> Result<Graph> {
     let tape = Tape::symbolic();
     let x = tape.symbol(variable("data").stype(Stype::Csr).shape([None, Some(FEATURES)]));
     let label = tape.symbol(variable("label").shape([None, Some(1)]));
@@ -67,16 +67,16 @@ fn graph(mxnet: bool) -> Result<Graph> {
     Graph::new(&[logits.sigmoid_binary_cross_entropy(label), logits.sigmoid()])
 }
 
-fn quiet<'a>(mut trainer: Trainer<'a>) -> Trainer<'a> {
+pub fn quiet<'a>(mut trainer: Trainer<'a>) -> Trainer<'a> {
     trainer.set_progress(Progress::hidden());
     trainer
 }
 
-fn of_graph(mxnet: bool, params: &Params) -> Result<Trainer<'static>> {
+pub fn of_graph(mxnet: bool, params: &Params) -> Result<Trainer<'static>> {
     Ok(quiet(Trainer::from_graph(&graph(mxnet)?, params.clone(), Sgd::new(0.5).momentum(0.9))?))
 }
 
-fn bits(params: &Params) -> Result<Vec<u32>> {
+pub fn bits(params: &Params) -> Result<Vec<u32>> {
     let mut bits = Vec::new();
     for parameter in params {
         bits.extend(parameter.snapshot()?.values::<f32>()?.iter().map(|x| x.to_bits()));
@@ -84,7 +84,7 @@ fn bits(params: &Params) -> Result<Vec<u32>> {
     Ok(bits)
 }
 
-fn assert_near(a: &Params, b: &Params) -> Result<()> {
+pub fn assert_near(a: &Params, b: &Params) -> Result<()> {
     for (a, b) in a.iter().zip(b) {
         let (a, b) = (a.snapshot()?, b.snapshot()?);
         for (a, b) in a.values::<f32>()?.iter().zip(b.values::<f32>()?) {
@@ -95,7 +95,7 @@ fn assert_near(a: &Params, b: &Params) -> Result<()> {
 }
 
 /// All but the time it took.
-fn measured(history: &History) -> History {
+pub fn measured(history: &History) -> History {
     let mut timeless = History::new();
     for record in history.records() {
         timeless.push(sparsetape::train::Record { seconds: 0.0, ..record.clone() });
@@ -495,8 +495,11 @@ fn misuse_is_told() -> Result<()> {
     let batch = batches.epoch(0).next().unwrap();
     let told = |error: sparsetape::Error, part: &str| {
         assert!(error.to_string().contains(part), "{part}: {error}");
+        // Never a line of the library.
+        assert!(error.location().unwrap().file().ends_with("laws.rs"), "{error}");
     };
     let mut trainer = of_graph(false, &params)?;
+    told(trainer.loss().unwrap_err(), "no forward pass");
     told(trainer.outputs().unwrap_err(), "no forward pass");
     told(trainer.backward().unwrap_err(), "no forward pass in training");
     told(trainer.update().unwrap_err(), "no backward pass since the last update");
@@ -509,6 +512,28 @@ fn misuse_is_told() -> Result<()> {
     told(trainer.feed("weight", "x").unwrap_err(), "only to data, label");
     trainer.feed("data", "nothing")?;
     told(trainer.forward(&batch, true).unwrap_err(), "there is no input \"nothing\"");
+    told(trainer.predict(&batches).unwrap_err(), "there is no input \"nothing\"");
+    trainer.feed("data", "label")?;
+    told(trainer.score(&batches, &mut []).unwrap_err(), "got default f32 (4, 1)");
+    let forgotten = Params::new([params.get("weight").unwrap()])?;
+    let mut forgetful = quiet(Trainer::from_graph(&graph(false)?, forgotten, Sgd::new(0.1))?);
+    let error = forgetful.fit(&batches, Fit::epochs(1)).unwrap_err();
+    told(error, "variable \"bias\" is none of the parameters");
+    let mut diverging =
+        quiet(Trainer::from_graph(&graph(false)?, params.clone(), Sgd::new(f64::NAN))?);
+    told(diverging.fit(&batches, Fit::epochs(1)).unwrap_err(), "the learning rate is NaN");
+    let mut trainer = of_graph(false, &params)?;
+    let early = |split, name| Fit::epochs(1).early_stopping(EarlyStopping::new(split, name));
+    told(trainer.fit(&batches, early("test", "loss")).unwrap_err(), "only train");
+    told(trainer.fit(&batches, early("train", "auc")).unwrap_err(), "no metric \"auc\", only loss");
+    let impatient =
+        early("train", "loss").early_stopping(EarlyStopping::new("train", "loss").patience(0));
+    told(trainer.fit(&batches, impatient).unwrap_err(), "the patience is 0");
+    let no_queries = Fit::epochs(1).metric(NdcgAtK::new(5));
+    told(trainer.fit(&batches, no_queries).unwrap_err(), "there are no query ids");
+    trainer.freeze("*")?;
+    told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "the graph has no gradients");
+    params.iter().for_each(|p| p.set_grad_req(GradReq::Write));
 
     let other = Parameter::new("other", Tensor::full([1], 0.0f32)?)?;
     let with_other = Params::new(params.iter().chain([&other]))?;
@@ -523,9 +548,63 @@ fn misuse_is_told() -> Result<()> {
     let only_loss = loss_fn(|tape, batch| batch.var(tape, "label").mean());
     let mut trainer = quiet(Trainer::new(&only_loss, Params::default(), Sgd::new(0.1)));
     told(trainer.fit(&batches, Fit::epochs(1).metric(Mse::new())).unwrap_err(), "has no output");
+    told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "no gradient");
+    told(trainer.outputs().map(|_| trainer.update().unwrap_err())?, "no backward pass");
     told(trainer.predict(&batches).unwrap_err(), "has no output");
     let mut metric = Mse::new();
     told(trainer.update_metric(&mut metric, &batch).unwrap_err(), "has no output");
     assert!(metric.value().is_nan());
+    let rowwise = loss_fn(|tape, batch| {
+        let weight = tape.parameter(params.get("weight").unwrap());
+        batch.var(tape, "data").dot(weight).square()
+    });
+    let mut trainer = quiet(Trainer::new(&rowwise, params.clone(), Sgd::new(0.1)));
+    told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "needs a single number");
     Ok(())
+}
+
+/// A model that predicts something else than a row of numbers for each row.
+struct Odd<'a>(&'a dyn for<'t> Fn(&'t Tape, &Batch) -> Var<'t>);
+
+impl Model for Odd<'_> {
+    fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t> {
+        batch.var(tape, "label").mean()
+    }
+
+    fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
+        Some(self.0(tape, batch))
+    }
+}
+
+#[test]
+fn predictions_are_of_rows() -> Result<()> {
+    let batches = data(10)?.batches(4).last(LastBatch::Pad).build()?;
+    let number = loss_fn(|tape, batch| batch.var(tape, "label").sum());
+    let few = loss_fn(|tape, batch| {
+        batch.var(tape, "data").dot(tape.constant(hidden())).sum_axes(&[0], false)
+    });
+    let sparse = loss_fn(|tape, batch| batch.var(tape, "data"));
+    let cases: [(&dyn for<'t> Fn(&'t Tape, &Batch) -> Var<'t>, _); 3] = [
+        (&number, "output is default f32 (), but the batch has 4 rows"),
+        (&few, "output is default f32 (1,), but the batch has 4 rows"),
+        (&sparse, "output is csr f32 (4, 50), but predictions are dense"),
+    ];
+    for (output, told) in cases {
+        let odd = Odd(output);
+        let mut trainer = quiet(Trainer::new(&odd, Params::default(), Sgd::new(0.1)));
+        let mut text = Vec::new();
+        for error in [
+            trainer.predict(&batches).unwrap_err(),
+            trainer.predict_to(&batches, &mut text).unwrap_err(),
+            trainer.score(&batches, &mut [&mut Mse::new()]).unwrap_err(),
+        ] {
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        assert!(text.is_empty());
+    }
+    Ok(())
+}
+
+fn hidden() -> Tensor {
+    Tensor::full([FEATURES, 1], 1.0f32).expect("a shape")
 }

@@ -53,7 +53,10 @@ impl Runner for Eager<'_> {
     }
 
     fn outputs(&self) -> Result<Vec<Tensor>> {
-        self.output.iter().map(|&output| self.tape.var(output).value()).collect()
+        match self.output {
+            Some(output) => Ok(vec![self.tape.var(output).value()?]),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn summed_rows(&self) -> usize {
@@ -101,6 +104,7 @@ impl Runner for Eager<'_> {
 }
 
 /// Loss and output of a batch, as far as they are wanted.
+#[track_caller]
 fn record<'t>(
     model: &dyn Model,
     tape: &'t Tape,

@@ -103,20 +103,26 @@ impl Frozen {
     }
 
     /// The values of the variables for this batch, of the ranks that the graph asks for.
+    #[track_caller]
     fn values<'s>(&'s self, batch: &Batch, pass: Pass) -> Result<SmallVec<[(&'s str, Tensor); 4]>> {
         let needed = |input: &&Input| pass != Pass::Predict || input.predicts && !input.is_label();
-        let value = |input: &'s Input| {
-            let value = batch.input(&input.from)?;
+        let mut values = SmallVec::new();
+        for input in self.inputs.iter().filter(needed) {
+            let value = match batch.input(&input.from) {
+                Ok(value) => value,
+                Err(error) => return Err(not_fed(input, &error)),
+            };
             let value = match (input.rank, value.shape().len()) {
                 (Some(2), 1) => value.reshape(&[-1, 1])?,
                 (Some(1), 2) if value.shape()[1] == 1 => value.reshape(&[-1])?,
                 _ => value.clone(),
             };
-            Ok((&input.variable[..], value))
-        };
-        self.inputs.iter().filter(needed).map(value).collect()
+            values.push((&input.variable[..], value));
+        }
+        Ok(values)
     }
 
+    #[track_caller]
     fn bind(&self, values: &[(&str, Tensor)], pass: Pass, passes: Passes) -> Result<Executor> {
         let mut bind = Bind::from(&self.params).fallback(self.fallback).passes(passes);
         for (name, value) in values {
@@ -143,6 +149,7 @@ impl Frozen {
         }
     }
 
+    #[track_caller]
     fn executor(&self) -> Result<&Executor> {
         let executor = match self.last {
             Some(Pass::Train { .. }) => &self.trainer,
@@ -150,10 +157,22 @@ impl Frozen {
             Some(Pass::Predict) => &self.predictor,
             None => &None,
         };
-        executor.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::State, "there was no forward pass yet").operator("trainer")
-        })
+        match executor {
+            Some(executor) => Ok(executor),
+            None => {
+                let message = "there was no forward pass yet";
+                Err(Error::new(ErrorKind::State, message).operator("trainer"))
+            }
+        }
     }
+}
+
+/// The error for a variable without values.
+#[track_caller]
+fn not_fed(input: &Input, error: &Error) -> Error {
+    let message =
+        format!("variable {:?} is none of the parameters, and {}", input.variable, error.message());
+    Error::new(error.kind(), message).operator("trainer")
 }
 
 /// The outputs at which the backward pass starts.
@@ -222,7 +241,11 @@ impl Runner for Frozen {
         if self.last == Some(Pass::Predict) {
             return executor.outputs();
         }
-        self.predictions.iter().map(|&k| executor.output(k).cloned()).collect()
+        let mut outputs = Vec::with_capacity(self.predictions.len());
+        for &k in &self.predictions {
+            outputs.push(executor.output(k)?.clone());
+        }
+        Ok(outputs)
     }
 
     fn summed_rows(&self) -> usize {

@@ -23,14 +23,18 @@ pub(super) enum Pass {
     Predict,
 }
 
-/// A model with memory to run in.
+/// A model with memory to run in. Errors are at the line of who calls the trainer, unless they have
+/// one of the model.
 pub(super) trait Runner {
+    #[track_caller]
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()>;
 
     /// The loss of the last forward pass, unless the model has outputs of MXNet in place of one.
+    #[track_caller]
     fn loss(&self) -> Result<Option<f64>>;
 
     /// What the last forward pass predicted; the first is the one for metrics.
+    #[track_caller]
     fn outputs(&self) -> Result<Vec<Tensor>>;
 
     /// How many rows the gradient of the last forward pass is a sum over, where it ended in an output of MXNet;
@@ -38,12 +42,14 @@ pub(super) trait Runner {
     fn summed_rows(&self) -> usize;
 
     /// Adds the gradients of the last training pass; to none if there is nothing in them yet.
+    #[track_caller]
     fn backward(&mut self, gradients: &mut Gradients) -> Result<()>;
 
     /// The gradients are used up.
     fn restart(&mut self, gradients: &mut Gradients) -> Result<()>;
 
     /// Feeds a variable from another input than that of its name.
+    #[track_caller]
     fn feed_from(&mut self, variable: &str, input: &str) -> Result<()>;
 
     fn set_fallback(&mut self, policy: Fallback);
