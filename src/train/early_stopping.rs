@@ -51,19 +51,14 @@ impl EarlyStopping {
 
     /// An error for what no epoch will measure.
     #[track_caller]
-    pub(super) fn check<'s>(
-        &self,
-        splits: impl Iterator<Item = &'s str> + Clone,
-        metrics: &[String],
-    ) -> Result<()> {
-        if !splits.clone().any(|split| split == self.split) {
-            let all: Vec<&str> = splits.collect();
-            return fault(format!("there is no split {:?}, only {}", self.split, all.join(", ")));
+    pub(super) fn check(&self, splits: &[&str], names: &[&str]) -> Result<()> {
+        if !splits.contains(&&self.split[..]) {
+            let all = splits.join(", ");
+            return fault(format!("there is no split {:?}, only {all}", self.split));
         }
-        if self.name != "loss" && !metrics.contains(&self.name) {
-            let all: Vec<&str> =
-                ["loss"].into_iter().chain(metrics.iter().map(|m| &m[..])).collect();
-            return fault(format!("there is no metric {:?}, only {}", self.name, all.join(", ")));
+        if !names.contains(&&self.name[..]) {
+            let all = names.join(", ");
+            return fault(format!("there is no metric {:?}, only {all}", self.name));
         }
         if self.min_delta.is_nan() || self.min_delta < 0.0 {
             return fault(format!("the least difference is {}, not 0 or more", self.min_delta));

@@ -7,6 +7,7 @@ use super::trainer::{Tally, Trainer, update_metrics};
 use super::{Checkpoints, History, Record};
 use crate::data::{Batch, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tape::Params;
 
 /// What [`Trainer::fit`] does beside training.
 ///
@@ -125,18 +126,40 @@ impl<'f> Fit<'f> {
     }
 
     #[track_caller]
-    fn check(&self) -> Result<()> {
+    fn check(&self, params: &Params) -> Result<()> {
+        if params.is_empty() {
+            return fault("the trainer has no parameters to train");
+        }
         if self.accumulate == 0 {
-            let message = "gradients are accumulated over at least 1 batch, not 0";
-            return Err(Error::new(ErrorKind::Value, message).operator("fit"));
+            return fault("gradients are accumulated over at least 1 batch, not 0");
         }
-        if let Some(early_stopping) = &self.early_stopping {
-            let splits = self.evaluation.iter().map(|(split, _)| &split[..]);
-            let names: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
-            early_stopping.check(splits.chain(["train"]), &names)?;
+        let own = self.evaluation.iter().map(|(split, _)| &split[..]);
+        let splits: Vec<&str> = ["train"].into_iter().chain(own).collect();
+        if let Some(twice) = repeated(&splits) {
+            return fault(&format!("there are two splits {twice:?}; training's own is \"train\""));
         }
-        Ok(())
+        let metrics: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
+        let names: Vec<&str> = ["loss"].into_iter().chain(metrics.iter().map(|m| &m[..])).collect();
+        if let Some(twice) = repeated(&names) {
+            return fault(&format!(
+                "there are two metrics {twice:?}; that of the model is \"loss\""
+            ));
+        }
+        match &self.early_stopping {
+            Some(early_stopping) => early_stopping.check(&splits, &names),
+            None => Ok(()),
+        }
     }
+}
+
+#[track_caller]
+fn fault(why: &str) -> Result<()> {
+    Err(Error::new(ErrorKind::Value, why).operator("fit"))
+}
+
+/// The first name that was there before.
+fn repeated<'n>(names: &[&'n str]) -> Option<&'n str> {
+    (1..names.len()).find(|&i| names[..i].contains(&names[i])).map(|i| names[i])
 }
 
 impl std::fmt::Debug for Fit<'_> {
@@ -162,7 +185,7 @@ impl Trainer<'_> {
     /// no sense. The trainer stays where the run was.
     #[track_caller]
     pub fn fit(&mut self, data: &dyn BatchSource, mut fit: Fit<'_>) -> Result<&History> {
-        fit.check()?;
+        fit.check(&self.params)?;
         let ran = self.run_epochs(data, &mut fit);
         self.progress.clear();
         ran?;

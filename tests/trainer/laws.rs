@@ -531,6 +531,10 @@ fn misuse_is_told() -> Result<()> {
     told(trainer.fit(&batches, impatient).unwrap_err(), "the patience is 0");
     let no_queries = Fit::epochs(1).metric(NdcgAtK::new(5));
     told(trainer.fit(&batches, no_queries).unwrap_err(), "there are no query ids");
+    let twice = Fit::epochs(1).evaluate("train", &batches);
+    told(trainer.fit(&batches, twice).unwrap_err(), "two splits \"train\"");
+    let twice = Fit::epochs(1).metric(Mse::new()).metric(Mse::new());
+    told(trainer.fit(&batches, twice).unwrap_err(), "two metrics \"mse\"");
     trainer.freeze("*")?;
     told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "the graph has no gradients");
     params.iter().for_each(|p| p.set_grad_req(GradReq::Write));
@@ -547,6 +551,8 @@ fn misuse_is_told() -> Result<()> {
 
     let only_loss = loss_fn(|tape, batch| batch.var(tape, "label").mean());
     let mut trainer = quiet(Trainer::new(&only_loss, Params::default(), Sgd::new(0.1)));
+    told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "no parameters to train");
+    let mut trainer = quiet(Trainer::new(&only_loss, params.clone(), Sgd::new(0.1)));
     told(trainer.fit(&batches, Fit::epochs(1).metric(Mse::new())).unwrap_err(), "has no output");
     told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "no gradient");
     told(trainer.outputs().map(|_| trainer.update().unwrap_err())?, "no backward pass");
@@ -560,6 +566,9 @@ fn misuse_is_told() -> Result<()> {
     });
     let mut trainer = quiet(Trainer::new(&rowwise, params.clone(), Sgd::new(0.1)));
     told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "needs a single number");
+    let elsewhere = loss_fn(|_, batch| batch.var(Box::leak(Box::new(Tape::new())), "label").mean());
+    let mut trainer = quiet(Trainer::new(&elsewhere, params.clone(), Sgd::new(0.1)));
+    told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "recorded on another tape");
     Ok(())
 }
 

@@ -130,6 +130,11 @@ fn record<'t>(
             (None, tape.no_grad(|| model.output(tape, batch)))
         }
     };
-    let output = output.map(Var::ok).transpose()?;
-    Ok((loss.map(Var::ok).transpose()?, output))
+    for var in [output, loss].into_iter().flatten() {
+        if !tape.is_own(var.ok()?) {
+            let message = "the model recorded on another tape than the one it was given";
+            return Err(Error::new(ErrorKind::State, message).operator("trainer"));
+        }
+    }
+    Ok((loss, output))
 }
