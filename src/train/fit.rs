@@ -99,8 +99,8 @@ impl<'f> Fit<'f> {
         self
     }
 
-    /// Saves checkpoints at the interval of this directory, and one at the end; [`Trainer::resume_latest`] goes on from
-    /// there. Parameters that are not finite are never saved: the last good checkpoint stays.
+    /// Saves checkpoints at the interval of this directory, after callbacks, and one at the end;
+    /// [`Trainer::resume_latest`] goes on from there. Parameters that are not finite are never saved: the last good checkpoint stays.
     pub fn checkpoints(mut self, checkpoints: &'f mut Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
@@ -182,18 +182,24 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// Those of the source, of the model and the optimizer, of checkpoints and callbacks; [`ErrorKind::Value`] for settings that make
-    /// no sense. The trainer stays where the run was.
+    /// no sense; [`ErrorKind::State`] for a source without batches. The trainer stays where the run was at the last
+    /// update, and may go on from there.
     #[track_caller]
     pub fn fit(&mut self, data: &dyn BatchSource, mut fit: Fit<'_>) -> Result<&History> {
         fit.check(&self.params)?;
+        self.rewind()?;
         let ran = self.run_epochs(data, &mut fit);
         self.progress.clear();
-        ran?;
-        if let Some(early_stopping) = &fit.early_stopping {
-            early_stopping.restore(&self.params)?;
+        if let Err(error) = ran {
+            self.rewind()?;
+            return Err(error);
         }
+        // The checkpoint is of where the run is, not of its best epoch.
         if let Some(checkpoints) = fit.checkpoints {
             self.save_checked(checkpoints)?;
+        }
+        if let Some(early_stopping) = &fit.early_stopping {
+            early_stopping.restore(&self.history, &fit.metrics, &self.params)?;
         }
         Ok(&self.history)
     }
@@ -214,12 +220,12 @@ impl Trainer<'_> {
         let (epoch, width) = (self.run.epoch, fit.epochs.to_string().len());
         let what = format!("epoch {:>width$}/{}", epoch + 1, fit.epochs);
         self.progress.begin(&what, data.rows().map(|rows| rows as u64));
-        let (record, stopped) = self.train_epoch(data, fit)?;
-        self.record(record);
+        let stopped = self.train_epoch(data, fit)?;
         if stopped {
             return Ok(true);
         }
-        self.run.next_epoch();
+        self.save_if_due(fit.checkpoints.as_deref_mut())?;
+        self.next_epoch();
         for (split, data) in &fit.evaluation {
             let mut metrics: Vec<&mut dyn Metric> = Vec::new();
             for metric in &mut fit.metrics {
@@ -233,7 +239,9 @@ impl Trainer<'_> {
             early_stopping.save_best(&self.history, &fit.metrics, &self.params)?;
         }
         let mut moment = Moment::new(self, epoch, None, &[]);
-        fit.on_epoch.iter_mut().try_for_each(|f| f(&mut moment))?;
+        for f in &mut fit.on_epoch {
+            f(&mut moment)?;
+        }
         let stopped = moment.stopped();
         if fit.is_over(&self.history) {
             self.progress.print("stopped early: it does not get better");
@@ -246,13 +254,17 @@ impl Trainer<'_> {
         self.history.push(record);
     }
 
-    /// Trains on the batches that are left of this epoch; its record, and whether a callback stopped it.
+    /// Trains on the batches that are left of this epoch and records it; whether a callback stopped it.
     #[track_caller]
-    fn train_epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<(Record, bool)> {
+    fn train_epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<bool> {
         let (mut tally, mut stopped, mut accumulated) = (Tally::begin(), false, 0);
         let (epoch, mut learning_rate) = (self.run.epoch, self.optimizer.learning_rate());
         fit.metrics.iter_mut().for_each(|metric| metric.reset());
         for batch in data.read(epoch, self.run.batch)? {
+            // Not before the callbacks of the last batch: what they set is saved, too.
+            if !self.has_gradients() {
+                self.save_if_due(fit.checkpoints.as_deref_mut())?;
+            }
             let batch = batch?;
             let loss = self.train_batch(&batch, &mut fit.metrics)?;
             accumulated += 1;
@@ -261,24 +273,36 @@ impl Trainer<'_> {
             if accumulated % fit.accumulate == 0 {
                 learning_rate = self.optimizer.learning_rate();
                 self.update()?;
-                self.save_if_due(fit.checkpoints.as_deref_mut())?;
             }
             if !fit.on_batch.is_empty() {
                 let mut moment = Moment::new(self, epoch, tally.loss(), &fit.metrics);
-                fit.on_batch.iter_mut().try_for_each(|f| f(&mut moment))?;
-                stopped = moment.stopped();
+                for f in &mut fit.on_batch {
+                    f(&mut moment)?;
+                }
+                stopped |= moment.stopped();
             }
-            if stopped {
+            if stopped && !self.has_gradients() {
                 break;
             }
         }
         if self.has_gradients() {
+            learning_rate = self.optimizer.learning_rate();
             self.update()?;
+        }
+        match (accumulated, self.run.batch) {
+            (0, 0) => {
+                let message = format!("epoch {epoch}: the source has no batches");
+                return Err(Error::new(ErrorKind::State, message).operator("fit"));
+            }
+            // A run that was resumed at the end of an epoch has its record.
+            (0, _) => return Ok(false),
+            _ => {}
         }
         let step = self.run.step;
         let record = Record { epoch, step, learning_rate, ..Record::new("train") };
         let metrics = fit.metrics.iter().map(|metric| (metric.name(), metric.value()));
-        Ok((tally.end(record, metrics), stopped))
+        self.record(tally.end(record, metrics));
+        Ok(stopped)
     }
 
     /// Forward and backward; the loss, if there is one.

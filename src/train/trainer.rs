@@ -70,6 +70,8 @@ pub struct Trainer<'a> {
     /// Rows that the gradients are sums over, if they are sums.
     summed: usize,
     has_gradients: bool,
+    /// Batch and step of the run at the last update: where it goes on if gradients are dropped.
+    updated: (usize, u64),
     /// Whether the run goes on from a checkpoint, and has not yet.
     pub(super) resumed: bool,
 }
@@ -111,6 +113,7 @@ impl<'a> Trainer<'a> {
             gradients: Gradients::default(),
             summed: 0,
             has_gradients: false,
+            updated: (0, 0),
             resumed: false,
         }
     }
@@ -224,12 +227,13 @@ impl<'a> Trainer<'a> {
     /// [`update`](Trainer::update): a batch may go through in parts.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] without a forward pass for training; what the backward pass finds.
+    /// [`ErrorKind::State`] without a forward pass for training; what the backward pass finds, and the run is
+    /// back at the last update then.
     #[track_caller]
     pub fn backward(&mut self) -> Result<()> {
         let rows = self.runner.summed_rows();
         if let Err(error) = self.runner.backward(&mut self.gradients) {
-            self.drop_gradients()?;
+            self.rewind()?;
             return Err(error);
         }
         self.summed += rows;
@@ -253,12 +257,26 @@ impl<'a> Trainer<'a> {
             self.gradients.scale(factor)?;
         }
         self.optimizer.step(&self.params, &self.gradients)?;
-        self.drop_gradients()
+        self.settle()
     }
 
-    fn drop_gradients(&mut self) -> Result<()> {
+    /// This is where the run goes on, without gradients.
+    fn settle(&mut self) -> Result<()> {
+        self.updated = (self.run.batch, self.run.step);
+        self.rewind()
+    }
+
+    /// Drops gradients that no update has used; their batches are still to be trained.
+    pub(super) fn rewind(&mut self) -> Result<()> {
+        (self.run.batch, self.run.step) = self.updated;
         (self.summed, self.has_gradients) = (0, false);
         self.runner.restart(&mut self.gradients)
+    }
+
+    /// The epoch is over.
+    pub(super) fn next_epoch(&mut self) {
+        self.run.next_epoch();
+        self.updated.0 = 0;
     }
 
     /// Whether there are gradients that no update has used.
@@ -390,7 +408,8 @@ impl<'a> Trainer<'a> {
         Ok(rows)
     }
 
-    /// Writes parameters, optimizer, where the run is, and its history: see [`Checkpoint::save`].
+    /// Writes parameters, optimizer, where the run is, and its history: see [`Checkpoint::save`]. Gradients that no
+    /// update has used are left out: a run that goes on from there trains their batches again.
     ///
     /// # Errors
     /// As [`Checkpoint::save`].
@@ -402,6 +421,7 @@ impl<'a> Trainer<'a> {
     /// Where the run is, with its history.
     pub(super) fn checkpoint(&self) -> Checkpoint {
         let mut run = self.run.clone();
+        (run.batch, run.step) = self.updated;
         let history = serde_json::to_string(&self.history).expect("names and numbers");
         run.notes.insert(HISTORY.to_owned(), history);
         run
@@ -440,7 +460,7 @@ impl<'a> Trainer<'a> {
             None => History::default(),
         };
         (self.run, self.resumed) = (run, true);
-        self.drop_gradients()
+        self.settle()
     }
 }
 

@@ -20,7 +20,7 @@ use stored::Version;
 pub struct Record {
     /// The epoch, from 0.
     pub epoch: u64,
-    /// How many steps of the optimizer the run had made by then.
+    /// How many batches the run had trained by then.
     pub step: u64,
     /// Which rows: `"train"`, `"test"`, or a name of your own.
     pub split: String,
