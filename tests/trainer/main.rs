@@ -1,4 +1,5 @@
 //! Training through the trainer.
 
+mod differential;
 mod laws;
 mod reference;
