@@ -186,7 +186,6 @@ impl<'a> Trainer<'a> {
             let message = format!("no parameter matches {pattern:?}, only {}", names.join(", "));
             return Err(Error::new(ErrorKind::State, message).operator("freeze"));
         }
-        self.runner.forget();
         Ok(count)
     }
 
@@ -245,7 +244,7 @@ impl<'a> Trainer<'a> {
     /// Moves the parameters by the gradients of the backward passes since the last update.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] without gradients; as [`Optimizer::step`].
+    /// [`ErrorKind::State`] without gradients; as [`Optimizer::step`], and the gradients stay then.
     #[track_caller]
     pub fn update(&mut self) -> Result<()> {
         if !self.has_gradients {
@@ -255,8 +254,13 @@ impl<'a> Trainer<'a> {
         let factor = if self.summed > 0 { 1.0 / self.summed as f64 } else { 1.0 };
         if !self.optimizer.default_rescale_grad(factor) && factor != 1.0 {
             self.gradients.scale(factor)?;
+            // Once, if the optimizer refuses and is asked again.
+            self.summed = 0;
         }
-        self.optimizer.step(&self.params, &self.gradients)?;
+        let stepped = self.optimizer.step(&self.params, &self.gradients);
+        // An optimizer that is lent is as it was.
+        self.optimizer.default_rescale_grad(1.0);
+        stepped?;
         self.settle()
     }
 

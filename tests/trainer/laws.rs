@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 
 use sparsetape::data::{Batch, BatchSource, Batches, Dataset, LastBatch, Libsvm, LibsvmWriter};
-use sparsetape::optim::{Adam, Sgd};
+use sparsetape::optim::{Adam, Optimizer, Sgd};
 use sparsetape::random::Random;
 use sparsetape::train::metrics::{Auc, LogLoss, Metric, Mse, NdcgAtK};
 use sparsetape::train::{
     Checkpoints, EarlyStopping, Fit, History, Model, Progress, Trainer, load, loss_fn,
 };
 use sparsetape::{
-    Archive, ErrorKind, GradReq, Graph, Init, Parameter, Params, Result, Stype, Tape, Tensor, Var,
-    variable,
+    Archive, ErrorKind, GradReq, Gradients, Graph, Init, Parameter, Params, Result, Stype, Tape,
+    Tensor, Var, variable,
 };
 
 pub const FEATURES: usize = 50;
@@ -330,6 +330,13 @@ fn frozen_parameters_stay() -> Result<()> {
         assert!(params.get("weight").unwrap().snapshot()?.same_bits(&weight?));
         assert!(!params.get("bias").unwrap().snapshot()?.same_bits(&bias?));
         assert_eq!(trainer.freeze("x?").unwrap_err().kind(), ErrorKind::State);
+        // Whoever holds the parameter may want its gradient again, and another one no more.
+        let before = bits(&params)?;
+        params.get("weight").unwrap().set_grad_req(GradReq::Write);
+        params.get("bias").unwrap().set_grad_req(GradReq::Null);
+        trainer.fit(&batches, Fit::epochs(3))?;
+        let after = bits(&params)?;
+        assert!(before[..FEATURES] != after[..FEATURES] && before[FEATURES..] == after[FEATURES..]);
     }
     Ok(())
 }
@@ -569,6 +576,81 @@ fn misuse_is_told() -> Result<()> {
     let elsewhere = loss_fn(|_, batch| batch.var(Box::leak(Box::new(Tape::new())), "label").mean());
     let mut trainer = quiet(Trainer::new(&elsewhere, params.clone(), Sgd::new(0.1)));
     told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "recorded on another tape");
+    Ok(())
+}
+
+/// Whatever runs in between, gradients are of the batch that they were asked for, and scaled once.
+#[test]
+fn plain_parts_mix() -> Result<()> {
+    let (large, small) = (data(24)?.batches(12).build()?, data(9)?.batches(3).build()?);
+    let run = |mixed: bool| -> Result<Vec<u32>> {
+        let params = weights()?;
+        let mut trainer = of_graph(true, &params)?;
+        for batch in large.epoch(0) {
+            trainer.forward(&batch, true)?;
+            if mixed {
+                trainer.score(&small, &mut [])?;
+            }
+            trainer.backward()?;
+            if mixed {
+                trainer.predict(&small)?;
+            }
+            trainer.update()?;
+        }
+        // Gradients that no update has used are not those of the next run.
+        if mixed {
+            trainer.forward(&small.epoch(0).next().unwrap(), true)?;
+            trainer.backward()?;
+        }
+        trainer.fit(&large, Fit::epochs(1))?;
+        bits(&params)
+    };
+    assert_eq!(run(true)?, run(false)?);
+    Ok(())
+}
+
+/// An optimizer of somebody else's, which is busy now and then.
+struct Descent {
+    refuses: bool,
+}
+
+impl Optimizer for Descent {
+    fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()> {
+        self.refuses = !self.refuses;
+        if self.refuses {
+            return Err(sparsetape::Error::new(ErrorKind::Busy, "not now"));
+        }
+        for parameter in params {
+            let Some(gradient) = gradients.of(parameter) else { continue };
+            let gradient = gradient.cast_storage(Stype::Default)?.mul_scalar(0.5)?;
+            let values = parameter.snapshot()?.cast_storage(Stype::Default)?.sub(&gradient)?;
+            parameter.set(values.cast_storage(parameter.stype())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn any_optimizer_will_do() -> Result<()> {
+    let batches = data(24)?.batches(8).build()?;
+    let (theirs, ours) = (weights()?, weights()?);
+    let mut trainer =
+        Trainer::from_graph(&graph(true)?, theirs.clone(), Descent { refuses: false })?;
+    for batch in batches.epoch(0) {
+        trainer.forward(&batch, true)?;
+        trainer.backward()?;
+        assert_eq!(trainer.update().unwrap_err().kind(), ErrorKind::Busy);
+        trainer.update()?;
+    }
+    let mut sgd = Sgd::new(0.5);
+    quiet(Trainer::from_graph(&graph(true)?, ours.clone(), &mut sgd)?)
+        .fit(&batches, Fit::epochs(1))?;
+    assert_near(&theirs, &ours)?;
+    // What was lent steps by whole gradients again.
+    let (tape, bias) = (Tape::new(), ours.get("bias").unwrap());
+    let before = bias.snapshot()?.item::<f32>()?;
+    sgd.step(&ours, &tape.parameter(bias).sum().backward()?)?;
+    assert_eq!(bias.snapshot()?.item::<f32>()?, before - 0.5);
     Ok(())
 }
 

@@ -92,8 +92,6 @@ impl Runner for Eager<'_> {
         self.tape.set_fallback(policy);
     }
 
-    fn forget(&mut self) {}
-
     fn find_non_finite(&mut self, batch: &Batch, pass: Pass) -> Option<Error> {
         let tape = Tape::new();
         tape.set_fallback(self.tape.fallback());

@@ -9,7 +9,7 @@ use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Bind, Executor, Graph, Passes};
 use crate::tape::{Fallback, GradReq, Gradients, Params, Variable};
-use crate::tensor::Tensor;
+use crate::tensor::{Stype, Tensor};
 
 pub(in crate::train) struct Frozen {
     /// With all outputs, for training and scoring; with those that are predictions.
@@ -23,10 +23,12 @@ pub(in crate::train) struct Frozen {
     fallback: Fallback,
     /// Bound to the first batch of each pass.
     trainer: Option<Executor>,
+    /// What the trainer was bound with: which gradients are wanted, and how.
+    requests: Vec<(GradReq, Option<Stype>)>,
     scorer: Option<Executor>,
     predictor: Option<Executor>,
     last: Option<Pass>,
-    /// Rows of the last batch.
+    /// Rows of the last batch in training.
     rows: usize,
     /// Whether there is a forward pass in training to go back through.
     trains: bool,
@@ -94,6 +96,7 @@ impl Frozen {
             params: params.clone(),
             fallback: Fallback::default(),
             trainer: None,
+            requests: Vec::new(),
             scorer: None,
             predictor: None,
             last: None,
@@ -138,6 +141,14 @@ impl Frozen {
                 }
                 self.whole.bind(bind.train())
             }
+        }
+    }
+
+    /// Forgets the executor that was bound when other gradients were wanted.
+    fn drop_outdated(&mut self) {
+        let wanted = self.params.iter().map(|p| (p.grad_req(), p.grad_stype()));
+        if !wanted.clone().eq(self.requests.iter().copied()) {
+            (self.requests, self.trainer) = (wanted.collect(), None);
         }
     }
 
@@ -196,9 +207,13 @@ fn heads(graph: &Graph) -> Vec<(usize, Head)> {
 
 impl Runner for Frozen {
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
+        self.last = None;
         if pass == Pass::Predict && self.predictions.is_empty() {
-            self.last = None;
             return Ok(());
+        }
+        if matches!(pass, Pass::Train { .. }) {
+            (self.trains, self.rows) = (false, batch.rows());
+            self.drop_outdated();
         }
         let mut executor = self.place(pass).take();
         let values = self.values(batch, pass)?;
@@ -215,11 +230,11 @@ impl Runner for Frozen {
         if let Pass::Train { seed, step, .. } = pass {
             executor.set_seed(seed, step);
         }
-        let ran = executor.forward(matches!(pass, Pass::Train { .. }));
-        self.last = ran.is_ok().then_some(pass);
-        self.trains = ran.is_ok() && matches!(pass, Pass::Train { .. });
-        self.rows = batch.rows();
-        ran
+        let trains = matches!(pass, Pass::Train { .. });
+        executor.forward(trains)?;
+        self.last = Some(pass);
+        self.trains |= trains;
+        Ok(())
     }
 
     fn loss(&self) -> Result<Option<f64>> {
@@ -256,16 +271,16 @@ impl Runner for Frozen {
     }
 
     fn backward(&mut self, gradients: &mut Gradients) -> Result<()> {
-        let Some(executor) = self.trainer.as_mut().filter(|_| self.trains) else {
-            return Err(no_forward_pass());
-        };
-        self.trains = false;
+        let bound = if std::mem::take(&mut self.trains) { self.trainer.take() } else { None };
+        let Some(mut executor) = bound else { return Err(no_forward_pass()) };
         executor.backward()?;
         executor.add_to(gradients)?;
         // What adds up in the executor itself was just added.
-        if self.params.iter().any(|p| p.grad_req() == GradReq::Add) {
+        if self.requests.iter().any(|(request, _)| *request == GradReq::Add) {
             executor.zero_grad()?;
         }
+        // One that failed may hold part of what adds up.
+        self.trainer = Some(executor);
         Ok(())
     }
 
@@ -288,10 +303,6 @@ impl Runner for Frozen {
     fn set_fallback(&mut self, policy: Fallback) {
         self.fallback = policy;
         (self.trainer, self.scorer, self.predictor) = (None, None, None);
-    }
-
-    fn forget(&mut self) {
-        self.trainer = None;
     }
 
     fn find_non_finite(&mut self, batch: &Batch, pass: Pass) -> Option<Error> {

@@ -54,9 +54,6 @@ pub(super) trait Runner {
 
     fn set_fallback(&mut self, policy: Fallback);
 
-    /// Which gradients are wanted has changed.
-    fn forget(&mut self);
-
     /// The first operator that gives NaN or infinity for this batch, as an error at its line.
     fn find_non_finite(&mut self, batch: &Batch, pass: Pass) -> Option<Error>;
 }
