@@ -298,7 +298,9 @@ impl<'a> Trainer<'a> {
         metric.update(&Shown::new(&*self.runner, batch)?.scored())
     }
 
-    /// Runs the model over all batches: the loss, weighed by rows, and these metrics, which start anew.
+    /// Runs the model over all batches: the loss, weighed by rows, and these metrics, which start anew. Rows that
+    /// [pad](crate::data::LastBatch::Pad) a batch are not counted, but its loss is the one that the model gives for all of
+    /// its rows.
     ///
     /// ```
     /// use sparsetape::data::Dataset;
@@ -380,7 +382,8 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// What the model predicts for all rows, in the order of the source: `(rows, ..)`.
+    /// What the model predicts for all rows, in the order of the source: `(rows, ..)`. One that shuffles has another
+    /// order than its data: [`Batch::row_number`] says which row is which in [`predict_each`](Trainer::predict_each).
     ///
     /// # Errors
     /// As [`predict_each`](Trainer::predict_each).

@@ -579,6 +579,78 @@ fn misuse_is_told() -> Result<()> {
     Ok(())
 }
 
+/// What was learned is back after an early end, but a run that goes on does so from where it was.
+#[test]
+fn the_best_comes_back_beside_the_run() -> Result<()> {
+    let dir = std::env::temp_dir().join(format!("sparsetape-beside-{}", std::process::id()));
+    let (best, batches) = (dir.join("best"), data(40)?.batches(8).build()?);
+    // Another run's file, which no epoch of this one has written yet.
+    std::fs::create_dir_all(&dir).unwrap();
+    weights()?.save(&best, &[("epoch".to_owned(), "7".to_owned())].into())?;
+    let mut checkpoints = Checkpoints::new(dir.join("run"));
+    let params = weights()?;
+    let mut trainer = of_graph(false, &params)?;
+    let early = || EarlyStopping::new("train", "loss").restore_best(&best);
+    let in_the_first_epoch = Fit::epochs(2).early_stopping(early()).on_batch(|moment| {
+        moment.stop();
+        Ok(())
+    });
+    trainer.fit(&batches, in_the_first_epoch)?;
+    assert_ne!(bits(&params)?, bits(&weights()?)?);
+
+    // The last epoch throws the weights about.
+    let last = RefCell::new(Vec::new());
+    let fit = Fit::epochs(4)
+        .early_stopping(early())
+        .checkpoints(&mut checkpoints)
+        .on_batch(|moment| moment.set_learning_rate(if moment.epoch() < 3 { 0.5 } else { 50.0 }))
+        .on_epoch(|_| {
+            *last.borrow_mut() = bits(&params)?;
+            Ok(())
+        });
+    trainer.fit(&batches, fit)?;
+    let resumed = weights()?;
+    assert!(of_graph(false, &resumed)?.resume_latest(&mut checkpoints)?);
+    assert_eq!(bits(&resumed)?, *last.borrow());
+    assert_ne!(bits(&params)?, *last.borrow());
+    load(&resumed, &best)?;
+    assert_eq!(bits(&params)?, bits(&resumed)?);
+    std::fs::remove_dir_all(&dir).unwrap();
+    Ok(())
+}
+
+/// A run that stopped after the last batch of an epoch has trained it; what is left is to score it.
+#[test]
+fn an_epoch_is_recorded_once() -> Result<()> {
+    let path = std::env::temp_dir().join(format!("sparsetape-once-{}", std::process::id()));
+    let batches = data(24)?.batches(8).build()?;
+    let fit = || Fit::epochs(2).metric(Mse::new()).evaluate("test", &batches);
+    let whole = weights()?;
+    let mut uninterrupted = of_graph(false, &whole)?;
+    uninterrupted.fit(&batches, fit())?;
+    let mut stopped = of_graph(false, &weights()?)?;
+    let at_the_end = fit().on_batch(|moment| {
+        if moment.step() == 3 {
+            moment.stop();
+        }
+        Ok(())
+    });
+    stopped.fit(&batches, at_the_end)?;
+    stopped.save_checkpoint(&path)?;
+    let params = weights()?;
+    let mut resumed = of_graph(false, &params)?;
+    resumed.resume(&path)?;
+    resumed.fit(&batches, fit())?;
+    assert_eq!(measured(resumed.history()), measured(uninterrupted.history()));
+    assert_eq!(bits(&params)?, bits(&whole)?);
+    std::fs::remove_file(&path).unwrap();
+
+    let none = data(5)?.batches(8).last(LastBatch::Drop).build()?;
+    let error = of_graph(false, &params)?.fit(&none, Fit::epochs(1)).unwrap_err();
+    assert!(error.to_string().contains("epoch 0: the source has no batches"), "{error}");
+    Ok(())
+}
+
 /// Whatever runs in between, gradients are of the batch that they were asked for, and scaled once.
 #[test]
 fn plain_parts_mix() -> Result<()> {
