@@ -225,16 +225,11 @@ impl Trainer<'_> {
             return Ok(true);
         }
         self.save_if_due(fit.checkpoints.as_deref_mut())?;
-        self.next_epoch();
-        for (split, data) in &fit.evaluation {
-            let mut metrics: Vec<&mut dyn Metric> = Vec::new();
-            for metric in &mut fit.metrics {
-                metrics.push(&mut **metric);
-            }
-            self.progress.begin(&what, data.rows().map(|rows| rows as u64));
-            let scored = self.score_as(split, *data, &mut metrics)?;
-            self.record(Record { epoch, ..scored });
+        // If this fails, it is what the run goes on with.
+        for record in self.evaluate(&what, fit)? {
+            self.history.push(record);
         }
+        self.next_epoch();
         if let Some(early_stopping) = &fit.early_stopping {
             early_stopping.save_best(&self.history, &fit.metrics, &self.params)?;
         }
@@ -249,9 +244,21 @@ impl Trainer<'_> {
         Ok(stopped || fit.is_over(&self.history))
     }
 
-    fn record(&mut self, record: Record) {
-        self.progress.finish(&record);
-        self.history.push(record);
+    /// Scores the evaluation sets.
+    #[track_caller]
+    fn evaluate(&mut self, what: &str, fit: &mut Fit<'_>) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for (split, data) in &fit.evaluation {
+            let mut metrics: Vec<&mut dyn Metric> = Vec::new();
+            for metric in &mut fit.metrics {
+                metrics.push(&mut **metric);
+            }
+            self.progress.begin(what, data.rows().map(|rows| rows as u64));
+            let record = self.score_as(split, *data, &mut metrics)?;
+            self.progress.finish(&record);
+            records.push(record);
+        }
+        Ok(records)
     }
 
     /// Trains on the batches that are left of this epoch and records it; whether a callback stopped it.
@@ -301,7 +308,9 @@ impl Trainer<'_> {
         let step = self.run.step;
         let record = Record { epoch, step, learning_rate, ..Record::new("train") };
         let metrics = fit.metrics.iter().map(|metric| (metric.name(), metric.value()));
-        self.record(tally.end(record, metrics));
+        let record = tally.end(record, metrics);
+        self.progress.finish(&record);
+        self.history.push(record);
         Ok(stopped)
     }
 

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use sparsetape::data::{Batch, BatchSource, Batches, Dataset, LastBatch, Libsvm, LibsvmWriter};
+use sparsetape::data::{
+    Batch, BatchIter, BatchSource, Batches, Dataset, LastBatch, Libsvm, LibsvmWriter,
+};
 use sparsetape::optim::{Adam, Optimizer, Sgd};
 use sparsetape::random::Random;
 use sparsetape::train::metrics::{Auc, LogLoss, Metric, Mse, NdcgAtK};
@@ -384,6 +386,22 @@ fn what_is_not_finite_stops_the_run() -> Result<()> {
     Ok(())
 }
 
+/// A graph of one batch size does not run on the rows at fault alone.
+#[test]
+fn rows_that_do_not_run_alone_are_not_accused() -> Result<()> {
+    let tape = Tape::symbolic();
+    let x = tape.symbol(variable("data").shape([4, 1]));
+    let loss = (x * tape.symbol(variable("weight").shape([1]))).mean();
+    let weight = Parameter::new("weight", Tensor::full([1], 1.0f32)?)?;
+    let graph = Graph::new(&[loss])?;
+    let mut trainer = quiet(Trainer::from_graph(&graph, Params::new([&weight])?, Sgd::new(0.1))?);
+    let x = Tensor::dense([4, 1], vec![1.0f32, f32::NAN, 1.0, 1.0])?;
+    let data = Dataset::new(x, Tensor::full([4], 0.0f32)?)?;
+    let error = trainer.fit(&data.batches(4).build()?, Fit::epochs(1)).unwrap_err();
+    assert!(error.to_string().contains("none runs alone"), "{error}");
+    Ok(())
+}
+
 /// Weights that are not finite are not saved, and named.
 #[test]
 fn a_run_that_diverges_keeps_its_last_good_checkpoint() -> Result<()> {
@@ -648,6 +666,57 @@ fn an_epoch_is_recorded_once() -> Result<()> {
     let none = data(5)?.batches(8).last(LastBatch::Drop).build()?;
     let error = of_graph(false, &params)?.fit(&none, Fit::epochs(1)).unwrap_err();
     assert!(error.to_string().contains("epoch 0: the source has no batches"), "{error}");
+    Ok(())
+}
+
+/// A source that fails when its turn comes.
+struct Failing<'a> {
+    source: &'a Batches,
+    readings: RefCell<u32>,
+    fails_at: u32,
+}
+
+impl BatchSource for Failing<'_> {
+    fn read(&self, epoch: u64, skip: usize) -> Result<BatchIter<'_>> {
+        *self.readings.borrow_mut() += 1;
+        if *self.readings.borrow() == self.fails_at {
+            return Err(sparsetape::Error::new(ErrorKind::Io, "the disk is away"));
+        }
+        self.source.read(epoch, skip)
+    }
+}
+
+#[test]
+fn a_run_goes_on_after_a_failure() -> Result<()> {
+    let batches = data(40)?.batches(8).build()?;
+    let run = |fails_at, fails_in_training: bool| -> Result<(Vec<u32>, History)> {
+        let failing = Failing { source: &batches, readings: RefCell::new(0), fails_at };
+        let (train, test): (&dyn BatchSource, &dyn BatchSource) =
+            if fails_in_training { (&failing, &batches) } else { (&batches, &failing) };
+        let params = weights()?;
+        let mut trainer = of_graph(false, &params)?;
+        let mut failures = 0;
+        loop {
+            let fit = Fit::epochs(3).accumulate(2).metric(Mse::new());
+            let fit = fit
+                .evaluate("one", &batches)
+                .evaluate("two", test)
+                .on_epoch(|moment| moment.set_learning_rate(0.5 / (2.0 + moment.epoch() as f64)));
+            match trainer.fit(train, fit) {
+                Ok(history) => {
+                    assert_eq!(failures, u32::from(fails_at > 0));
+                    return Ok((bits(&params)?, measured(history)));
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Io),
+            }
+            failures += 1;
+        }
+    };
+    let whole = run(0, true)?;
+    for fails_at in 1..4 {
+        assert_eq!(run(fails_at, true)?, whole);
+        assert_eq!(run(fails_at, false)?, whole);
+    }
     Ok(())
 }
 
