@@ -45,7 +45,8 @@ impl EarlyStopping {
 
     /// Saves the parameters in this file whenever they are the best so far, and puts them back at the end of the run,
     /// after its last checkpoint: a run that is resumed goes on from where it was. (On disk: a copy in memory would
-    /// double that of large tables.)
+    /// double that of large tables.) Absent rows of a [drawn](crate::Parameter::drawn) table that decays by itself, in
+    /// [exact mode](crate::optim::Update::Exact), stay those of the last epoch.
     pub fn restore_best(mut self, path: impl Into<PathBuf>) -> Self {
         self.best = Some(path.into());
         self

@@ -7,7 +7,7 @@ use super::trainer::{Tally, Trainer, update_metrics};
 use super::{Checkpoints, History, Record};
 use crate::data::{Batch, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::Params;
+use crate::tape::{GradReq, Params};
 
 /// What [`Trainer::fit`] does beside training.
 ///
@@ -127,8 +127,10 @@ impl<'f> Fit<'f> {
 
     #[track_caller]
     fn check(&self, params: &Params) -> Result<()> {
-        if params.is_empty() {
-            return fault("the trainer has no parameters to train");
+        if params.iter().all(|parameter| parameter.grad_req() == GradReq::Null) {
+            return fault(
+                "there is no parameter to train: the trainer has none, or all are frozen",
+            );
         }
         if self.accumulate == 0 {
             return fault("gradients are accumulated over at least 1 batch, not 0");

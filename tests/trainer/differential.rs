@@ -8,9 +8,7 @@ use sparsetape::data::{Batch, BatchSource, Dataset, LastBatch, Libsvm, LibsvmWri
 use sparsetape::optim::{Optimizer, Sgd, Update};
 use sparsetape::train::metrics::Mse;
 use sparsetape::train::{Checkpoints, Fit, History, Model, Trainer};
-use sparsetape::{
-    Error, ErrorKind, Gradients, Graph, Params, Result, Stype, Tape, Tensor, Var, variable,
-};
+use sparsetape::{Error, ErrorKind, Gradients, Graph, Params, Result, Stype, Tape, Var, variable};
 
 use super::laws::{FEATURES, bits, data, measured, quiet, weights};
 
