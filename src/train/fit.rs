@@ -100,7 +100,8 @@ impl<'f> Fit<'f> {
     }
 
     /// Saves checkpoints at the interval of this directory, after callbacks, and one at the end;
-    /// [`Trainer::resume_latest`] goes on from there. Parameters that are not finite are never saved: the last good checkpoint stays.
+    /// [`Trainer::resume_latest`] goes on from there. Parameters that are not finite are never saved: the last good
+    /// checkpoint stays.
     pub fn checkpoints(mut self, checkpoints: &'f mut Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
@@ -176,7 +177,8 @@ impl std::fmt::Debug for Fit<'_> {
 
 impl Trainer<'_> {
     /// Trains: for each epoch all batches of the source, then the evaluation sets, early stopping and callbacks. What was
-    /// measured of all epochs of the run comes back, and stays as [`Trainer::history`].
+    /// measured of all epochs of the run comes back, and stays as [`Trainer::history`]. Training that was interrupted in
+    /// the middle of an epoch is recorded in parts, each with its rows.
     ///
     /// A loss that is not finite (of an output of MXNet: a prediction) stops the run before anything moves. The error
     /// ([`ErrorKind::NonFinite`]) names the operator that gave it first, with your line, the batch, and the rows of the
