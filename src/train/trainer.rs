@@ -386,7 +386,7 @@ impl<'a> Trainer<'a> {
     /// order than its data: [`Batch::row_number`] says which row is which in [`predict_each`](Trainer::predict_each).
     ///
     /// # Errors
-    /// As [`predict_each`](Trainer::predict_each).
+    /// As [`predict_each`](Trainer::predict_each); [`ErrorKind::State`] for a source without batches.
     #[track_caller]
     pub fn predict(&mut self, data: &dyn BatchSource) -> Result<Tensor> {
         let mut parts = Vec::new();
@@ -394,6 +394,10 @@ impl<'a> Trainer<'a> {
             parts.push(output.clone());
             Ok(())
         })?;
+        if parts.is_empty() {
+            let message = "the source has no batches, so it is not known what a row is";
+            return Err(Error::new(ErrorKind::State, message).operator("predict"));
+        }
         Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
     }
 

@@ -141,6 +141,8 @@ fn an_epoch_is_recorded_once() -> Result<()> {
     let none = data(5)?.batches(8).last(LastBatch::Drop).build()?;
     let error = of_graph(false, &params)?.fit(&none, Fit::epochs(1)).unwrap_err();
     assert!(error.to_string().contains("epoch 0: the source has no batches"), "{error}");
+    let error = of_graph(false, &params)?.predict(&none).unwrap_err();
+    assert!(error.to_string().contains("predict: the source has no batches"), "{error}");
     Ok(())
 }
 
