@@ -109,6 +109,7 @@ pub trait Optimizer {
     /// gradient that does not fit its parameter, [`ErrorKind::Busy`] while a
     /// parameter is read elsewhere, [`ErrorKind::Value`] for a setting that is
     /// not finite; nothing moves then.
+    #[track_caller]
     fn step(&mut self, params: &Params, gradients: &Gradients) -> Result<()>;
 
     /// What a [checkpoint](crate::train::Checkpoint) keeps of the optimizer: settings, counters, and states

@@ -312,10 +312,15 @@ impl Tape {
     }
 
     fn check_own(&self, vars: &[Var<'_>], at: &'static Location<'static>) -> Result<()> {
-        match vars.iter().all(|v| std::ptr::eq(v.tape, self)) {
+        match vars.iter().all(|v| self.is_own(*v)) {
             true => Ok(()),
             false => Err(two_tapes().operator("grad").at(at)),
         }
+    }
+
+    /// Whether the variable is of this tape.
+    pub(crate) fn is_own(&self, var: Var<'_>) -> bool {
+        std::ptr::eq(var.tape, self)
     }
 
     fn check_wants_gradient(&self, x: Var<'_>, at: &'static Location<'static>) -> Result<()> {

@@ -7,7 +7,8 @@ use super::History;
 use super::load::load;
 use super::metrics::Metric;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tape::Params;
+use crate::tape::{Params, warn};
+use crate::tensor::Archive;
 
 type Metrics<'m> = [Box<dyn Metric + 'm>];
 
@@ -42,8 +43,10 @@ impl EarlyStopping {
         self
     }
 
-    /// Saves the parameters in this file whenever they are the best so far, and puts them back at the end of the run.
-    /// (On disk: a copy in memory would double that of large tables.)
+    /// Saves the parameters in this file whenever they are the best so far, and puts them back at the end of the run,
+    /// after its last checkpoint: a run that is resumed goes on from where it was. (On disk: a copy in memory would
+    /// double that of large tables.) Absent rows of a [drawn](crate::Parameter::drawn) table that decays by itself, in
+    /// [exact mode](crate::optim::Update::Exact), stay those of the last epoch.
     pub fn restore_best(mut self, path: impl Into<PathBuf>) -> Self {
         self.best = Some(path.into());
         self
@@ -51,22 +54,20 @@ impl EarlyStopping {
 
     /// An error for what no epoch will measure.
     #[track_caller]
-    pub(super) fn check<'s>(
-        &self,
-        splits: impl Iterator<Item = &'s str> + Clone,
-        metrics: &[String],
-    ) -> Result<()> {
-        let fault = |why: String| Err(Error::new(ErrorKind::Value, why).operator("early_stopping"));
-        if !splits.clone().any(|split| split == self.split) {
-            let all: Vec<&str> = splits.collect();
-            return fault(format!("there is no split {:?}, only {}", self.split, all.join(", ")));
+    pub(super) fn check(&self, splits: &[&str], names: &[&str]) -> Result<()> {
+        if !splits.contains(&&self.split[..]) {
+            let all = splits.join(", ");
+            return fault(format!("there is no split {:?}, only {all}", self.split));
         }
-        if self.name != "loss" && !metrics.contains(&self.name) {
-            let all = metrics.join(", ");
-            return fault(format!("there is no metric {:?}, only loss, {all}", self.name));
+        if !names.contains(&&self.name[..]) {
+            let all = names.join(", ");
+            return fault(format!("there is no metric {:?}, only {all}", self.name));
         }
         if self.min_delta.is_nan() || self.min_delta < 0.0 {
-            return fault(format!("the least difference is {}", self.min_delta));
+            return fault(format!("the least difference is {}, not 0 or more", self.min_delta));
+        }
+        if self.patience == 0 {
+            return fault("the patience is 0 epochs, not 1 or more".to_owned());
         }
         Ok(())
     }
@@ -92,25 +93,50 @@ impl EarlyStopping {
     }
 
     /// Saves the parameters of the last epoch, if that is the best.
+    #[track_caller]
     pub(super) fn save_best(
         &self,
         history: &History,
         metrics: &Metrics<'_>,
         params: &Params,
     ) -> Result<()> {
-        let is_best =
-            || self.best_and_last(history, metrics).is_some_and(|(best, last)| best == last);
-        match &self.best {
-            Some(path) if is_best() => params.save(path, &BTreeMap::new()),
+        match (&self.best, self.best_and_last(history, metrics)) {
+            (Some(path), Some((best, last))) if best == last => {
+                params.save(path, &BTreeMap::from([(EPOCH.to_owned(), best.to_string())]))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The best parameters, if they were saved.
-    pub(super) fn restore(&self, params: &Params) -> Result<()> {
-        match &self.best {
-            Some(path) if path.exists() => load(params, path).map(drop),
-            _ => Ok(()),
+    /// The parameters of the best epoch, if they are to come back.
+    #[track_caller]
+    pub(super) fn restore(
+        &self,
+        history: &History,
+        metrics: &Metrics<'_>,
+        params: &Params,
+    ) -> Result<()> {
+        let (Some(path), Some((best, _))) = (&self.best, self.best_and_last(history, metrics))
+        else {
+            return Ok(());
+        };
+        // Another run may have left the file, or this one before it was resumed from further back.
+        let held = if path.exists() { Archive::read_notes(path)?.remove(EPOCH) } else { None };
+        if held == Some(best.to_string()) {
+            return load(params, path).map(drop);
         }
+        warn(&format!(
+            "{} does not hold the best epoch, {best}: the parameters stay those of the last",
+            path.display()
+        ));
+        Ok(())
     }
+}
+
+/// The note of the file that says which epoch its parameters are of.
+const EPOCH: &str = "epoch";
+
+#[track_caller]
+fn fault(why: String) -> Result<()> {
+    Err(Error::new(ErrorKind::Value, why).operator("early_stopping"))
 }

@@ -7,6 +7,7 @@ use super::trainer::{Tally, Trainer, update_metrics};
 use super::{Checkpoints, History, Record};
 use crate::data::{Batch, BatchSource};
 use crate::error::{Error, ErrorKind, Result};
+use crate::tape::{GradReq, Params};
 
 /// What [`Trainer::fit`] does beside training.
 ///
@@ -98,8 +99,9 @@ impl<'f> Fit<'f> {
         self
     }
 
-    /// Saves checkpoints at the interval of this directory, and one at the end; [`Trainer::resume_latest`] goes on from
-    /// there. Parameters that are not finite are never saved: the last good checkpoint stays.
+    /// Saves checkpoints at the interval of this directory, after callbacks, and one at the end;
+    /// [`Trainer::resume_latest`] goes on from there. Parameters that are not finite are never saved: the last good
+    /// checkpoint stays.
     pub fn checkpoints(mut self, checkpoints: &'f mut Checkpoints) -> Self {
         self.checkpoints = Some(checkpoints);
         self
@@ -125,18 +127,42 @@ impl<'f> Fit<'f> {
     }
 
     #[track_caller]
-    fn check(&self) -> Result<()> {
+    fn check(&self, params: &Params) -> Result<()> {
+        if params.iter().all(|parameter| parameter.grad_req() == GradReq::Null) {
+            return fault(
+                "there is no parameter to train: the trainer has none, or all are frozen",
+            );
+        }
         if self.accumulate == 0 {
-            let message = "gradients are accumulated over at least 1 batch, not 0";
-            return Err(Error::new(ErrorKind::Value, message).operator("fit"));
+            return fault("gradients are accumulated over at least 1 batch, not 0");
         }
-        if let Some(early_stopping) = &self.early_stopping {
-            let splits = self.evaluation.iter().map(|(split, _)| &split[..]);
-            let names: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
-            early_stopping.check(splits.chain(["train"]), &names)?;
+        let own = self.evaluation.iter().map(|(split, _)| &split[..]);
+        let splits: Vec<&str> = ["train"].into_iter().chain(own).collect();
+        if let Some(twice) = repeated(&splits) {
+            return fault(&format!("there are two splits {twice:?}; training's own is \"train\""));
         }
-        Ok(())
+        let metrics: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
+        let names: Vec<&str> = ["loss"].into_iter().chain(metrics.iter().map(|m| &m[..])).collect();
+        if let Some(twice) = repeated(&names) {
+            return fault(&format!(
+                "there are two metrics {twice:?}; that of the model is \"loss\""
+            ));
+        }
+        match &self.early_stopping {
+            Some(early_stopping) => early_stopping.check(&splits, &names),
+            None => Ok(()),
+        }
     }
+}
+
+#[track_caller]
+fn fault(why: &str) -> Result<()> {
+    Err(Error::new(ErrorKind::Value, why).operator("fit"))
+}
+
+/// The first name that was there before.
+fn repeated<'n>(names: &[&'n str]) -> Option<&'n str> {
+    (1..names.len()).find(|&i| names[..i].contains(&names[i])).map(|i| names[i])
 }
 
 impl std::fmt::Debug for Fit<'_> {
@@ -151,7 +177,8 @@ impl std::fmt::Debug for Fit<'_> {
 
 impl Trainer<'_> {
     /// Trains: for each epoch all batches of the source, then the evaluation sets, early stopping and callbacks. What was
-    /// measured of all epochs of the run comes back, and stays as [`Trainer::history`].
+    /// measured of all epochs of the run comes back, and stays as [`Trainer::history`]. Training that was interrupted in
+    /// the middle of an epoch is recorded in parts, each with its rows.
     ///
     /// A loss that is not finite (of an output of MXNet: a prediction) stops the run before anything moves. The error
     /// ([`ErrorKind::NonFinite`]) names the operator that gave it first, with your line, the batch, and the rows of the
@@ -159,18 +186,24 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// Those of the source, of the model and the optimizer, of checkpoints and callbacks; [`ErrorKind::Value`] for settings that make
-    /// no sense. The trainer stays where the run was.
+    /// no sense; [`ErrorKind::State`] for a source without batches. The trainer stays where the run was at the last
+    /// update, and may go on from there.
     #[track_caller]
     pub fn fit(&mut self, data: &dyn BatchSource, mut fit: Fit<'_>) -> Result<&History> {
-        fit.check()?;
+        fit.check(&self.params)?;
+        self.rewind()?;
         let ran = self.run_epochs(data, &mut fit);
         self.progress.clear();
-        ran?;
-        if let Some(early_stopping) = &fit.early_stopping {
-            early_stopping.restore(&self.params)?;
+        if let Err(error) = ran {
+            self.rewind()?;
+            return Err(error);
         }
+        // The checkpoint is of where the run is, not of its best epoch.
         if let Some(checkpoints) = fit.checkpoints {
             self.save_checked(checkpoints)?;
+        }
+        if let Some(early_stopping) = &fit.early_stopping {
+            early_stopping.restore(&self.history, &fit.metrics, &self.params)?;
         }
         Ok(&self.history)
     }
@@ -191,26 +224,23 @@ impl Trainer<'_> {
         let (epoch, width) = (self.run.epoch, fit.epochs.to_string().len());
         let what = format!("epoch {:>width$}/{}", epoch + 1, fit.epochs);
         self.progress.begin(&what, data.rows().map(|rows| rows as u64));
-        let (record, stopped) = self.train_epoch(data, fit)?;
-        self.record(record);
+        let stopped = self.train_epoch(data, fit)?;
         if stopped {
             return Ok(true);
         }
-        self.run.next_epoch();
-        for (split, data) in &fit.evaluation {
-            let mut metrics: Vec<&mut dyn Metric> = Vec::new();
-            for metric in &mut fit.metrics {
-                metrics.push(&mut **metric);
-            }
-            self.progress.begin(&what, data.rows().map(|rows| rows as u64));
-            let scored = self.score_as(split, *data, &mut metrics)?;
-            self.record(Record { epoch, ..scored });
+        self.save_if_due(fit.checkpoints.as_deref_mut())?;
+        // If this fails, it is what the run goes on with.
+        for record in self.evaluate(&what, fit)? {
+            self.history.push(record);
         }
+        self.next_epoch();
         if let Some(early_stopping) = &fit.early_stopping {
             early_stopping.save_best(&self.history, &fit.metrics, &self.params)?;
         }
         let mut moment = Moment::new(self, epoch, None, &[]);
-        fit.on_epoch.iter_mut().try_for_each(|f| f(&mut moment))?;
+        for f in &mut fit.on_epoch {
+            f(&mut moment)?;
+        }
         let stopped = moment.stopped();
         if fit.is_over(&self.history) {
             self.progress.print("stopped early: it does not get better");
@@ -218,18 +248,34 @@ impl Trainer<'_> {
         Ok(stopped || fit.is_over(&self.history))
     }
 
-    fn record(&mut self, record: Record) {
-        self.progress.finish(&record);
-        self.history.push(record);
+    /// Scores the evaluation sets.
+    #[track_caller]
+    fn evaluate(&mut self, what: &str, fit: &mut Fit<'_>) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        for (split, data) in &fit.evaluation {
+            let mut metrics: Vec<&mut dyn Metric> = Vec::new();
+            for metric in &mut fit.metrics {
+                metrics.push(&mut **metric);
+            }
+            self.progress.begin(what, data.rows().map(|rows| rows as u64));
+            let record = self.score_as(split, *data, &mut metrics)?;
+            self.progress.finish(&record);
+            records.push(record);
+        }
+        Ok(records)
     }
 
-    /// Trains on the batches that are left of this epoch; its record, and whether a callback stopped it.
+    /// Trains on the batches that are left of this epoch and records it; whether a callback stopped it.
     #[track_caller]
-    fn train_epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<(Record, bool)> {
+    fn train_epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<bool> {
         let (mut tally, mut stopped, mut accumulated) = (Tally::begin(), false, 0);
         let (epoch, mut learning_rate) = (self.run.epoch, self.optimizer.learning_rate());
         fit.metrics.iter_mut().for_each(|metric| metric.reset());
         for batch in data.read(epoch, self.run.batch)? {
+            // Not before the callbacks of the last batch: what they set is saved, too.
+            if !self.has_gradients() {
+                self.save_if_due(fit.checkpoints.as_deref_mut())?;
+            }
             let batch = batch?;
             let loss = self.train_batch(&batch, &mut fit.metrics)?;
             accumulated += 1;
@@ -238,24 +284,38 @@ impl Trainer<'_> {
             if accumulated % fit.accumulate == 0 {
                 learning_rate = self.optimizer.learning_rate();
                 self.update()?;
-                self.save_if_due(fit.checkpoints.as_deref_mut())?;
             }
             if !fit.on_batch.is_empty() {
                 let mut moment = Moment::new(self, epoch, tally.loss(), &fit.metrics);
-                fit.on_batch.iter_mut().try_for_each(|f| f(&mut moment))?;
-                stopped = moment.stopped();
+                for f in &mut fit.on_batch {
+                    f(&mut moment)?;
+                }
+                stopped |= moment.stopped();
             }
-            if stopped {
+            if stopped && !self.has_gradients() {
                 break;
             }
         }
         if self.has_gradients() {
+            learning_rate = self.optimizer.learning_rate();
             self.update()?;
+        }
+        match (accumulated, self.run.batch) {
+            (0, 0) => {
+                let message = format!("epoch {epoch}: the source has no batches");
+                return Err(Error::new(ErrorKind::State, message).operator("fit"));
+            }
+            // A run that was resumed at the end of an epoch has its record.
+            (0, _) => return Ok(false),
+            _ => {}
         }
         let step = self.run.step;
         let record = Record { epoch, step, learning_rate, ..Record::new("train") };
         let metrics = fit.metrics.iter().map(|metric| (metric.name(), metric.value()));
-        Ok((tally.end(record, metrics), stopped))
+        let record = tally.end(record, metrics);
+        self.progress.finish(&record);
+        self.history.push(record);
+        Ok(stopped)
     }
 
     /// Forward and backward; the loss, if there is one.

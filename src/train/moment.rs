@@ -82,7 +82,7 @@ impl<'m, 'a> Moment<'m, 'a> {
         self.trainer.set_learning_rate(lr)
     }
 
-    /// Writes a checkpoint.
+    /// Writes a checkpoint of the last update.
     ///
     /// # Errors
     /// As [`Trainer::save_checkpoint`].
@@ -93,7 +93,8 @@ impl<'m, 'a> Moment<'m, 'a> {
     }
 
     /// Ends the run here, in the middle of an epoch after a batch: what is left of it is not trained, and the evaluation sets
-    /// are not scored.
+    /// are not scored. Where gradients are [accumulated](super::Fit::accumulate), the batches that share the next update
+    /// come first.
     pub fn stop(&mut self) {
         self.stopped = true;
     }

@@ -59,8 +59,10 @@ impl Trainer<'_> {
                 Some(loss) => Ok(loss.is_finite()),
                 None => Ok(self.runner.outputs()?.iter().all(is_finite)),
             });
-            if matches!(finite, Ok(false)) {
-                rows.extend(batch.row_number(row));
+            match finite {
+                Ok(true) => {}
+                Ok(false) => rows.extend(batch.row_number(row)),
+                Err(_) => return "which rows give it is not known: none runs alone".to_owned(),
             }
         }
         let named: Vec<String> = rows.iter().take(NAMED).map(|row| row.to_string()).collect();

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::graph::Graph;
 use crate::optim::{Optimizer, Schedule};
 use crate::tape::{Fallback, GradReq, Gradients, Params, name_matches};
-use crate::tensor::Tensor;
+use crate::tensor::{Stype, Tensor, row_len};
 
 /// A model, its parameters and an optimizer, trained, scored and asked for predictions batch by batch. (MXNet: `Module`.)
 ///
@@ -70,6 +70,8 @@ pub struct Trainer<'a> {
     /// Rows that the gradients are sums over, if they are sums.
     summed: usize,
     has_gradients: bool,
+    /// Batch and step of the run at the last update: where it goes on if gradients are dropped.
+    updated: (usize, u64),
     /// Whether the run goes on from a checkpoint, and has not yet.
     pub(super) resumed: bool,
 }
@@ -111,6 +113,7 @@ impl<'a> Trainer<'a> {
             gradients: Gradients::default(),
             summed: 0,
             has_gradients: false,
+            updated: (0, 0),
             resumed: false,
         }
     }
@@ -183,7 +186,6 @@ impl<'a> Trainer<'a> {
             let message = format!("no parameter matches {pattern:?}, only {}", names.join(", "));
             return Err(Error::new(ErrorKind::State, message).operator("freeze"));
         }
-        self.runner.forget();
         Ok(count)
     }
 
@@ -224,12 +226,13 @@ impl<'a> Trainer<'a> {
     /// [`update`](Trainer::update): a batch may go through in parts.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] without a forward pass for training; what the backward pass finds.
+    /// [`ErrorKind::State`] without a forward pass for training; what the backward pass finds, and the run is
+    /// back at the last update then.
     #[track_caller]
     pub fn backward(&mut self) -> Result<()> {
         let rows = self.runner.summed_rows();
         if let Err(error) = self.runner.backward(&mut self.gradients) {
-            self.drop_gradients()?;
+            self.rewind()?;
             return Err(error);
         }
         self.summed += rows;
@@ -241,7 +244,7 @@ impl<'a> Trainer<'a> {
     /// Moves the parameters by the gradients of the backward passes since the last update.
     ///
     /// # Errors
-    /// [`ErrorKind::State`] without gradients; as [`Optimizer::step`].
+    /// [`ErrorKind::State`] without gradients; as [`Optimizer::step`], and the gradients stay then.
     #[track_caller]
     pub fn update(&mut self) -> Result<()> {
         if !self.has_gradients {
@@ -251,14 +254,33 @@ impl<'a> Trainer<'a> {
         let factor = if self.summed > 0 { 1.0 / self.summed as f64 } else { 1.0 };
         if !self.optimizer.default_rescale_grad(factor) && factor != 1.0 {
             self.gradients.scale(factor)?;
+            // Once, if the optimizer refuses and is asked again.
+            self.summed = 0;
         }
-        self.optimizer.step(&self.params, &self.gradients)?;
-        self.drop_gradients()
+        let stepped = self.optimizer.step(&self.params, &self.gradients);
+        // An optimizer that is lent is as it was.
+        self.optimizer.default_rescale_grad(1.0);
+        stepped?;
+        self.settle()
     }
 
-    fn drop_gradients(&mut self) -> Result<()> {
+    /// This is where the run goes on, without gradients.
+    fn settle(&mut self) -> Result<()> {
+        self.updated = (self.run.batch, self.run.step);
+        self.rewind()
+    }
+
+    /// Drops gradients that no update has used; their batches are still to be trained.
+    pub(super) fn rewind(&mut self) -> Result<()> {
+        (self.run.batch, self.run.step) = self.updated;
         (self.summed, self.has_gradients) = (0, false);
         self.runner.restart(&mut self.gradients)
+    }
+
+    /// The epoch is over.
+    pub(super) fn next_epoch(&mut self) {
+        self.run.next_epoch();
+        self.updated.0 = 0;
     }
 
     /// Whether there are gradients that no update has used.
@@ -276,7 +298,9 @@ impl<'a> Trainer<'a> {
         metric.update(&Shown::new(&*self.runner, batch)?.scored())
     }
 
-    /// Runs the model over all batches: the loss, weighed by rows, and these metrics, which start anew.
+    /// Runs the model over all batches: the loss, weighed by rows, and these metrics, which start anew. Rows that
+    /// [pad](crate::data::LastBatch::Pad) a batch are not counted, but its loss is the one that the model gives for all of
+    /// its rows.
     ///
     /// ```
     /// use sparsetape::data::Dataset;
@@ -305,6 +329,7 @@ impl<'a> Trainer<'a> {
         scored
     }
 
+    #[track_caller]
     pub(super) fn score_as(
         &mut self,
         split: &str,
@@ -337,22 +362,31 @@ impl<'a> Trainer<'a> {
         mut f: impl FnMut(&Batch, &Tensor) -> Result<()>,
     ) -> Result<()> {
         self.progress.begin("predicting", data.rows().map(|rows| rows as u64));
-        let mut each = |batch: Result<Batch>| {
-            let batch = batch?;
-            self.runner.forward(&batch, Pass::Predict)?;
-            f(&batch, &unpadded(&first_output(&*self.runner)?, &batch)?)?;
-            self.progress.advance((batch.rows() - batch.pad) as u64, None);
-            Ok(())
-        };
-        let predicted = data.read(0, 0)?.try_for_each(&mut each);
+        let predicted = self.predict_batches(data, &mut f);
         self.progress.clear();
         predicted
     }
 
-    /// What the model predicts for all rows, in the order of the source: `(rows, ..)`.
+    #[track_caller]
+    fn predict_batches(
+        &mut self,
+        data: &dyn BatchSource,
+        f: &mut dyn FnMut(&Batch, &Tensor) -> Result<()>,
+    ) -> Result<()> {
+        for batch in data.read(0, 0)? {
+            let batch = batch?;
+            self.runner.forward(&batch, Pass::Predict)?;
+            f(&batch, &first_output(&*self.runner, &batch)?)?;
+            self.progress.advance((batch.rows() - batch.pad) as u64, None);
+        }
+        Ok(())
+    }
+
+    /// What the model predicts for all rows, in the order of the source: `(rows, ..)`. One that shuffles has another
+    /// order than its data: [`Batch::row_number`] says which row is which in [`predict_each`](Trainer::predict_each).
     ///
     /// # Errors
-    /// As [`predict_each`](Trainer::predict_each).
+    /// As [`predict_each`](Trainer::predict_each); [`ErrorKind::State`] for a source without batches.
     #[track_caller]
     pub fn predict(&mut self, data: &dyn BatchSource) -> Result<Tensor> {
         let mut parts = Vec::new();
@@ -360,6 +394,10 @@ impl<'a> Trainer<'a> {
             parts.push(output.clone());
             Ok(())
         })?;
+        if parts.is_empty() {
+            let message = "the source has no batches, so it is not known what a row is";
+            return Err(Error::new(ErrorKind::State, message).operator("predict"));
+        }
         Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
     }
 
@@ -420,7 +458,8 @@ impl<'a> Trainer<'a> {
         self.runner.prediction_graph(batch)
     }
 
-    /// Writes parameters, optimizer, where the run is, and its history: see [`Checkpoint::save`].
+    /// Writes parameters, optimizer, where the run is, and its history: see [`Checkpoint::save`]. Gradients that no
+    /// update has used are left out: a run that goes on from there trains their batches again.
     ///
     /// # Errors
     /// As [`Checkpoint::save`].
@@ -432,6 +471,7 @@ impl<'a> Trainer<'a> {
     /// Where the run is, with its history.
     pub(super) fn checkpoint(&self) -> Checkpoint {
         let mut run = self.run.clone();
+        (run.batch, run.step) = self.updated;
         let history = serde_json::to_string(&self.history).expect("names and numbers");
         run.notes.insert(HISTORY.to_owned(), history);
         run
@@ -470,7 +510,7 @@ impl<'a> Trainer<'a> {
             None => History::default(),
         };
         (self.run, self.resumed) = (run, true);
-        self.drop_gradients()
+        self.settle()
     }
 }
 
@@ -538,7 +578,10 @@ pub(super) fn update_metrics<M: DerefMut<Target: Metric>>(
         return Ok(());
     }
     let shown = Shown::new(runner, batch)?;
-    metrics.iter_mut().try_for_each(|metric| metric.update(&shown.scored()))
+    for metric in metrics {
+        metric.update(&shown.scored())?;
+    }
+    Ok(())
 }
 
 /// What metrics see of a batch: no padded rows.
@@ -554,7 +597,7 @@ impl Shown {
     fn new(runner: &dyn Runner, batch: &Batch) -> Result<Shown> {
         let own = |tensor: &Tensor| unpadded(tensor, batch);
         Ok(Shown {
-            predictions: own(&first_output(runner)?)?,
+            predictions: first_output(runner, batch)?,
             labels: own(&batch.labels)?,
             qids: batch.qids.as_ref().map(own).transpose()?,
             weights: batch.input("weight").ok().map(own).transpose()?,
@@ -568,9 +611,20 @@ impl Shown {
     }
 }
 
+/// What the last forward pass predicted for the rows of its batch that are not padded.
 #[track_caller]
-fn first_output(runner: &dyn Runner) -> Result<Tensor> {
-    runner.outputs()?.into_iter().next().ok_or_else(no_output)
+fn first_output(runner: &dyn Runner, batch: &Batch) -> Result<Tensor> {
+    let output = runner.outputs()?.into_iter().next().ok_or_else(no_output)?;
+    let (ty, rows) = (output.ty(), batch.rows());
+    let (kind, why) = match () {
+        _ if ty.stype != Stype::Default => (ErrorKind::Stype, "predictions are dense".to_owned()),
+        _ if ty.shape.first() != Some(&rows) => {
+            (ErrorKind::Shape, format!("the batch has {rows} rows"))
+        }
+        _ => return unpadded(&output, batch),
+    };
+    let message = format!("the model's output is {ty}, but {why}");
+    Err(Error::new(kind, message).operator("trainer"))
 }
 
 /// Rows that are not padded.
@@ -582,12 +636,15 @@ fn unpadded(tensor: &Tensor, batch: &Batch) -> Result<Tensor> {
 }
 
 fn write_rows(to: &mut impl Write, output: &Tensor) -> std::io::Result<()> {
-    let width = output.shape()[1..].iter().product::<usize>().max(1);
-    let values = output.view().values();
-    for i in 0..values.len() {
-        let end = if (i + 1) % width == 0 { "\n" } else { " " };
-        write_number(to, values, i)?;
-        to.write_all(end.as_bytes())?;
+    let (width, values) = (row_len(output.shape()), output.view().values());
+    for row in 0..output.shape()[0] {
+        for column in 0..width {
+            if column > 0 {
+                to.write_all(b" ")?;
+            }
+            write_number(to, values, row * width + column)?;
+        }
+        to.write_all(b"\n")?;
     }
     Ok(())
 }

@@ -1,4 +1,7 @@
 //! Training through the trainer.
 
+mod differential;
+mod interruptions;
 mod laws;
+mod misuse;
 mod reference;

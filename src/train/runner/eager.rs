@@ -54,7 +54,10 @@ impl Runner for Eager<'_> {
     }
 
     fn outputs(&self) -> Result<Vec<Tensor>> {
-        self.output.iter().map(|&output| self.tape.var(output).value()).collect()
+        match self.output {
+            Some(output) => Ok(vec![self.tape.var(output).value()?]),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn summed_rows(&self) -> usize {
@@ -104,8 +107,6 @@ impl Runner for Eager<'_> {
         self.tape.set_fallback(policy);
     }
 
-    fn forget(&mut self) {}
-
     fn find_non_finite(&mut self, batch: &Batch, pass: Pass) -> Option<Error> {
         let tape = Tape::new();
         tape.set_fallback(self.tape.fallback());
@@ -116,6 +117,7 @@ impl Runner for Eager<'_> {
 }
 
 /// Loss and output of a batch, as far as they are wanted.
+#[track_caller]
 fn record<'t>(
     model: &dyn Model,
     tape: &'t Tape,
@@ -141,6 +143,11 @@ fn record<'t>(
             (None, tape.no_grad(|| model.output(tape, batch)))
         }
     };
-    let output = output.map(Var::ok).transpose()?;
-    Ok((loss.map(Var::ok).transpose()?, output))
+    for var in [output, loss].into_iter().flatten() {
+        if !tape.is_own(var.ok()?) {
+            let message = "the model recorded on another tape than the one it was given";
+            return Err(Error::new(ErrorKind::State, message).operator("trainer"));
+        }
+    }
+    Ok((loss, output))
 }

@@ -9,7 +9,7 @@ use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::graph::{Bind, Executor, Graph, Passes};
 use crate::tape::{Fallback, GradReq, Gradients, Params, Variable};
-use crate::tensor::Tensor;
+use crate::tensor::{Stype, Tensor};
 
 pub(in crate::train) struct Frozen {
     /// With all outputs, for training and scoring; with those that are predictions.
@@ -23,10 +23,12 @@ pub(in crate::train) struct Frozen {
     fallback: Fallback,
     /// Bound to the first batch of each pass.
     trainer: Option<Executor>,
+    /// What the trainer was bound with: which gradients are wanted, and how.
+    requests: Vec<(GradReq, Option<Stype>)>,
     scorer: Option<Executor>,
     predictor: Option<Executor>,
     last: Option<Pass>,
-    /// Rows of the last batch.
+    /// Rows of the last batch in training.
     rows: usize,
     /// Whether there is a forward pass in training to go back through.
     trains: bool,
@@ -94,6 +96,7 @@ impl Frozen {
             params: params.clone(),
             fallback: Fallback::default(),
             trainer: None,
+            requests: Vec::new(),
             scorer: None,
             predictor: None,
             last: None,
@@ -103,20 +106,26 @@ impl Frozen {
     }
 
     /// The values of the variables for this batch, of the ranks that the graph asks for.
+    #[track_caller]
     fn values<'s>(&'s self, batch: &Batch, pass: Pass) -> Result<SmallVec<[(&'s str, Tensor); 4]>> {
         let needed = |input: &&Input| pass != Pass::Predict || input.predicts && !input.is_label();
-        let value = |input: &'s Input| {
-            let value = batch.input(&input.from)?;
+        let mut values = SmallVec::new();
+        for input in self.inputs.iter().filter(needed) {
+            let value = match batch.input(&input.from) {
+                Ok(value) => value,
+                Err(error) => return Err(not_fed(input, &error)),
+            };
             let value = match (input.rank, value.shape().len()) {
                 (Some(2), 1) => value.reshape(&[-1, 1])?,
                 (Some(1), 2) if value.shape()[1] == 1 => value.reshape(&[-1])?,
                 _ => value.clone(),
             };
-            Ok((&input.variable[..], value))
-        };
-        self.inputs.iter().filter(needed).map(value).collect()
+            values.push((&input.variable[..], value));
+        }
+        Ok(values)
     }
 
+    #[track_caller]
     fn bind(&self, values: &[(&str, Tensor)], pass: Pass, passes: Passes) -> Result<Executor> {
         let mut bind = Bind::from(&self.params).fallback(self.fallback).passes(passes);
         for (name, value) in values {
@@ -135,6 +144,14 @@ impl Frozen {
         }
     }
 
+    /// Forgets the executor that was bound when other gradients were wanted.
+    fn drop_outdated(&mut self) {
+        let wanted = self.params.iter().map(|p| (p.grad_req(), p.grad_stype()));
+        if !wanted.clone().eq(self.requests.iter().copied()) {
+            (self.requests, self.trainer) = (wanted.collect(), None);
+        }
+    }
+
     fn place(&mut self, pass: Pass) -> &mut Option<Executor> {
         match pass {
             Pass::Train { .. } => &mut self.trainer,
@@ -143,6 +160,7 @@ impl Frozen {
         }
     }
 
+    #[track_caller]
     fn executor(&self) -> Result<&Executor> {
         let executor = match self.last {
             Some(Pass::Train { .. }) => &self.trainer,
@@ -150,10 +168,22 @@ impl Frozen {
             Some(Pass::Predict) => &self.predictor,
             None => &None,
         };
-        executor.as_ref().ok_or_else(|| {
-            Error::new(ErrorKind::State, "there was no forward pass yet").operator("trainer")
-        })
+        match executor {
+            Some(executor) => Ok(executor),
+            None => {
+                let message = "there was no forward pass yet";
+                Err(Error::new(ErrorKind::State, message).operator("trainer"))
+            }
+        }
     }
+}
+
+/// The error for a variable without values.
+#[track_caller]
+fn not_fed(input: &Input, error: &Error) -> Error {
+    let message =
+        format!("variable {:?} is none of the parameters, and {}", input.variable, error.message());
+    Error::new(error.kind(), message).operator("trainer")
 }
 
 /// The outputs at which the backward pass starts.
@@ -177,9 +207,13 @@ fn heads(graph: &Graph) -> Vec<(usize, Head)> {
 
 impl Runner for Frozen {
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()> {
+        self.last = None;
         if pass == Pass::Predict && self.predictions.is_empty() {
-            self.last = None;
             return Ok(());
+        }
+        if matches!(pass, Pass::Train { .. }) {
+            (self.trains, self.rows) = (false, batch.rows());
+            self.drop_outdated();
         }
         let mut executor = self.place(pass).take();
         let values = self.values(batch, pass)?;
@@ -196,11 +230,11 @@ impl Runner for Frozen {
         if let Pass::Train { seed, step, .. } = pass {
             executor.set_seed(seed, step);
         }
-        let ran = executor.forward(matches!(pass, Pass::Train { .. }));
-        self.last = ran.is_ok().then_some(pass);
-        self.trains = ran.is_ok() && matches!(pass, Pass::Train { .. });
-        self.rows = batch.rows();
-        ran
+        let trains = matches!(pass, Pass::Train { .. });
+        executor.forward(trains)?;
+        self.last = Some(pass);
+        self.trains |= trains;
+        Ok(())
     }
 
     fn loss(&self) -> Result<Option<f64>> {
@@ -222,7 +256,11 @@ impl Runner for Frozen {
         if self.last == Some(Pass::Predict) {
             return executor.outputs();
         }
-        self.predictions.iter().map(|&k| executor.output(k).cloned()).collect()
+        let mut outputs = Vec::with_capacity(self.predictions.len());
+        for &k in &self.predictions {
+            outputs.push(executor.output(k)?.clone());
+        }
+        Ok(outputs)
     }
 
     fn summed_rows(&self) -> usize {
@@ -233,16 +271,16 @@ impl Runner for Frozen {
     }
 
     fn backward(&mut self, gradients: &mut Gradients) -> Result<()> {
-        let Some(executor) = self.trainer.as_mut().filter(|_| self.trains) else {
-            return Err(no_forward_pass());
-        };
-        self.trains = false;
+        let bound = if std::mem::take(&mut self.trains) { self.trainer.take() } else { None };
+        let Some(mut executor) = bound else { return Err(no_forward_pass()) };
         executor.backward()?;
         executor.add_to(gradients)?;
         // What adds up in the executor itself was just added.
-        if self.params.iter().any(|p| p.grad_req() == GradReq::Add) {
+        if self.requests.iter().any(|(request, _)| *request == GradReq::Add) {
             executor.zero_grad()?;
         }
+        // One that failed may hold part of what adds up.
+        self.trainer = Some(executor);
         Ok(())
     }
 
@@ -269,10 +307,6 @@ impl Runner for Frozen {
     fn set_fallback(&mut self, policy: Fallback) {
         self.fallback = policy;
         (self.trainer, self.scorer, self.predictor) = (None, None, None);
-    }
-
-    fn forget(&mut self) {
-        self.trainer = None;
     }
 
     fn find_non_finite(&mut self, batch: &Batch, pass: Pass) -> Option<Error> {

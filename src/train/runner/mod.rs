@@ -24,14 +24,18 @@ pub(super) enum Pass {
     Predict,
 }
 
-/// A model with memory to run in.
+/// A model with memory to run in. Errors are at the line of who calls the trainer, unless they have
+/// one of the model.
 pub(super) trait Runner {
+    #[track_caller]
     fn forward(&mut self, batch: &Batch, pass: Pass) -> Result<()>;
 
     /// The loss of the last forward pass, unless the model has outputs of MXNet in place of one.
+    #[track_caller]
     fn loss(&self) -> Result<Option<f64>>;
 
     /// What the last forward pass predicted; the first is the one for metrics.
+    #[track_caller]
     fn outputs(&self) -> Result<Vec<Tensor>>;
 
     /// How many rows the gradient of the last forward pass is a sum over, where it ended in an output of MXNet;
@@ -39,6 +43,7 @@ pub(super) trait Runner {
     fn summed_rows(&self) -> usize;
 
     /// Adds the gradients of the last training pass; to none if there is nothing in them yet.
+    #[track_caller]
     fn backward(&mut self, gradients: &mut Gradients) -> Result<()>;
 
     /// The gradients are used up.
@@ -48,12 +53,10 @@ pub(super) trait Runner {
     fn prediction_graph(&self, batch: &Batch) -> Result<Graph>;
 
     /// Feeds a variable from another input than that of its name.
+    #[track_caller]
     fn feed_from(&mut self, variable: &str, input: &str) -> Result<()>;
 
     fn set_fallback(&mut self, policy: Fallback);
-
-    /// Which gradients are wanted has changed.
-    fn forget(&mut self);
 
     /// The first operator that gives NaN or infinity for this batch, as an error at its line.
     fn find_non_finite(&mut self, batch: &Batch, pass: Pass) -> Option<Error>;
