@@ -3,7 +3,8 @@
 use super::early_stopping::EarlyStopping;
 use super::metrics::Metric;
 use super::moment::Moment;
-use super::trainer::{Tally, Trainer, update_metrics};
+use super::score::{Tally, update_metrics};
+use super::trainer::Trainer;
 use super::{Checkpoints, History, Record};
 use crate::data::{Batch, BatchSource};
 use crate::error::{Error, ErrorKind, Result};

@@ -75,6 +75,8 @@ mod progress;
 mod runner;
 mod saved;
 #[cfg(feature = "data")]
+mod score;
+#[cfg(feature = "data")]
 mod trainer;
 
 pub use checkpoint::Checkpoint;
