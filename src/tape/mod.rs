@@ -374,8 +374,13 @@ impl Tape {
     /// # Ok::<(), sparsetape::Error>(())
     /// ```
     pub fn no_grad<R>(&self, record: impl FnOnce() -> R) -> R {
-        let _scope = Scope::enter(&self.no_grad, self.no_grad.get() + 1);
+        let _scope = self.no_grad_scope();
         record()
+    }
+
+    /// [`Tape::no_grad`] until the scope ends.
+    pub(crate) fn no_grad_scope(&self) -> impl Sized {
+        Scope::enter(&self.no_grad, self.no_grad.get() + 1)
     }
 
     /// Runs `record` with its operators located at this line.

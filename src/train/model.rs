@@ -47,10 +47,12 @@ pub trait Model {
     /// ([`Var::softmax_output`](crate::Var::softmax_output) and the like), which starts the backward pass itself, and
     /// whose sum over the rows the trainer rescales. The trainer takes a number for a mean: what it records over
     /// batches weighs each by its rows.
+    #[track_caller]
     fn loss<'t>(&self, tape: &'t Tape, batch: &Batch) -> Var<'t>;
 
     /// What is predicted for the rows of a batch, which metrics and predictions read; the labels are not to be
     /// looked at. `None`, unless implemented: a model that is only trained.
+    #[track_caller]
     fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
         let _ = (tape, batch);
         None
@@ -59,6 +61,7 @@ pub trait Model {
     /// Both, as training with metrics and scoring want them. Unless implemented they are recorded one after the
     /// other, and what they have in common is computed twice. The loss, where it is an output of MXNet, is the output
     /// of a model that gives no other.
+    #[track_caller]
     fn loss_and_output<'t>(&self, tape: &'t Tape, batch: &Batch) -> (Var<'t>, Option<Var<'t>>) {
         (self.loss(tape, batch), self.output(tape, batch))
     }

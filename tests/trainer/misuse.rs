@@ -1,9 +1,9 @@
 //! What cannot be trained is told, at the line that asked for it.
 
-use sparsetape::data::{Batch, LastBatch};
+use sparsetape::data::{Batch, Dataset, LastBatch};
 use sparsetape::optim::Sgd;
 use sparsetape::train::metrics::{Metric, Mse, NdcgAtK};
-use sparsetape::train::{EarlyStopping, Fit, Model, Trainer, loss_fn};
+use sparsetape::train::{EarlyStopping, Fit, Model, Trainer, loss_fn, supervised};
 use sparsetape::{GradReq, Graph, Parameter, Params, Result, Tape, Tensor, Var, variable};
 
 use super::laws::{FEATURES, data, graph, of_graph, quiet, weights};
@@ -105,6 +105,26 @@ impl Model for Odd<'_> {
     fn output<'t>(&self, tape: &'t Tape, batch: &Batch) -> Option<Var<'t>> {
         Some(self.0(tape, batch))
     }
+}
+
+/// Also where a closure of the model asked, in each of its passes.
+#[test]
+fn rows_without_labels_are_told_at_the_users_line() -> Result<()> {
+    let w = Parameter::new("w", Tensor::full([2, 1], 0.0f32)?)?;
+    let model = supervised(
+        |tape, batch| batch.var(tape, "data").dot(tape.parameter(&w)),
+        |logits, label| logits.sigmoid_binary_cross_entropy(label),
+        |logits| logits.sigmoid(),
+    );
+    let mut trainer = quiet(Trainer::new(&model, Params::new([&w])?, Sgd::new(0.1)));
+    let rows = Dataset::from_features(Tensor::full([4, 2], 1.0f32)?)?.batches(2).build()?;
+    let fitted = trainer.fit(&rows, Fit::epochs(1)).unwrap_err();
+    for error in [fitted, trainer.score(&rows, &mut []).unwrap_err()] {
+        assert!(error.to_string().contains("the rows have no labels"), "{error}");
+        assert!(error.location().unwrap().file().ends_with("misuse.rs"), "{error}");
+    }
+    assert_eq!(trainer.predict(&rows)?.shape()[..], [4, 1]);
+    Ok(())
 }
 
 #[test]

@@ -135,12 +135,14 @@ fn record<'t>(
         }
         Pass::Score => {
             tape.predict();
-            let (loss, output) = tape.no_grad(|| model.loss_and_output(tape, batch));
+            let _scope = tape.no_grad_scope();
+            let (loss, output) = model.loss_and_output(tape, batch);
             (Some(loss), output)
         }
         Pass::Predict => {
             tape.predict();
-            (None, tape.no_grad(|| model.output(tape, batch)))
+            let _scope = tape.no_grad_scope();
+            (None, model.output(tape, batch))
         }
     };
     for var in [output, loss].into_iter().flatten() {
