@@ -222,7 +222,7 @@ impl Shown {
 /// What the last forward pass predicted for the rows of its batch that are not padded.
 #[track_caller]
 fn first_output(runner: &dyn Runner, batch: &Batch) -> Result<Tensor> {
-    let output = runner.outputs()?.into_iter().next().ok_or_else(no_output)?;
+    let Some(output) = runner.outputs()?.into_iter().next() else { return Err(no_output()) };
     let (ty, rows) = (output.ty(), batch.rows());
     let (kind, why) = match () {
         _ if ty.stype != Stype::Default => (ErrorKind::Stype, "predictions are dense".to_owned()),

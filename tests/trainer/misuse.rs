@@ -77,6 +77,7 @@ fn misuse_is_told() -> Result<()> {
     told(trainer.fit(&batches, Fit::epochs(1)).unwrap_err(), "no gradient");
     told(trainer.outputs().map(|_| trainer.update().unwrap_err())?, "no backward pass");
     told(trainer.predict(&batches).unwrap_err(), "has no output");
+    told(trainer.prediction_graph(&batch).unwrap_err(), "has no output");
     let mut metric = Mse::new();
     told(trainer.update_metric(&mut metric, &batch).unwrap_err(), "has no output");
     assert!(metric.value().is_nan());

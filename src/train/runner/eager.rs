@@ -87,7 +87,7 @@ impl Runner for Eager<'_> {
     fn prediction_graph(&self, batch: &Batch) -> Result<Graph> {
         let tape = Tape::symbolic();
         tape.set_fallback(self.tape.fallback());
-        let output = self.model.output(&tape, batch).ok_or_else(no_output)?;
+        let Some(output) = self.model.output(&tape, batch) else { return Err(no_output()) };
         let graph = Graph::new(&[output])?;
         let fed = graph.list_arguments().into_iter().any(|name| batch.input(name).is_ok());
         if !fed {

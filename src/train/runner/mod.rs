@@ -50,6 +50,7 @@ pub(super) trait Runner {
     fn restart(&mut self, gradients: &mut Gradients) -> Result<()>;
 
     /// The graph of what is predicted, for batches like this one of any size.
+    #[track_caller]
     fn prediction_graph(&self, batch: &Batch) -> Result<Graph>;
 
     /// Feeds a variable from another input than that of its name.
