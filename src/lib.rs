@@ -126,6 +126,6 @@ pub use tensor::{
 };
 
 /// The README's code is compiled and run with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "data"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
