@@ -1,33 +1,17 @@
 //! Memory and time of a row-sparse table follow the rows that were seen, not those that there are.
 
 mod counting;
+#[path = "counting/peak.rs"]
+mod peak;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use counting::Counting;
+use peak::{LIVE, MEASURING, PEAK};
 use sparsetape::optim::Sgd;
 use sparsetape::{DType, Gradients, Init, Parameter, Params, Tape, Tensor};
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn count(size: usize) {
-    let live = LIVE.fetch_add(size, Relaxed) + size;
-    PEAK.fetch_max(live, Relaxed);
-}
-
-fn forget(size: usize) {
-    LIVE.fetch_sub(size, Relaxed);
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting { taken: count, freed: forget };
-
-/// One test measures at a time.
-static MEASURING: Mutex<()> = Mutex::new(());
 
 const FEATURES: usize = 1_000_000_000;
 const K: usize = 16;

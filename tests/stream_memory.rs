@@ -4,33 +4,17 @@
 //! among them, and none are mapped here.
 
 mod counting;
+#[path = "counting/peak.rs"]
+mod peak;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
-use counting::Counting;
+use peak::{LIVE, MEASURING, PEAK};
 use sparsetape::data::{BatchSource, IdBase, Libsvm, Wider};
 use sparsetape::optim::Sgd;
 use sparsetape::{Gradients, Parameter, Params, Tape, Tensor};
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn count(size: usize) {
-    let live = LIVE.fetch_add(size, Relaxed) + size;
-    PEAK.fetch_max(live, Relaxed);
-}
-
-fn forget(size: usize) {
-    LIVE.fetch_sub(size, Relaxed);
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting { taken: count, freed: forget };
-
-/// One test measures at a time.
-static MEASURING: Mutex<()> = Mutex::new(());
 
 /// What work gives, and the bytes at its peak beyond those before.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
