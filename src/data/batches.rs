@@ -200,7 +200,7 @@ impl Batch {
     /// [`ErrorKind::State`] if there is none, listing all; for labels of rows that have none.
     #[track_caller]
     pub fn input(&self, name: &str) -> Result<&Tensor> {
-        if let Some((_, values)) = self.inputs.iter().find(|(own, _)| **own == *name) {
+        if let Some(values) = self.further_input(name) {
             return Ok(values);
         }
         match name {
@@ -229,6 +229,11 @@ impl Batch {
             return Err(Error::new(ErrorKind::State, message).operator("batch"));
         }
         Ok(&self.labels)
+    }
+
+    /// One of the data set's [inputs](Dataset::with_input).
+    pub(crate) fn further_input(&self, name: &str) -> Option<&Tensor> {
+        self.inputs.iter().find(|(own, _)| **own == *name).map(|(_, values)| values)
     }
 
     /// [`Batch::input`] as a constant of a tape; one that is not there poisons the variable. On a symbolic tape a

@@ -224,9 +224,8 @@ impl Trainer<'_> {
     fn epoch(&mut self, data: &dyn BatchSource, fit: &mut Fit<'_>) -> Result<bool> {
         let (epoch, width) = (self.run.epoch, fit.epochs.to_string().len());
         let what = format!("epoch {:>width$}/{}", epoch + 1, fit.epochs);
-        self.progress.begin(&what, data.rows().map(|rows| rows as u64));
-        let stopped = self.train_epoch(data, fit)?;
-        if stopped {
+        self.begin(&what, data);
+        if self.train_epoch(data, fit)? {
             return Ok(true);
         }
         self.save_if_due(fit.checkpoints.as_deref_mut())?;
@@ -242,11 +241,11 @@ impl Trainer<'_> {
         for f in &mut fit.on_epoch {
             f(&mut moment)?;
         }
-        let stopped = moment.stopped();
-        if fit.is_over(&self.history) {
+        let (stopped, over) = (moment.stopped(), fit.is_over(&self.history));
+        if over {
             self.progress.print("stopped early: it does not get better");
         }
-        Ok(stopped || fit.is_over(&self.history))
+        Ok(stopped || over)
     }
 
     /// Scores the evaluation sets.
@@ -254,12 +253,8 @@ impl Trainer<'_> {
     fn evaluate(&mut self, what: &str, fit: &mut Fit<'_>) -> Result<Vec<Record>> {
         let mut records = Vec::new();
         for (split, data) in &fit.evaluation {
-            let mut metrics: Vec<&mut dyn Metric> = Vec::new();
-            for metric in &mut fit.metrics {
-                metrics.push(&mut **metric);
-            }
-            self.progress.begin(what, data.rows().map(|rows| rows as u64));
-            let record = self.score_as(split, *data, &mut metrics)?;
+            self.begin(what, *data);
+            let record = self.score_as(split, *data, &mut fit.metrics)?;
             self.progress.finish(&record);
             records.push(record);
         }

@@ -1,6 +1,6 @@
 //! What callbacks see and do.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::metrics::Metric;
 use super::{Record, Trainer};
@@ -87,9 +87,8 @@ impl<'m, 'a> Moment<'m, 'a> {
     /// # Errors
     /// As [`Trainer::save_checkpoint`].
     #[track_caller]
-    pub fn save_checkpoint(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
-        self.trainer.save_checkpoint(&path)?;
-        Ok(path.as_ref().to_owned())
+    pub fn save_checkpoint(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.trainer.save_checkpoint(path)
     }
 
     /// Ends the run here, in the middle of an epoch after a batch: what is left of it is not trained, and the evaluation sets

@@ -1,6 +1,6 @@
 //! Runs that diverge: which operator, which rows, which parameter.
 
-use super::runner::{Pass, is_finite};
+use super::runner::{Pass, Runner, is_finite};
 use super::trainer::Trainer;
 use crate::data::Batch;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,11 +12,7 @@ impl Trainer<'_> {
     /// An error for a loss that is not finite, or a prediction where there is no loss.
     #[track_caller]
     pub(super) fn check_finite(&mut self, batch: &Batch, loss: Option<f64>) -> Result<()> {
-        let finite = match loss {
-            Some(loss) => loss.is_finite(),
-            None => self.runner.outputs()?.iter().all(is_finite),
-        };
-        if finite { Ok(()) } else { Err(self.diagnose(batch, loss)) }
+        if is_good(&*self.runner, loss)? { Ok(()) } else { Err(self.diagnose(batch, loss)) }
     }
 
     #[track_caller]
@@ -55,11 +51,7 @@ impl Trainer<'_> {
         for row in 0..batch.rows() - batch.pad {
             let alone = batch.rows_window(row, row + 1);
             let ran = alone.and_then(|alone| self.runner.forward(&alone, Pass::Score));
-            let finite = ran.and_then(|()| match self.runner.loss()? {
-                Some(loss) => Ok(loss.is_finite()),
-                None => Ok(self.runner.outputs()?.iter().all(is_finite)),
-            });
-            match finite {
+            match ran.and_then(|()| is_good(&*self.runner, self.runner.loss()?)) {
                 Ok(true) => {}
                 Ok(false) => rows.extend(batch.row_number(row)),
                 Err(_) => return "which rows give it is not known: none runs alone".to_owned(),
@@ -94,5 +86,14 @@ impl Trainer<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+/// Whether the loss of the last forward pass is finite, or what it predicted where there is no loss.
+#[track_caller]
+fn is_good(runner: &dyn Runner, loss: Option<f64>) -> Result<bool> {
+    match loss {
+        Some(loss) => Ok(loss.is_finite()),
+        None => Ok(runner.outputs()?.iter().all(is_finite)),
     }
 }

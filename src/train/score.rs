@@ -37,18 +37,23 @@ impl Trainer<'_> {
         data: &dyn BatchSource,
         metrics: &mut [&mut dyn Metric],
     ) -> Result<Record> {
-        self.progress.begin("scoring", data.rows().map(|rows| rows as u64));
+        self.begin("scoring", data);
         let scored = self.score_as("score", data, metrics);
         self.progress.clear();
         scored
     }
 
+    /// A pass over this source begins.
+    pub(super) fn begin(&mut self, what: &str, data: &dyn BatchSource) {
+        self.progress.begin(what, data.rows().map(|rows| rows as u64));
+    }
+
     #[track_caller]
-    pub(super) fn score_as(
+    pub(super) fn score_as<M: DerefMut<Target: Metric>>(
         &mut self,
         split: &str,
         data: &dyn BatchSource,
-        metrics: &mut [&mut dyn Metric],
+        metrics: &mut [M],
     ) -> Result<Record> {
         let mut tally = Tally::begin();
         metrics.iter_mut().for_each(|metric| metric.reset());
@@ -75,7 +80,7 @@ impl Trainer<'_> {
         data: &dyn BatchSource,
         mut f: impl FnMut(&Batch, &Tensor) -> Result<()>,
     ) -> Result<()> {
-        self.progress.begin("predicting", data.rows().map(|rows| rows as u64));
+        self.begin("predicting", data);
         let predicted = self.predict_batches(data, &mut f);
         self.progress.clear();
         predicted
@@ -208,7 +213,7 @@ impl Shown {
             predictions: first_output(runner, batch)?,
             labels: own(&batch.labels)?,
             qids: batch.qids.as_ref().map(own).transpose()?,
-            weights: batch.input("weight").ok().map(own).transpose()?,
+            weights: batch.further_input("weight").map(own).transpose()?,
         })
     }
 

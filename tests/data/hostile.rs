@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use sparsetape::data::{Chunk, IdBase, LabelMap, Libsvm, Repeated, Schema, Wider};
 use sparsetape::{DType, ErrorKind};
 
-use super::{Scratch, gz, reference};
+use super::{Failing, Scratch, gz, reference};
 
 /// Options of every kind.
 fn readers() -> Vec<Libsvm> {
@@ -101,12 +101,6 @@ fn a_line_without_end() {
 
 #[test]
 fn a_reader_that_fails() {
-    struct Failing;
-    impl std::io::Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("cable pulled"))
-        }
-    }
     let error = Libsvm::new().read_from(Failing).unwrap_err();
     assert_eq!(error.to_string(), "<reader>: cable pulled");
     assert_eq!(error.kind(), ErrorKind::Io);

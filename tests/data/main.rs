@@ -22,6 +22,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::prelude::*;
 use sparsetape::data::{Batch, BatchSource, Dataset};
 use sparsetape::{DType, Tensor};
 
@@ -51,6 +52,22 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A reader that always fails.
+pub(crate) struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("cable pulled"))
+    }
+}
+
+/// Writes other bytes in some places.
+pub(crate) fn change(bytes: &mut [u8], changes: &[(prop::sample::Index, u8)]) {
+    for (at, byte) in changes {
+        bytes[at.index(bytes.len())] = *byte;
     }
 }
 

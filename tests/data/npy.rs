@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sparsetape::data::{read_npy, read_npy_from, write_npy, write_npy_to};
 use sparsetape::{DType, Element, ErrorKind, Stype, Tensor};
 
-use super::{Dribble, Scratch, parts};
+use super::{Dribble, Failing, Scratch, change, parts};
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "fixtures", "numpy", name].iter().collect()
@@ -172,12 +172,6 @@ fn refusals() {
 
 #[test]
 fn a_reader_that_fails() {
-    struct Failing;
-    impl std::io::Read for Failing {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("cable pulled"))
-        }
-    }
     let bytes = npy(&header("<f4", "(2, 3)"), &[0; 8]);
     for start in [0, 20, bytes.len()] {
         let reader = std::io::Read::chain(&bytes[..start], Failing);
@@ -251,10 +245,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let mut bytes = std::fs::read(fixture(&format!("{name}.npy"))).unwrap();
-        for (at, byte) in &changes {
-            let k = at.index(bytes.len());
-            bytes[k] = *byte;
-        }
+        change(&mut bytes, &changes);
         feed(&bytes);
         feed(&bytes[..cut.index(bytes.len())]);
     }

@@ -8,7 +8,7 @@ use sparsetape::{DType, ErrorKind, Stype, Tensor};
 use zip::write::SimpleFileOptions;
 
 use super::npy::{fixture, floats, formula, header, npy};
-use super::{Scratch, parts};
+use super::{Scratch, change, parts};
 
 /// What `matrix(7, 10, dtype)` in the script that made the files gives, before its cast.
 pub(crate) fn matrix() -> Tensor {
@@ -250,10 +250,7 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let mut bytes = std::fs::read(fixture(&format!("{name}.npz"))).unwrap();
-        for (at, byte) in &changes {
-            let k = at.index(bytes.len());
-            bytes[k] = *byte;
-        }
+        change(&mut bytes, &changes);
         feed(&bytes);
         feed(&bytes[..cut.index(bytes.len())]);
     }
