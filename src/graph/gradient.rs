@@ -22,9 +22,16 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Whether the backward pass starts at this output.
-    fn starts_at(&self, output: usize) -> bool {
-        self.losses.is_empty() || self.losses.contains(&output)
+    /// The outputs, by position, at which the backward pass starts: one listed again counts once.
+    fn starts(&self, outputs: &[Var<'_>]) -> Vec<usize> {
+        let is_loss = |k: &usize| self.losses.is_empty() || self.losses.contains(k);
+        let mut starts: Vec<usize> = Vec::new();
+        for k in (0..outputs.len()).filter(is_loss) {
+            if starts.iter().all(|&j| outputs[j].index() != outputs[k].index()) {
+                starts.push(k);
+            }
+        }
+        starts
     }
 }
 
@@ -77,13 +84,9 @@ impl Graph {
         let outputs: Vec<Var<'_>> =
             self.body().outputs.iter().map(|&id| vars[id as usize]).collect();
         let xs: Vec<Var<'_>> = request.wrt.iter().map(|&(id, _)| vars[id]).collect();
-        let heads = self.heads(&tape, &outputs, request)?;
-        let mut seeds: Vec<(Var<'_>, Option<Var<'_>>)> = Vec::new();
-        for k in (0..outputs.len()).filter(|&k| request.starts_at(k)) {
-            if seeds.iter().all(|(y, _)| y.index() != outputs[k].index()) {
-                seeds.push((outputs[k], heads[k]));
-            }
-        }
+        let starts = request.starts(&outputs);
+        let heads = self.heads(&tape, &outputs, &starts, request)?;
+        let seeds: Vec<_> = starts.into_iter().map(|k| (outputs[k], heads[k])).collect();
         let mut slopes = Vec::new();
         for ((&x, &(id, grad_req)), dx) in
             xs.iter().zip(&request.wrt).zip(tape.grad_of_all(&seeds, &xs)?)
@@ -108,15 +111,12 @@ impl Graph {
         &self,
         tape: &'t Tape,
         outputs: &[Var<'t>],
+        starts: &[usize],
         request: &Request,
     ) -> Result<Vec<Option<Var<'t>>>> {
         let head = |(k, &y): (usize, &Var<'t>)| {
-            let same = |j: &usize| outputs[*j].index() == y.index() && request.starts_at(*j);
-            let again = (0..k).any(|j| same(&j));
-            if again
-                || !request.starts_at(k)
-                || tape.needs_no_head(y) && !request.heads.contains_key(&k)
-            {
+            let alone = tape.needs_no_head(y) && !request.heads.contains_key(&k);
+            if alone || !starts.contains(&k) {
                 return Ok(None);
             }
             let node = &self.body().nodes[self.body().outputs[k] as usize];
