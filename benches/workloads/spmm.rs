@@ -1,0 +1,5 @@
+//! csr · dense.
+
+use super::{Size, Visit};
+
+pub fn cases(_: Size, _: Visit) {}
