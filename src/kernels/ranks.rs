@@ -46,6 +46,12 @@ impl Ranks {
         self.0[id as usize / 32] |= 1 << (id % 32);
     }
 
+    /// Adds ids, which must be below the end, in this order.
+    #[inline(always)]
+    pub fn insert_each(&mut self, ids: impl Iterator<Item = u32>) {
+        ids.for_each(|id| self.insert_one(id));
+    }
+
     /// The set of sorted, unique ids below `end`; nothing needs to be listed before ranks are asked
     /// for.
     #[inline(always)]
@@ -93,6 +99,17 @@ impl Ranks {
     /// Removes all of `members`, which must be all that there are.
     pub fn clear(&mut self, members: &[u32]) {
         members.iter().for_each(|&id| self.0[id as usize / 32] = 0);
+    }
+
+    /// Removes all members.
+    pub fn clear_all(&mut self) {
+        self.0.fill(0);
+    }
+
+    /// The rank of `id`, which must be a member.
+    #[inline(always)]
+    pub fn rank(&self, id: u32) -> u32 {
+        rank(self.0[id as usize / 32], id)
     }
 
     /// The rank of each of `ids`, which must be members.

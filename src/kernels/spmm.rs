@@ -30,16 +30,29 @@ pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T])
     product::<T, false>(a, a.indices, b, k, out);
 }
 
+/// Bytes of copied rows that stay in the nearest caches.
+const NEAR_BYTES: usize = 1 << 20;
+
+/// Whether the product is faster if the `distinct` rows of `b` that `a` reads are copied to nearby memory first.
+pub(crate) fn pays_to_copy<T>(a: CsrRef<T>, distinct: usize, b: &[T], k: usize) -> bool {
+    let copied = distinct * k * size_of::<T>();
+    copied <= NEAR_BYTES && 2 * NEAR_BYTES <= size_of_val(b) && 2 * distinct <= a.indices.len()
+}
+
+/// `out = a · b` where row `slots[e]` of `b` belongs to the column of entry `e`.
+pub(crate) fn csr_near<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usize, out: &mut [T]) {
+    product::<T, false>(a, slots, b, k, out);
+}
+
 /// `out = a · b` where row `slots[e]` of `b` belongs to the column of entry `e`; entries whose slot
 /// is [`ABSENT`] are left out.
 pub(crate) fn csr_compact<T: Real>(a: CsrRef<T>, slots: &[u32], b: &[T], k: usize, out: &mut [T]) {
     if b.is_empty() {
         return out.fill(T::zero());
     }
-    if vectorized(HasHoles(slots)) {
-        product::<T, true>(a, slots, b, k, out);
-    } else {
-        product::<T, false>(a, slots, b, k, out);
+    match vectorized(HasHoles(slots)) {
+        true => product::<T, true>(a, slots, b, k, out),
+        false => csr_near(a, slots, b, k, out),
     }
 }
 

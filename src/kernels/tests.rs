@@ -152,6 +152,20 @@ proptest! {
     }
 
     #[test]
+    fn columns_of_many_spans_are_compacted(seed: u64, popular in 1u32..100_000) {
+        let cols = 3 << 20;
+        let mut state = seed;
+        let mut draw = |below: u32| {
+            state = state.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            (state >> 33) as u32 % below
+        };
+        let columns: Vec<u32> =
+            (0..70_000).map(|n| draw(if n % 3 == 0 { cols } else { popular })).collect();
+        check_compact(&columns, cols as usize)?;
+        check_compact(&columns[..9], cols as usize)?;
+    }
+
+    #[test]
     fn csr_times_dense(a in csr(), k in width(), seed: u64) {
         let b = numbers(a.cols * k, seed);
         let expected = naive(a.rows() * k, |out| for (i, j, x) in a.entries() {

@@ -199,6 +199,11 @@ impl Pattern {
         })
     }
 
+    /// [`Pattern::columns`], if they have been computed.
+    pub(crate) fn known_columns(&self) -> Option<&Columns> {
+        self.columns.get()
+    }
+
     /// Whether both have the same stored entries (cheap when they share memory).
     pub fn same_entries(&self, other: &Pattern) -> bool {
         if std::ptr::eq(self, other) {

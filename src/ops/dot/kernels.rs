@@ -13,6 +13,7 @@ use crate::kernels::spmm::ABSENT;
 use crate::kernels::{CsrRef, spgemm, spmm, transposed};
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
+use crate::tensor::pattern::Columns;
 use crate::tensor::{CsrView, Real, View};
 
 /// A dense matrix, transposed or not.
@@ -62,20 +63,24 @@ pub(in crate::ops) fn dense<T: Real>(
     Ok(())
 }
 
-/// csr · dense.
+/// csr · dense. Rows that most entries share with others are copied to nearby memory first, where it is known
+/// which they are: a far row is then read once.
 pub(in crate::ops) fn csr_dense<T: Real>(
     _: &Dot,
     ins: &[View],
     out: &mut Out,
     _: &mut Scratch,
 ) -> Result<()> {
-    let a = ins[0].csr()?;
-    spmm::csr_dense(
-        csr_ref(a, a.values.typed::<T>()?),
-        ins[1].typed()?,
-        out.shape()[1],
-        out.dense(),
-    );
+    let (a, b, k) = (ins[0].csr()?, ins[1].typed::<T>()?, out.shape()[1]);
+    let entries = csr_ref(a, a.values.typed::<T>()?);
+    match a.pattern.known_columns() {
+        Some(Columns { distinct, slots }) if spmm::pays_to_copy(entries, distinct.len(), b, k) => {
+            let mut near = Temp::unspecified(distinct.len() * k);
+            gather_rows(b, k, distinct, &mut near);
+            spmm::csr_near(entries, slots, &near, k, out.dense());
+        }
+        _ => spmm::csr_dense(entries, b, k, out.dense()),
+    }
     Ok(())
 }
 
