@@ -2,6 +2,7 @@
 //! results are the same for any number of threads.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 use smallvec::{SmallVec, smallvec};
@@ -28,8 +29,22 @@ where
     if step >= rows {
         return f(0, out);
     }
-    let parts = out.par_chunks_mut(step * row_len).enumerate();
-    parts.for_each(|(part, out)| f(part * step, out));
+    let parts = out.chunks_mut(step * row_len).enumerate().collect();
+    for_each_job(parts, |(part, out)| f(part * step, out));
+}
+
+/// Calls `f` for each of some jobs, on all threads. What is compiled for each kind of job has nothing of the
+/// sharing, which is large.
+pub(super) fn for_each_job<J: Send>(jobs: Vec<J>, f: impl Fn(J) + Sync) {
+    let jobs: Vec<Mutex<Option<J>>> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
+    share(jobs.len(), &|n| {
+        let job = jobs[n].lock().ok().and_then(|mut job| job.take());
+        job.into_iter().for_each(&f);
+    });
+}
+
+fn share(jobs: usize, work: &(dyn Fn(usize) + Sync)) {
+    (0..jobs).into_par_iter().with_max_len(1).for_each(work);
 }
 
 /// `f(range)` for consecutive ranges of `rows` rows, in order.
@@ -41,8 +56,12 @@ where
     if step >= rows {
         return smallvec![f(0..rows)];
     }
-    let parts = (0..rows.div_ceil(step)).into_par_iter();
-    parts.map(|part| f(part * step..((part + 1) * step).min(rows))).collect::<Vec<R>>().into()
+    let mut results: Vec<Option<R>> = Vec::new();
+    results.resize_with(rows.div_ceil(step), || None);
+    for_each_job(results.iter_mut().enumerate().collect(), |(part, result)| {
+        *result = Some(f(part * step..((part + 1) * step).min(rows)));
+    });
+    results.into_iter().flatten().collect()
 }
 
 /// Calls `f(slots, rows)` for parts of `out`, which holds a row of `k` elements for each slot, such
@@ -73,7 +92,7 @@ pub(super) fn for_each_slot_part<T: Send, F>(
         (rest, start) = (after, end);
     }
     parts.push((start..u32::MAX, rest));
-    parts.into_par_iter().for_each(|(slots, rows)| f(slots, rows));
+    for_each_job(parts, |(slots, rows)| f(slots, rows));
 }
 
 /// The slots of an output that is not cut.

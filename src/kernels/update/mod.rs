@@ -13,6 +13,7 @@ use std::slice::from_mut;
 use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
+use super::threads::for_each_job;
 use super::vectorized::{Task, is_far, prefetch_row, vectorized};
 
 /// How many rows ahead the memory is asked for.
@@ -20,6 +21,9 @@ const AHEAD: usize = 16;
 
 /// Elements that one thread updates before it is worth to ask another.
 const SHARE: usize = 1 << 16;
+
+/// The most parts that rows are cut into.
+const MAX_PARTS: usize = 64;
 
 /// Elements that are updated by a zero gradient at a time.
 const CHUNK: usize = 1024;
@@ -110,30 +114,25 @@ pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
     ascending: bool,
 ) {
     debug_assert!(!ascending || slots.is_sorted());
-    share_rows(rule, rows, 0, slots, g, ascending);
-}
-
-/// As [`update_rows`], for rows that begin at slot `first`.
-fn share_rows<T: Number, R: Rule<T, N>, const N: usize>(
-    rule: &R,
-    rows: Rows<'_, T, N>,
-    first: usize,
-    slots: &[u32],
-    g: &[T],
-    ascending: bool,
-) {
-    let k = rows.k;
-    if !ascending || slots.len() * k * (N + 1) < 2 * SHARE || rayon::current_num_threads() == 1 {
-        return vectorized(Touched { rule, rows, first, slots, g });
+    let (k, elements) = (rows.k, slots.len() * rows.k * (N + 1));
+    if !ascending || elements < 2 * SHARE || rayon::current_num_threads() == 1 {
+        return vectorized(Touched { rule, rows, first: 0, slots, g });
     }
-    let (slots, slots_after) = slots.split_at(slots.len() / 2);
-    let (g, g_after) = g.split_at(slots.len() * k);
-    let middle = slots_after[0] as usize;
-    let (rows, after) = rows.split_at(middle - first);
-    rayon::join(
-        || share_rows(rule, rows, first, slots, g, true),
-        || share_rows(rule, after, middle, slots_after, g_after, true),
-    );
+    let at_once = slots.len().div_ceil((elements / SHARE).min(MAX_PARTS));
+    let (mut jobs, mut rest, mut first) = (Vec::new(), rows, 0);
+    for (n, slots) in slots.chunks(at_once).enumerate() {
+        let end = slots[slots.len() - 1] as usize + 1;
+        let (rows, after) = rest.split_at(end - first);
+        jobs.push(Touched {
+            rule,
+            rows,
+            first,
+            slots,
+            g: &g[n * at_once * k..][..slots.len() * k],
+        });
+        (rest, first) = (after, end);
+    }
+    for_each_job(jobs, vectorized);
 }
 
 struct Touched<'a, 'r, T, R, const N: usize> {
@@ -179,12 +178,27 @@ pub(crate) fn update_all<T: Number, R: Rule<T, N>, const N: usize>(
     g: Option<&[T]>,
 ) {
     let count = rows.w.len().checked_div(rows.k).unwrap_or(0);
-    if rows.elements() >= 2 * SHARE && count > 1 && rayon::current_num_threads() > 1 {
-        let (before, after) = rows.split_at(count / 2);
-        let (g, g_after) = g.map(|g| g.split_at(before.w.len())).unzip();
-        rayon::join(|| update_all(rule, before, g), || update_all(rule, after, g_after));
-        return;
+    let parts = (rows.elements() / SHARE).min(MAX_PARTS);
+    if parts < 2 || rayon::current_num_threads() == 1 {
+        return update_run(rule, rows, g);
     }
+    let at_once = count.div_ceil(parts);
+    let (mut jobs, mut rest) = (Vec::new(), rows);
+    while !rest.w.is_empty() {
+        let first = jobs.len() * at_once;
+        let (rows, after) = rest.split_at(at_once.min(count - first));
+        let g = g.map(|g| &g[first * rows.k..][..rows.w.len()]);
+        jobs.push((rows, g));
+        rest = after;
+    }
+    for_each_job(jobs, |(rows, g)| update_run(rule, rows, g));
+}
+
+fn update_run<T: Number, R: Rule<T, N>, const N: usize>(
+    rule: &R,
+    rows: Rows<'_, T, N>,
+    g: Option<&[T]>,
+) {
     match g {
         Some(g) => vectorized(Run { rule, rows, g }),
         None => at_rest(rule, rows),
