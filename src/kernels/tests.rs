@@ -139,17 +139,7 @@ fn check_compact(indices: &[u32], cols: usize) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #[test]
-    fn columns_are_compacted(a in prop_oneof![csr(), wide_csr()]) {
-        check_compact(&a.indices, a.cols)?;
-    }
-
-    #[test]
-    fn many_wide_columns_are_compacted(columns in vec(any::<u32>(), 0..2000), few in 0u32..999) {
-        check_compact(&columns, 1 << 32)?;
-        let repeated: Vec<u32> = columns.iter().map(|c| c % (few + 1) * 4_000_000).collect();
-        check_compact(&repeated, 1 << 32)?;
-    }
+    #![proptest_config(ProptestConfig::with_cases(4))]
 
     #[test]
     fn columns_of_many_spans_are_compacted(seed: u64, popular in 1u32..100_000) {
@@ -163,6 +153,20 @@ proptest! {
             (0..70_000).map(|n| draw(if n % 3 == 0 { cols } else { popular })).collect();
         check_compact(&columns, cols as usize)?;
         check_compact(&columns[..9], cols as usize)?;
+    }
+}
+
+proptest! {
+    #[test]
+    fn columns_are_compacted(a in prop_oneof![csr(), wide_csr()]) {
+        check_compact(&a.indices, a.cols)?;
+    }
+
+    #[test]
+    fn many_wide_columns_are_compacted(columns in vec(any::<u32>(), 0..2000), few in 0u32..999) {
+        check_compact(&columns, 1 << 32)?;
+        let repeated: Vec<u32> = columns.iter().map(|c| c % (few + 1) * 4_000_000).collect();
+        check_compact(&repeated, 1 << 32)?;
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Parallel loops over output parts. What a part holds never depends on how the output is cut, so
 //! results are the same for any number of threads.
 
+use std::marker::PhantomData;
 use std::ops::Range;
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 use smallvec::{SmallVec, smallvec};
@@ -29,22 +29,50 @@ where
     if step >= rows {
         return f(0, out);
     }
-    let parts = out.chunks_mut(step * row_len).enumerate().collect();
-    for_each_job(parts, |(part, out)| f(part * step, out));
-}
-
-/// Calls `f` for each of some jobs, on all threads. What is compiled for each kind of job has nothing of the
-/// sharing, which is large.
-pub(super) fn for_each_job<J: Send>(jobs: Vec<J>, f: impl Fn(J) + Sync) {
-    let jobs: Vec<Mutex<Option<J>>> = jobs.into_iter().map(|job| Mutex::new(Some(job))).collect();
-    share(jobs.len(), &|n| {
-        let job = jobs[n].lock().ok().and_then(|mut job| job.take());
-        job.into_iter().for_each(&f);
+    let parts = Parts::of(out, step * row_len);
+    share(rows.div_ceil(step), &|part| {
+        // SAFETY: each part is asked for once.
+        f(part * step, unsafe { parts.get(part) });
     });
 }
 
-fn share(jobs: usize, work: &(dyn Fn(usize) + Sync)) {
-    (0..jobs).into_par_iter().with_max_len(1).for_each(work);
+/// Calls `f` for each of some jobs, on all threads.
+pub(super) fn for_each_job<J: Send>(jobs: &mut [J], f: impl Fn(&mut J) + Sync) {
+    let parts = Parts::of(jobs, 1);
+    // SAFETY: each part is asked for once.
+    share(parts.len, &|part| unsafe { parts.get(part) }.iter_mut().for_each(&f));
+}
+
+/// Calls `work` with each number below `parts` once, on all threads. Compiled once: what rayon makes of a loop is
+/// larger than most loops.
+fn share(parts: usize, work: &(dyn Fn(usize) + Sync)) {
+    (0..parts).into_par_iter().with_max_len(1).for_each(work);
+}
+
+/// A slice in parts of equal length (the last may be shorter) that are written by several threads.
+struct Parts<'a, T> {
+    start: *mut T,
+    len: usize,
+    part: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: a part goes to one thread only, which may have its elements.
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    fn of(slice: &'a mut [T], part: usize) -> Self {
+        Parts { start: slice.as_mut_ptr(), len: slice.len(), part, slice: PhantomData }
+    }
+
+    /// # Safety
+    /// No part is asked for twice.
+    unsafe fn get(&self, number: usize) -> &'a mut [T] {
+        let first = (number * self.part).min(self.len);
+        let len = self.part.min(self.len - first);
+        // SAFETY: the range is within the slice, and nobody else has it.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(first), len) }
+    }
 }
 
 /// `f(range)` for consecutive ranges of `rows` rows, in order.
@@ -58,8 +86,8 @@ where
     }
     let mut results: Vec<Option<R>> = Vec::new();
     results.resize_with(rows.div_ceil(step), || None);
-    for_each_job(results.iter_mut().enumerate().collect(), |(part, result)| {
-        *result = Some(f(part * step..((part + 1) * step).min(rows)));
+    for_each_part(&mut results, 1, usize::MAX, |part, result| {
+        result[0] = Some(f(part * step..((part + 1) * step).min(rows)));
     });
     results.into_iter().flatten().collect()
 }
@@ -92,7 +120,7 @@ pub(super) fn for_each_slot_part<T: Send, F>(
         (rest, start) = (after, end);
     }
     parts.push((start..u32::MAX, rest));
-    for_each_job(parts, |(slots, rows)| f(slots, rows));
+    for_each_job(&mut parts, |(slots, rows)| f(slots.clone(), rows));
 }
 
 /// The slots of an output that is not cut.

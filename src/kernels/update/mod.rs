@@ -123,16 +123,11 @@ pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
     for (n, slots) in slots.chunks(at_once).enumerate() {
         let end = slots[slots.len() - 1] as usize + 1;
         let (rows, after) = rest.split_at(end - first);
-        jobs.push(Touched {
-            rule,
-            rows,
-            first,
-            slots,
-            g: &g[n * at_once * k..][..slots.len() * k],
-        });
+        let g = &g[n * at_once * k..][..slots.len() * k];
+        jobs.push(Some(Touched { rule, rows, first, slots, g }));
         (rest, first) = (after, end);
     }
-    for_each_job(jobs, vectorized);
+    for_each_job(&mut jobs, |job| job.take().into_iter().for_each(vectorized));
 }
 
 struct Touched<'a, 'r, T, R, const N: usize> {
@@ -188,10 +183,12 @@ pub(crate) fn update_all<T: Number, R: Rule<T, N>, const N: usize>(
         let first = jobs.len() * at_once;
         let (rows, after) = rest.split_at(at_once.min(count - first));
         let g = g.map(|g| &g[first * rows.k..][..rows.w.len()]);
-        jobs.push((rows, g));
+        jobs.push(Some((rows, g)));
         rest = after;
     }
-    for_each_job(jobs, |(rows, g)| update_run(rule, rows, g));
+    for_each_job(&mut jobs, |job| {
+        job.take().into_iter().for_each(|(rows, g)| update_run(rule, rows, g));
+    });
 }
 
 fn update_run<T: Number, R: Rule<T, N>, const N: usize>(
