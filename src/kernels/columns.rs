@@ -2,29 +2,28 @@
 
 use super::memory::Temp;
 use super::ranks::Ranks;
+use super::spans::compact_spans;
 use super::vectorized::{Task, vectorized};
 
 /// The distinct `indices`, ascending, and for each index its position among them.
 /// Never takes time or memory in the order of `cols` for few indices.
 ///
-/// Where a set of all columns has few words for each index, the set sorts: it is scanned. Where it has many,
-/// the indices are sorted digit by digit. A set too large for the nearest caches is made span by span.
+/// A set of all columns, scanned, sorts them, if it has few words for each index; where it has many, the
+/// indices are sorted digit by digit. A set too large for the nearest caches is made span by span.
 pub(crate) fn compact(indices: &[u32], cols: usize) -> (Temp<u32>, Temp<u32>) {
-    if 2 * Ranks::words(cols) > 3 * indices.len() {
-        return sort(indices, cols);
-    }
-    if cols <= NEAR_COLUMNS {
-        vectorized(Compact { indices, cols })
-    } else {
-        by_spans(indices, cols)
+    let (words, count) = (Ranks::words(cols), indices.len());
+    match cols <= NEAR_COLUMNS {
+        true if 2 * words <= 3 * count => vectorized(Compact { indices, cols }),
+        false if words <= 12 * count && count >= MANY => compact_spans(indices, cols),
+        _ => sort(indices, cols),
     }
 }
 
 /// Columns whose set stays in the nearest caches.
 const NEAR_COLUMNS: usize = 1 << 21;
 
-/// Columns of a span, as a power of 2.
-const SPAN: u32 = 18;
+/// Indices that are worth to be distributed among spans.
+const MANY: usize = 1 << 16;
 
 struct Compact<'a> {
     indices: &'a [u32],
@@ -50,16 +49,6 @@ impl Task for Compact<'_> {
 /// An index and which one it is.
 type Place = (u32, u32);
 
-fn by_spans(indices: &[u32], cols: usize) -> (Temp<u32>, Temp<u32>) {
-    let mut ends = Temp::filled(0, (cols - 1 >> SPAN) + 1);
-    let span = |index: u32| (index >> SPAN) as usize;
-    indices.iter().for_each(|&index| ends[span(index)] += 1);
-    starts(&mut ends);
-    let mut places: Temp<Place> = Temp::unspecified(indices.len());
-    distribute(indices.iter().copied().zip(0..), |(index, _)| span(index), &mut ends, &mut places);
-    vectorized(Spans { places: &places, ends: &ends })
-}
-
 /// Turns counts into where each one's part begins.
 fn starts(counts: &mut [u32]) {
     let mut sum = 0;
@@ -78,37 +67,6 @@ fn distribute(
         let start = &mut starts[part(place)];
         to[*start as usize] = place;
         *start += 1;
-    }
-}
-
-struct Spans<'a> {
-    places: &'a [Place],
-    ends: &'a [u32],
-}
-
-impl Task for Spans<'_> {
-    type Output = (Temp<u32>, Temp<u32>);
-
-    #[inline(always)]
-    fn run(self) -> Self::Output {
-        let Spans { places, ends } = self;
-        let mut ranks = Ranks::new(1 << SPAN);
-        let mut distinct = Temp::with_capacity(places.len() + Ranks::SPARE);
-        let mut slots = Temp::unspecified(places.len());
-        let mut begin = 0;
-        for (span, &end) in ends.iter().enumerate() {
-            let (own, first) = (&places[begin..end as usize], (span as u32) << SPAN);
-            begin = end as usize;
-            let before = distinct.len();
-            ranks.insert_each(own.iter().map(|&(index, _)| index - first));
-            ranks.list(own.len(), &mut distinct);
-            distinct[before..].iter_mut().for_each(|index| *index += first);
-            for &(index, n) in own {
-                slots[n as usize] = before as u32 + ranks.rank(index - first);
-            }
-            ranks.clear_all();
-        }
-        (distinct, slots)
     }
 }
 

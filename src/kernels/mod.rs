@@ -35,6 +35,7 @@ mod real;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
 pub(crate) mod sampled;
+mod spans;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
 pub(crate) mod steps;

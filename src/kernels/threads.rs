@@ -75,6 +75,31 @@ impl<'a, T> Parts<'a, T> {
     }
 }
 
+/// Elements that several threads write, each its own, in any order.
+pub(super) struct Scattered<'a, T> {
+    start: *mut T,
+    len: usize,
+    slice: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: who writes an element promises that nobody else does.
+unsafe impl<T: Send> Sync for Scattered<'_, T> {}
+
+impl<'a, T: Copy> Scattered<'a, T> {
+    pub fn of(slice: &'a mut [T]) -> Self {
+        Scattered { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// # Safety
+    /// Nobody else writes the element at `at`.
+    #[inline(always)]
+    pub unsafe fn set(&self, at: usize, value: T) {
+        assert!(at < self.len);
+        // SAFETY: the element is within the slice, and nobody else writes it.
+        unsafe { self.start.add(at).write(value) };
+    }
+}
+
 /// `f(range)` for consecutive ranges of `rows` rows, in order.
 pub(super) fn map_parts<R: Send, F>(rows: usize, cost_per_row: usize, f: F) -> SmallVec<[R; 1]>
 where

@@ -129,7 +129,7 @@ fn same_bits_on_threads<T: Real>() {
         bits(&pool.install(|| results(&case)))
     };
     let one = run(1);
-    for threads in [2, 3] {
+    for threads in [2, 3, 8] {
         for (n, (x, y)) in one.iter().zip(run(threads)).enumerate() {
             assert!(*x == y, "result {n} on {threads} threads");
         }
