@@ -9,6 +9,7 @@ use super::scan::{Cursor, Decimal, Fault, is_blank, quote};
 use super::{LabelMap, Repeated, Wider};
 use crate::data::hashing::FeatureHasher;
 use crate::data::schema::IdBase;
+use crate::kernels::entries::plain_entries;
 
 /// What lines must look like.
 #[derive(Clone, Copy, Debug)]
@@ -241,8 +242,13 @@ fn entries<T: Decimal>(
     mut n: usize,
 ) -> Result<usize, Fault> {
     let mut cursor = *outer;
-    while !cursor.line_is_over() {
-        let at = cursor.at;
+    loop {
+        let (ids, values) = (&mut room.ids[n..], &mut room.values[n..]);
+        let (at, read) = plain_entries(cursor.text, cursor.at, ids, values);
+        (cursor.at, n) = (at, n + read);
+        if cursor.line_is_over() {
+            break;
+        }
         let Some(id) = cursor.id() else { return Err(bad_id(cursor.text, at)) };
         let at = cursor.at;
         let Some(value) = cursor.number() else { return Err(bad_value(cursor.text, at, id)) };
