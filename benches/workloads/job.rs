@@ -65,7 +65,11 @@ impl Text {
             let z: f32 = row().map(|(&c, v)| planted[c as usize] * v).sum();
             let label = u8::from(coin < sigmoid(z - 1.0));
             write!(file, "{label}").unwrap();
-            row().for_each(|(c, v)| write!(file, " {}:{v:.4}", c + 1).unwrap());
+            for (column, value) in row() {
+                let decimals = (value * 1e4).round() as u32;
+                let (whole, part) = (decimals / 10_000, decimals % 10_000);
+                write!(file, " {}:{whole}.{part:04}", column + 1).unwrap();
+            }
             file.write_all(b"\n").unwrap();
         }
         drop(file.into_inner().unwrap());
@@ -205,7 +209,6 @@ fn training(text: &Arc<Text>) -> Case {
     let (mut rows, mut weights) = (Rows::new(text), vec![0.0; text.features]);
     rows.parse(&text.map);
     let expected = rows.train(text.trained(), &mut weights);
-    eprintln!("held-out {expected}");
     let same = move |loss: f64| {
         assert!((loss - expected).abs() < 1e-3, "a loss of {loss}, that of the floor is {expected}")
     };
