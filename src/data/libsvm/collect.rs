@@ -16,7 +16,7 @@ use crate::kernels::pages::zeroed_vec;
 use crate::tensor::{Layout, Pattern, Tensor};
 
 /// Bytes of text parsed by one task, whatever the number of threads.
-const PART: usize = 1 << 20;
+pub(super) const PART: usize = 1 << 20;
 
 /// Bytes of a stream that are in memory at once.
 const WINDOW: usize = 8 << 20;
@@ -103,11 +103,11 @@ impl<T: Decimal> Collected<T> {
         self.indptr.len() - 1
     }
 
-    /// Adds the rows of a block.
-    pub fn add(&mut self, block: &Block, grammar: &Grammar) -> Result<()> {
+    /// Adds the rows of a block, of which a task parses about `part` bytes.
+    pub fn add(&mut self, block: &Block, grammar: &Grammar, part: usize) -> Result<()> {
         self.bytes += block.text.len();
         self.first_id = grammar.first_id();
-        let ranges = split(block.text, block.start());
+        let ranges = split(block.text, block.start(), part);
         let most: Vec<_> =
             ranges.par_iter().map(|r| most_entries(&block.text[r.clone()])).collect();
         let parts = self.parse(block, grammar, &ranges, &most);
@@ -277,11 +277,11 @@ fn extend_zeros<A: Copy + Default>(vec: &mut Vec<A>, len: usize) {
     }
 }
 
-/// Ranges of about [`PART`] bytes that end at line ends.
-fn split(text: &[u8], mut start: usize) -> Vec<Range<usize>> {
+/// Ranges of about `part` bytes that end at line ends.
+fn split(text: &[u8], mut start: usize, part: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     while start < text.len() {
-        let nominal = text.len().min(start + PART);
+        let nominal = text.len().min(start.saturating_add(part));
         let line_end = memchr::memchr(b'\n', &text[nominal..]);
         let end = line_end.map_or(text.len(), |n| nominal + n + 1);
         ranges.push(start..end);
@@ -310,11 +310,11 @@ impl<'a> Source<'a> {
             match input.open()? {
                 Opened::Mapped(name, text) => {
                     let block = Block { name: &name, first_line: 1, text: &text };
-                    collected.add(&block, &self.grammar)?;
+                    collected.add(&block, &self.grammar, PART)?;
                 }
                 Opened::Stream(mut lines) => {
                     while let Some(block) = lines.next_block(usize::MAX, WINDOW)? {
-                        collected.add(&block, &self.grammar)?;
+                        collected.add(&block, &self.grammar, PART)?;
                     }
                 }
             }
@@ -330,7 +330,7 @@ impl<'a> Source<'a> {
             let Some(lines) = self.current()? else { break };
             let window = WINDOW.min(bytes - collected.bytes);
             match lines.next_block(rows - collected.rows(), window)? {
-                Some(block) => collected.add(&block, &grammar)?,
+                Some(block) => collected.add(&block, &grammar, PART)?,
                 None => self.open = None,
             }
         }
