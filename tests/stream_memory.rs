@@ -110,6 +110,27 @@ fn training_on_five_times_the_memory_keeps_to_it_and_gives_the_same_weights() {
     assert!(streamed <= MEMORY && shuffled <= MEMORY && in_memory > 2 * MEMORY);
 }
 
+#[test]
+fn a_job_in_memory_takes_little_beyond_its_data() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = Scratch::new("job", &power_law(8 << 20));
+    let (data, reading) = peak(|| reader().read(&file.0).unwrap());
+    // Values and columns; where rows end, and labels.
+    let stored = data.features.nnz();
+    let bytes = 8 * stored + 12 * data.rows();
+    let plan = data.batches(1024);
+    let (_, training) = peak(|| trained(&plan.clone().keep_windows(false).build().unwrap()));
+    let (_, keeping) = peak(|| trained(&plan.build().unwrap()));
+    println!(
+        "{bytes} bytes of data; at the peak {reading} to read, {training} or {keeping} to train"
+    );
+    let parameters = 4 * FEATURES;
+    assert!(reading <= bytes * 5 / 4);
+    assert!(training <= bytes / 2 + 2 * parameters);
+    // The order of columns of every window.
+    assert!(keeping <= training + 8 * stored);
+}
+
 /// The peak while an epoch is read and no batch is kept.
 fn read(reader: &Libsvm, path: &Path, size: usize, memory: usize) -> usize {
     let plan = reader.stream_batches(&[path], size).memory(memory);

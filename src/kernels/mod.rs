@@ -19,6 +19,8 @@ mod elementwise_tests;
 mod elementwise_throughput;
 #[cfg(test)]
 mod elementwise_values;
+#[cfg(feature = "data")]
+pub(crate) mod entries;
 pub(crate) mod gather;
 pub(crate) mod gemm;
 mod isa;

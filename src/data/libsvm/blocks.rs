@@ -52,7 +52,8 @@ impl Parser {
         let name = path.display().to_string();
         let block = Block { name: &name, first_line: extent.first_line, text: buffer };
         let mut rows = Collected::new(texts.has_qids);
-        rows.add(&block, &self.grammar)?;
+        // One task, which stays on this thread: the others work on the batches of the block before.
+        rows.add(&block, &self.grammar, usize::MAX)?;
         Ok(rows)
     }
 }

@@ -12,10 +12,11 @@ use super::scan::{Decimal, Fault};
 use crate::data::dataset::Dropped;
 use crate::data::schema::{IdBase, Schema};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::pages::zeroed_vec;
 use crate::tensor::{Layout, Pattern, Tensor};
 
 /// Bytes of text parsed by one task, whatever the number of threads.
-const PART: usize = 1 << 20;
+pub(super) const PART: usize = 1 << 20;
 
 /// Bytes of a stream that are in memory at once.
 const WINDOW: usize = 8 << 20;
@@ -66,10 +67,12 @@ impl Ids {
     }
 }
 
-/// Rows in the order of the files, ids as in the files.
+/// Rows in the order of the files.
 pub(super) struct Collected<T> {
     indptr: Vec<usize>,
-    entry_ids: Vec<u32>,
+    /// Columns, if ids count from the [grammar's](Grammar::first_id) first one.
+    columns: Vec<u32>,
+    first_id: u32,
     values: Vec<T>,
     labels: Vec<T>,
     qids: Vec<i64>,
@@ -84,7 +87,8 @@ impl<T: Decimal> Collected<T> {
     pub fn new(has_qids: Option<bool>) -> Self {
         Collected {
             indptr: vec![0],
-            entry_ids: Vec::new(),
+            columns: Vec::new(),
+            first_id: 0,
             values: Vec::new(),
             labels: Vec::new(),
             qids: Vec::new(),
@@ -99,10 +103,11 @@ impl<T: Decimal> Collected<T> {
         self.indptr.len() - 1
     }
 
-    /// Adds the rows of a block.
-    pub fn add(&mut self, block: &Block, grammar: &Grammar) -> Result<()> {
+    /// Adds the rows of a block, of which a task parses about `part` bytes.
+    pub fn add(&mut self, block: &Block, grammar: &Grammar, part: usize) -> Result<()> {
         self.bytes += block.text.len();
-        let ranges = split(block.text, block.start());
+        self.first_id = grammar.first_id();
+        let ranges = split(block.text, block.start(), part);
         let most: Vec<_> =
             ranges.par_iter().map(|r| most_entries(&block.text[r.clone()])).collect();
         let parts = self.parse(block, grammar, &ranges, &most);
@@ -125,7 +130,7 @@ impl<T: Decimal> Collected<T> {
             start += most;
         }
         let end = self.indptr[self.rows()];
-        self.entry_ids.truncate(end);
+        self.columns.truncate(end);
         self.values.truncate(end);
         Ok(())
     }
@@ -138,12 +143,12 @@ impl<T: Decimal> Collected<T> {
         ranges: &[Range<usize>],
         most: &[usize],
     ) -> Vec<Result<Part<T>, Fault>> {
-        let start = self.entry_ids.len();
+        let start = self.columns.len();
         let total = start + most.iter().sum::<usize>();
-        extend_zeros(&mut self.entry_ids, total);
+        extend_zeros(&mut self.columns, total);
         extend_zeros(&mut self.values, total);
         let (mut ids_left, mut values_left) =
-            (&mut self.entry_ids[start..], &mut self.values[start..]);
+            (&mut self.columns[start..], &mut self.values[start..]);
         let mut jobs = Vec::with_capacity(ranges.len());
         for (range, &most) in ranges.iter().zip(most) {
             let (ids, rest) = std::mem::take(&mut ids_left).split_at_mut(most);
@@ -160,7 +165,7 @@ impl<T: Decimal> Collected<T> {
     fn append(&mut self, part: Part<T>, start: usize) {
         let end = self.indptr[self.rows()];
         if start > end {
-            self.entry_ids.copy_within(start..start + part.len(), end);
+            self.columns.copy_within(start..start + part.len(), end);
             self.values.copy_within(start..start + part.len(), end);
         }
         self.indptr.extend(part.ends.iter().map(|n| end + n));
@@ -170,14 +175,19 @@ impl<T: Decimal> Collected<T> {
 
     /// Entries as a CSR matrix.
     pub fn features(mut self, schema: Schema, wider: Wider) -> Result<(Tensor, Dropped)> {
-        let first_id = schema.base().first_id();
-        let end = schema.features() as u64 + u64::from(first_id);
         let bucket = match wider {
-            Wider::Bucket(column) => Some(in_file(column, schema)?),
+            Wider::Bucket(column) => Some(checked(column, schema)?),
             Wider::Drop | Wider::Refuse => None,
         };
+        let first_id = schema.base().first_id();
+        if self.first_id != first_id {
+            let further = self.first_id.wrapping_sub(first_id);
+            self.columns.par_iter_mut().for_each(|column| *column = column.wrapping_add(further));
+        }
+        let end = schema.features() as u64;
         let mut dropped = Dropped::default();
-        if wider != Wider::Refuse && self.ids.max.is_some_and(|max| u64::from(max) >= end) {
+        let is_wider = |max: u32| u64::from(max) >= end + u64::from(first_id);
+        if wider != Wider::Refuse && self.ids.max.is_some_and(is_wider) {
             dropped = self.drop_from(end, bucket);
         }
         let rows = self.rows();
@@ -185,17 +195,14 @@ impl<T: Decimal> Collected<T> {
             let message = format!("{rows} rows, but at most 4294967296 (2^32) are supported");
             return Err(Error::new(ErrorKind::Shape, message).nowhere());
         }
-        if first_id > 0 {
-            self.entry_ids.par_iter_mut().for_each(|id| *id -= first_id);
-        }
-        let (indptr, indices) = (self.indptr.into(), self.entry_ids.into());
+        let (indptr, indices) = (self.indptr.into(), self.columns.into());
         let pattern = Pattern::new(schema.features(), indptr, indices);
         let shape = [rows, schema.features()].into();
         let layout = Layout::Csr(Arc::new(pattern));
         Ok((Tensor::from_parts(shape, layout, T::erase(self.values.into())), dropped))
     }
 
-    /// Leaves out entries whose id in the file is `end` or more; their sum becomes the row's entry `bucket`.
+    /// Leaves out entries whose column is `end` or more; their sum becomes the row's entry `bucket`.
     fn drop_from(&mut self, end: u64, bucket: Option<u32>) -> Dropped {
         let (mut kept, mut first, mut dropped) = (0, 0, Vec::new());
         for row_end in &mut self.indptr[1..] {
@@ -203,30 +210,30 @@ impl<T: Decimal> Collected<T> {
             first = row.end;
             let (start, mut sum) = (kept, None);
             for k in row {
-                let id = self.entry_ids[k];
-                if u64::from(id) >= end {
-                    dropped.push(id);
+                let column = self.columns[k];
+                if u64::from(column) >= end {
+                    dropped.push(column);
                     sum = Some(sum.unwrap_or(T::zero()) + self.values[k]);
                     continue;
                 }
-                (self.entry_ids[kept], self.values[kept]) = (id, self.values[k]);
+                (self.columns[kept], self.values[kept]) = (column, self.values[k]);
                 kept += 1;
             }
-            if let (Some(id), Some(sum)) = (bucket, sum) {
-                let at = start + self.entry_ids[start..kept].partition_point(|&own| own < id);
-                if at < kept && self.entry_ids[at] == id {
+            if let (Some(column), Some(sum)) = (bucket, sum) {
+                let at = start + self.columns[start..kept].partition_point(|&own| own < column);
+                if at < kept && self.columns[at] == column {
                     self.values[at] = self.values[at] + sum;
                 } else {
                     // An entry was left out, so there is room for one.
-                    self.entry_ids.copy_within(at..kept, at + 1);
+                    self.columns.copy_within(at..kept, at + 1);
                     self.values.copy_within(at..kept, at + 1);
-                    (self.entry_ids[at], self.values[at]) = (id, sum);
+                    (self.columns[at], self.values[at]) = (column, sum);
                     kept += 1;
                 }
             }
             *row_end = kept;
         }
-        self.entry_ids.truncate(kept);
+        self.columns.truncate(kept);
         self.values.truncate(kept);
         let entries = dropped.len();
         dropped.par_sort_unstable();
@@ -251,29 +258,30 @@ impl<T: Decimal> Collected<T> {
     }
 }
 
-/// The id in the file of a column that there is.
-fn in_file(column: u32, schema: Schema) -> Result<u32> {
-    let id = column.checked_add(schema.base().first_id());
-    id.filter(|_| (column as usize) < schema.features()).ok_or_else(|| {
-        let message = format!("bucket {column} of {} columns", schema.features());
-        Error::new(ErrorKind::Index, message).operator("libsvm").nowhere()
-    })
+/// A column that there is.
+fn checked(bucket: u32, schema: Schema) -> Result<u32> {
+    if (bucket as usize) < schema.features() {
+        return Ok(bucket);
+    }
+    let message = format!("bucket {bucket} of {} columns", schema.features());
+    Err(Error::new(ErrorKind::Index, message).operator("libsvm").nowhere())
 }
 
-/// Makes a vector longer. A first allocation is of zero pages, which cost nothing until written.
+/// Makes a vector longer. A first allocation is of zero pages, large if possible, which cost nothing until
+/// written.
 fn extend_zeros<A: Copy + Default>(vec: &mut Vec<A>, len: usize) {
     if vec.is_empty() {
-        *vec = vec![A::default(); len];
+        *vec = zeroed_vec(len);
     } else {
         vec.resize(len, A::default());
     }
 }
 
-/// Ranges of about [`PART`] bytes that end at line ends.
-fn split(text: &[u8], mut start: usize) -> Vec<Range<usize>> {
+/// Ranges of about `part` bytes that end at line ends.
+fn split(text: &[u8], mut start: usize, part: usize) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     while start < text.len() {
-        let nominal = text.len().min(start + PART);
+        let nominal = text.len().min(start.saturating_add(part));
         let line_end = memchr::memchr(b'\n', &text[nominal..]);
         let end = line_end.map_or(text.len(), |n| nominal + n + 1);
         ranges.push(start..end);
@@ -302,11 +310,11 @@ impl<'a> Source<'a> {
             match input.open()? {
                 Opened::Mapped(name, text) => {
                     let block = Block { name: &name, first_line: 1, text: &text };
-                    collected.add(&block, &self.grammar)?;
+                    collected.add(&block, &self.grammar, PART)?;
                 }
                 Opened::Stream(mut lines) => {
                     while let Some(block) = lines.next_block(usize::MAX, WINDOW)? {
-                        collected.add(&block, &self.grammar)?;
+                        collected.add(&block, &self.grammar, PART)?;
                     }
                 }
             }
@@ -322,7 +330,7 @@ impl<'a> Source<'a> {
             let Some(lines) = self.current()? else { break };
             let window = WINDOW.min(bytes - collected.bytes);
             match lines.next_block(rows - collected.rows(), window)? {
-                Some(block) => collected.add(&block, &grammar)?,
+                Some(block) => collected.add(&block, &grammar, PART)?,
                 None => self.open = None,
             }
         }

@@ -203,7 +203,9 @@ impl<'a> Lines<'a> {
         loop {
             let rest = &self.buffer[self.used..];
             let seen = &rest[..rest.len().min(window)];
-            if let Some(end) = memchr::memchr_iter(b'\n', seen).nth(lines - 1) {
+            if lines <= seen.len()
+                && let Some(end) = memchr::memchr_iter(b'\n', seen).nth(lines - 1)
+            {
                 return Ok(Some(end + 1));
             }
             if self.ended && seen.len() == rest.len() {

@@ -9,6 +9,7 @@ use super::scan::{Cursor, Decimal, Fault, is_blank, quote};
 use super::{LabelMap, Repeated, Wider};
 use crate::data::hashing::FeatureHasher;
 use crate::data::schema::IdBase;
+use crate::kernels::entries::plain_entries;
 
 /// What lines must look like.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,11 @@ pub(super) enum LabelCount {
 }
 
 impl Grammar {
+    /// What ids are taken to count from, until all were seen.
+    pub fn first_id(&self) -> u32 {
+        self.base.unwrap_or(IdBase::One).first_id()
+    }
+
     /// The smallest id in the file that may be too large.
     fn limit(&self) -> u64 {
         match (self.wider, self.features) {
@@ -78,7 +84,7 @@ pub(super) struct Part<T> {
 }
 
 impl<T: Decimal> Part<T> {
-    /// Parses whole lines; ids are written as they are in the text.
+    /// Parses whole lines; columns are written, as the [first id](Grammar::first_id) says.
     pub fn parse(text: &[u8], grammar: &Grammar, mut room: Room<T>) -> Result<Self, Fault> {
         let mut part = Part {
             ends: Vec::new(),
@@ -127,10 +133,14 @@ impl<T: Decimal> Part<T> {
         };
         let text = &cursor.text[..cursor.at];
         let ids = &room.ids[first..end];
-        if ids.windows(2).any(|pair| pair[0] >= pair[1]) {
+        let later = ids.get(1..).unwrap_or_default();
+        if ids.iter().zip(later).fold(false, |any, (id, later)| any | (id >= later)) {
             end = order_row(room, first..end, repeated, text, line)?;
         }
-        self.check_ids(&room.ids[first..end], grammar, text, line)?;
+        let ids = &mut room.ids[first..end];
+        self.check_ids(ids, grammar, text, line)?;
+        let first_id = grammar.first_id();
+        ids.iter_mut().for_each(|id| *id = id.wrapping_sub(first_id));
         self.ends.push(end);
         Ok(())
     }
@@ -148,6 +158,9 @@ impl<T: Decimal> Part<T> {
             };
             self.labels.push(x);
         }
+        if { *cursor }.id().is_some() {
+            return Ok(());
+        }
         let (at, token) = (cursor.at, cursor.token());
         match label::<T>(cursor, LabelMap::Keep)? {
             None => Ok(()),
@@ -164,7 +177,10 @@ impl<T: Decimal> Part<T> {
     /// Reads the query id, which all rows have or none.
     fn qid(&mut self, cursor: &mut Cursor, line: usize) -> Result<(), Fault> {
         let had_qids = !self.qids.is_empty();
-        let digits = cursor.token().strip_prefix(b"qid:");
+        let digits = match cursor.peek() {
+            b'q' => cursor.token().strip_prefix(b"qid:"),
+            _ => None,
+        };
         if !self.ends.is_empty() && digits.is_some() != had_qids {
             return Err(qid_mismatch(cursor.text, line, digits.is_some()));
         }
@@ -241,8 +257,14 @@ fn entries<T: Decimal>(
     mut n: usize,
 ) -> Result<usize, Fault> {
     let mut cursor = *outer;
-    while !cursor.line_is_over() {
-        let at = cursor.at;
+    loop {
+        let (ids, values) = (&mut room.ids[n..], &mut room.values[n..]);
+        let (at, read) = plain_entries(cursor.text, cursor.at, ids, values);
+        (cursor.at, n) = (at, n + read);
+        cursor.skip_blanks();
+        if cursor.line_is_over() {
+            break;
+        }
         let Some(id) = cursor.id() else { return Err(bad_id(cursor.text, at)) };
         let at = cursor.at;
         let Some(value) = cursor.number() else { return Err(bad_value(cursor.text, at, id)) };
@@ -283,6 +305,18 @@ fn order_row<T: Decimal>(
 
 /// The next number without a colon, if there is one before the query id and the entries.
 fn label<T: Decimal>(cursor: &mut Cursor, map: LabelMap) -> Result<Option<T>, Fault> {
+    let mut behind = *cursor;
+    let x = behind.number::<T>().and_then(|x| map.apply(x));
+    if x.is_none() || behind.peek() == b',' {
+        return label_in_list(cursor, map);
+    }
+    behind.skip_blanks();
+    *cursor = behind;
+    Ok(x)
+}
+
+/// The same where a comma may follow, or no label is at all.
+fn label_in_list<T: Decimal>(cursor: &mut Cursor, map: LabelMap) -> Result<Option<T>, Fault> {
     let token = cursor.token();
     if token.is_empty() || memchr::memchr(b':', token).is_some() {
         return Ok(None);
@@ -293,10 +327,6 @@ fn label<T: Decimal>(cursor: &mut Cursor, map: LabelMap) -> Result<Option<T>, Fa
         let message = format!("label {} is not {}", quote(&token[..end]), map.wanted());
         return Err(Fault::new(at, message));
     };
-    if cursor.peek() != b',' {
-        cursor.skip_blanks();
-        return Ok(Some(x));
-    }
     cursor.at += 1;
     if cursor.token().is_empty() {
         return Err(Fault::new(at, format!("no label follows the comma in {}", quote(token))));

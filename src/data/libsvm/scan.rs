@@ -1,5 +1,6 @@
 //! A cursor over bytes that reads ids and decimal numbers.
 
+use crate::kernels::entries::Rounded;
 use crate::tensor::Real;
 
 /// What is wrong, and where in the text.
@@ -16,7 +17,7 @@ impl Fault {
 }
 
 /// A float that decimal text converts to, correctly rounded.
-pub(super) trait Decimal: Real {
+pub(super) trait Decimal: Real + Rounded {
     /// `mantissa * 10^scale` for up to [`MAX_DIGITS`] digits and `|scale| <= EXACT_POWER`, unless
     /// rounding that correctly takes more than `f64` has.
     fn from_decimal(mantissa: u64, scale: i32) -> Option<Self>;
