@@ -2,6 +2,7 @@
 
 pub(crate) mod arg;
 pub(crate) mod bags;
+pub(crate) mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod concat;
@@ -35,6 +36,7 @@ mod real;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
 pub(crate) mod sampled;
+pub(crate) mod side_by_side;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
 pub(crate) mod steps;
@@ -50,6 +52,7 @@ mod vectorized;
 
 use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 
+use bytemuck::Pod;
 use num_traits::AsPrimitive;
 
 use self::memory::Temp;
@@ -63,7 +66,7 @@ pub trait Number:
     + PartialOrd
     + Send
     + Sync
-    + 'static
+    + Pod
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>

@@ -16,7 +16,7 @@ const COLUMNS_PER_PRODUCT: usize = 32;
 
 /// `a · b`. An entry is stored wherever a product exists, even if the sum is 0.
 pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
-    let products = |i| a.row(i).0.iter().map(|&j| b.range(j as usize).len()).sum::<usize>();
+    let products = |i| products(a, b, i);
     let total: usize = (0..a.rows()).map(products).sum();
     let cost = 8 * (total / a.rows().max(1) + 1);
     let parts = map_parts(a.rows(), cost, |rows| {
@@ -52,39 +52,44 @@ pub(super) fn concat<T: Number>(rows: usize, mut parts: SmallVec<[Csr<T>; 1]>) -
 struct Accumulator<T: Number> {
     sums: Temp<T>,
     seen: Ranks,
-    /// The first `len` are the columns seen, in the order in which they came.
-    columns: Temp<u32>,
-    len: usize,
 }
 
 impl<T: Real> Accumulator<T> {
     fn new(cols: usize) -> Self {
-        let (sums, columns) = (Temp::filled(T::zero(), cols), Temp::unspecified(cols + 1));
-        Accumulator { sums, seen: Ranks::new(cols), columns, len: 0 }
+        Accumulator { sums: Temp::filled(T::zero(), cols), seen: Ranks::new(cols) }
     }
 
-    /// No branch depends on whether the column is new.
     #[inline]
     fn add(&mut self, column: u32, x: T) {
         let sum = &mut self.sums[column as usize];
         *sum = *sum + x;
-        self.columns[self.len] = column;
-        self.len += usize::from(self.seen.insert_new(column));
     }
 
-    /// Appends the sums in ascending order of columns and clears them.
-    fn drain(&mut self, indices: &mut Vec<u32>, values: &mut Vec<T>) {
-        let start = indices.len();
-        if self.len > Ranks::words(self.sums.len()) / 8 {
-            self.seen.list(self.len, indices);
+    /// Appends the sums of a row with so many products, in ascending order of columns, and clears them.
+    /// Few new columns are sorted; many are found where they are marked.
+    fn row(&mut self, a: CsrRef<T>, b: CsrRef<T>, i: usize, products: usize, to: &mut Csr<T>) {
+        let start = to.indices.len();
+        if products > Ranks::words(self.sums.len()) / 8 {
+            each_product(a, b, i, |column, x| {
+                self.add(column, x);
+                self.seen.insert_new(column);
+            });
+            self.seen.list(products, &mut to.indices);
         } else {
-            self.columns[..self.len].sort_unstable();
-            indices.extend_from_slice(&self.columns[..self.len]);
+            to.indices.resize(start + products, 0);
+            let (columns, mut len) = (&mut to.indices[start..], 0);
+            each_product(a, b, i, |column, x| {
+                self.add(column, x);
+                // No branch depends on whether the column is new.
+                columns[len] = column;
+                len += usize::from(self.seen.insert_new(column));
+            });
+            to.indices.truncate(start + len);
+            to.indices[start..].sort_unstable();
         }
-        let columns = &indices[start..];
-        values.extend(columns.iter().map(|&column| take(&mut self.sums[column as usize])));
+        let columns = &to.indices[start..];
+        to.values.extend(columns.iter().map(|&column| take(&mut self.sums[column as usize])));
         self.seen.clear(columns);
-        self.len = 0;
     }
 }
 
@@ -94,8 +99,7 @@ fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usi
     let most = most.min(rows.len().saturating_mul(b.cols)) + Ranks::SPARE;
     let mut part = Csr::with_capacity(rows.len(), most);
     for i in rows {
-        each_product(a, b, i, |column, x| sums.add(column, x));
-        sums.drain(&mut part.indices, &mut part.values);
+        sums.row(a, b, i, products(a, b, i), &mut part);
         part.indptr.push(part.indices.len());
     }
     part
@@ -124,6 +128,11 @@ fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: us
     part
 }
 
+fn products<T: Real>(a: CsrRef<T>, b: CsrRef<T>, i: usize) -> usize {
+    a.row(i).0.iter().map(|&j| b.range(j as usize).len()).sum()
+}
+
+#[inline(always)]
 fn each_product<T: Real>(a: CsrRef<T>, b: CsrRef<T>, i: usize, mut f: impl FnMut(u32, T)) {
     let (ids, values) = a.row(i);
     for (&j, &x) in ids.iter().zip(values) {

@@ -45,6 +45,27 @@ where
     parts.map(|part| f(part * step..((part + 1) * step).min(rows))).collect::<Vec<R>>().into()
 }
 
+/// Consecutive ranges of `rows` rows that take about `cost_per_row` nanoseconds each, for a thread
+/// each; one, if the work is too little to share.
+pub(super) fn row_ranges(
+    rows: usize,
+    cost_per_row: usize,
+) -> impl Iterator<Item = Range<usize>> + Clone {
+    let step = rows_per_part(rows, cost_per_row);
+    (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+}
+
+/// `f` of each part, in order.
+pub(super) fn map_owned<P: Send, R: Send>(
+    parts: SmallVec<[P; 1]>,
+    f: impl Fn(P) -> R + Send + Sync,
+) -> SmallVec<[R; 1]> {
+    match parts.len() {
+        0 | 1 => parts.into_iter().map(f).collect(),
+        _ => parts.into_vec().into_par_iter().map(f).collect::<Vec<R>>().into(),
+    }
+}
+
 /// Calls `f(slots, rows)` for parts of `out`, which holds a row of `k` elements for each slot, such
 /// that about equally many `slots` fall in every part.
 pub(super) fn for_each_slot_part<T: Send, F>(
