@@ -1,6 +1,7 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
 pub(crate) mod arg;
+mod assemble;
 pub(crate) mod bags;
 pub(crate) mod blocks;
 pub(crate) mod broadcast;
