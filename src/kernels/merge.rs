@@ -2,11 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::Number;
 use super::memory::Temp;
 use super::ranks::Ranks;
 use super::spmm::ABSENT;
-use super::threads::for_each_part;
 use super::vectorized::{Task, vectorized};
 
 /// From this ratio of lengths on, searching beats walking both lists.
@@ -14,9 +12,6 @@ const GALLOP_RATIO: usize = 16;
 
 /// Bitmap words per id up to which a bitmap beats walking lists.
 const WORDS_PER_ID: usize = 8;
-
-/// Bytes of a block of rows that are summed while they stay in the nearest cache.
-const BLOCK_BYTES: usize = 1 << 15;
 
 /// The ids that are in any list.
 pub(crate) fn union_rows(lists: &[&[u32]]) -> Temp<u32> {
@@ -37,10 +32,37 @@ fn ranks_end<'a>(len: usize, lists: impl Iterator<Item = &'a [u32]>) -> Option<u
     (Ranks::words(end) <= len.saturating_mul(WORDS_PER_ID)).then_some(end)
 }
 
+/// The positions of ids, one for each list.
+pub(crate) type Places = SmallVec<[Temp<u32>; 8]>;
+
+/// The ids that are in any list, and where among them each list's are.
+pub(crate) fn union_places(lists: &[&[u32]]) -> (Temp<u32>, Places) {
+    let len = lists.iter().map(|list| list.len()).sum();
+    match ranks_end(len, lists.iter().copied()) {
+        Some(end) => vectorized(UnionPlaces(Union { lists, len, end })),
+        None => {
+            let union = union_by_halves(lists);
+            let places = lists.iter().map(|list| positions(list, &union)).collect();
+            (union, places)
+        }
+    }
+}
+
 struct Union<'a> {
     lists: &'a [&'a [u32]],
     len: usize,
     end: usize,
+}
+
+impl Union<'_> {
+    #[inline(always)]
+    fn ranked(&self) -> (Temp<u32>, Ranks) {
+        let mut ranks = Ranks::new(self.end);
+        let mut union = Temp::with_capacity(self.len + Ranks::SPARE);
+        self.lists.iter().for_each(|list| ranks.insert(list));
+        ranks.list(self.len, &mut union);
+        (union, ranks)
+    }
 }
 
 impl Task for Union<'_> {
@@ -48,11 +70,25 @@ impl Task for Union<'_> {
 
     #[inline(always)]
     fn run(self) -> Temp<u32> {
-        let mut ranks = Ranks::new(self.end);
-        let mut union = Temp::with_capacity(self.len + Ranks::SPARE);
-        self.lists.iter().for_each(|list| ranks.insert(list));
-        ranks.list(self.len, &mut union);
-        union
+        self.ranked().0
+    }
+}
+
+struct UnionPlaces<'a>(Union<'a>);
+
+impl Task for UnionPlaces<'_> {
+    type Output = (Temp<u32>, Places);
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let (union, ranks) = self.0.ranked();
+        let mut places = Places::new();
+        for list in self.0.lists {
+            let mut own = Temp::unspecified(list.len());
+            ranks.rank_all(list, &mut own);
+            places.push(own);
+        }
+        (union, places)
     }
 }
 
@@ -166,39 +202,4 @@ pub(super) fn lower_bound(sorted: &[u32], id: u32) -> usize {
     }
     let (low, high) = (step / 2, (step + 1).min(sorted.len()));
     low + sorted[low..high].partition_point(|&x| x < id)
-}
-
-/// Sums row-sparse parts, in order and from 0 on, onto the rows `union`, which hold all theirs.
-pub(crate) fn add_rows<T: Number>(
-    parts: &[(&[u32], &[T])],
-    k: usize,
-    union: &[u32],
-    out: &mut [T],
-) {
-    let places: SmallVec<[_; 8]> = parts.iter().map(|(rows, _)| positions(rows, union)).collect();
-    let block = (BLOCK_BYTES / size_of::<T>() / k.max(1)).max(1);
-    for_each_part(out, block * k, parts.len() * BLOCK_BYTES / 16, |first, out| {
-        let start = (first * block) as u32;
-        let mut next: SmallVec<[_; 8]> = places.iter().map(|at| lower_bound(at, start)).collect();
-        for (n, out) in out.chunks_mut(block * k).enumerate() {
-            out.fill(T::default());
-            let start = (first + n) * block;
-            let end = start + out.len() / k;
-            for ((&(_, values), at), next) in parts.iter().zip(&places).zip(&mut next) {
-                while let Some(&row) = at.get(*next)
-                    && (row as usize) < end
-                {
-                    let out = &mut out[(row as usize - start) * k..][..k];
-                    add_slice(out, &values[*next * k..][..k]);
-                    *next += 1;
-                }
-            }
-        }
-    });
-}
-
-fn add_slice<T: Number>(out: &mut [T], x: &[T]) {
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out = *out + x;
-    }
 }

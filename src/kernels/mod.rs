@@ -1,7 +1,9 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
 pub(crate) mod arg;
+mod assemble;
 pub(crate) mod bags;
+pub(crate) mod blocks;
 pub(crate) mod broadcast;
 pub(crate) mod columns;
 pub(crate) mod concat;
@@ -37,6 +39,7 @@ mod real;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
 pub(crate) mod sampled;
+pub(crate) mod side_by_side;
 mod spans;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
@@ -53,6 +56,7 @@ mod vectorized;
 
 use std::ops::{Add, Div, Mul, Neg, Range, Sub};
 
+use bytemuck::Pod;
 use num_traits::AsPrimitive;
 
 use self::memory::Temp;
@@ -66,7 +70,7 @@ pub trait Number:
     + PartialOrd
     + Send
     + Sync
-    + 'static
+    + Pod
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>

@@ -8,7 +8,7 @@ use num_traits::NumCast;
 use super::memory::Temp;
 use super::threads::for_each_part;
 use super::vectorized::{Task, each_width, load, vectorized};
-use super::{Number, Real};
+use super::{CsrRef, Number, Real};
 
 /// Parts of a leaf that are folded side by side.
 const LANES: usize = 64;
@@ -144,6 +144,36 @@ impl<F: Fold<T>, T: Number> Task for Rows<'_, F, T> {
     fn run(self) {
         for (n, out) in self.out.iter_mut().enumerate() {
             *out = All::<F, T>(&self.x[n * self.len..][..self.len], PhantomData).run();
+        }
+    }
+}
+
+/// Each row of a csr matrix in one.
+pub(crate) fn fold_csr_rows<F: Fold<T>, T: Number>(x: CsrRef<T>, out: &mut [T]) {
+    let cost = x.values.len() / out.len().max(1) / 8 + 4;
+    for_each_part(out, 1, cost, |first, out| {
+        vectorized(CsrRows { x, first, out, fold: PhantomData::<F> });
+    });
+}
+
+/// Rows from `first` on.
+struct CsrRows<'a, F, T> {
+    x: CsrRef<'a, T>,
+    first: usize,
+    out: &'a mut [T],
+    fold: PhantomData<F>,
+}
+
+impl<F: Fold<T>, T: Number> Task for CsrRows<'_, F, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (n, out) in self.out.iter_mut().enumerate() {
+            *out = match self.x.row(self.first + n).1 {
+                long if long.len() > CHUNK => fold::<F, T>(long),
+                short => All::<F, T>(short, PhantomData).run(),
+            };
         }
     }
 }

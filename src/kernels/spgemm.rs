@@ -1,13 +1,12 @@
 //! CSR times CSR, and the transpose.
 
 use std::mem::take;
-use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::assemble::{Part, assemble};
 use super::memory::{Csr, Temp};
 use super::ranks::Ranks;
-use super::threads::map_parts;
 use super::{CsrRef, Number, Real, prefix_sum};
 
 /// Products in a part of the rows, per column of the result, from which on a row is summed in a
@@ -16,18 +15,30 @@ const COLUMNS_PER_PRODUCT: usize = 32;
 
 /// `a · b`. An entry is stored wherever a product exists, even if the sum is 0.
 pub(crate) fn csr_csr<T: Real>(a: CsrRef<T>, b: CsrRef<T>) -> Csr<T> {
-    let products = |i| a.row(i).0.iter().map(|&j| b.range(j as usize).len()).sum::<usize>();
-    let total: usize = (0..a.rows()).map(products).sum();
+    let mut total = 0;
+    let mut starts = Temp::with_capacity(a.rows() + 1);
+    starts.push(0);
+    for i in 0..a.rows() {
+        let products = products(a, b, i);
+        total += products;
+        // No more entries than places, however many products meet in one.
+        let end = starts[i] + products.min(b.cols);
+        starts.push(end);
+    }
     let cost = 8 * (total / a.rows().max(1) + 1);
-    let parts = map_parts(a.rows(), cost, |rows| {
-        let total: usize = rows.clone().map(products).sum();
-        if b.cols <= total.saturating_mul(COLUMNS_PER_PRODUCT) {
-            dense_rows(a, b, rows, total)
-        } else {
-            sorted_rows(a, b, rows, total)
-        }
-    });
-    concat(a.rows(), parts)
+    assemble(
+        a.rows(),
+        cost,
+        |row| starts[row],
+        |part| {
+            let products: usize = part.rows.clone().map(|i| products(a, b, i)).sum();
+            if b.cols <= products.saturating_mul(COLUMNS_PER_PRODUCT) {
+                dense_rows(a, b, part)
+            } else {
+                sorted_rows(a, b, part)
+            }
+        },
+    )
 }
 
 /// Joins parts whose row pointers are the ends of rows.
@@ -52,61 +63,72 @@ pub(super) fn concat<T: Number>(rows: usize, mut parts: SmallVec<[Csr<T>; 1]>) -
 struct Accumulator<T: Number> {
     sums: Temp<T>,
     seen: Ranks,
-    /// The first `len` are the columns seen, in the order in which they came.
-    columns: Temp<u32>,
-    len: usize,
 }
 
 impl<T: Real> Accumulator<T> {
     fn new(cols: usize) -> Self {
-        let (sums, columns) = (Temp::filled(T::zero(), cols), Temp::unspecified(cols + 1));
-        Accumulator { sums, seen: Ranks::new(cols), columns, len: 0 }
+        Accumulator { sums: Temp::filled(T::zero(), cols), seen: Ranks::new(cols) }
     }
 
-    /// No branch depends on whether the column is new.
     #[inline]
     fn add(&mut self, column: u32, x: T) {
         let sum = &mut self.sums[column as usize];
         *sum = *sum + x;
-        self.columns[self.len] = column;
-        self.len += usize::from(self.seen.insert_new(column));
     }
 
-    /// Appends the sums in ascending order of columns and clears them.
-    fn drain(&mut self, indices: &mut Vec<u32>, values: &mut Vec<T>) {
-        let start = indices.len();
-        if self.len > Ranks::words(self.sums.len()) / 8 {
-            self.seen.list(self.len, indices);
+    /// The sums of a row, in ascending order of columns, which are then 0 again. Few new columns are sorted;
+    /// many are found where they are marked.
+    fn row(
+        &mut self,
+        (a, b, i): (CsrRef<T>, CsrRef<T>, usize),
+        columns: &mut Temp<u32>,
+        values: &mut [T],
+    ) {
+        columns.clear();
+        let products = products(a, b, i);
+        if products > Ranks::words(self.sums.len()) / 8 {
+            each_product(a, b, i, |column, x| {
+                self.add(column, x);
+                self.seen.insert_new(column);
+            });
+            self.seen.list(products, columns);
         } else {
-            self.columns[..self.len].sort_unstable();
-            indices.extend_from_slice(&self.columns[..self.len]);
+            columns.resize(products, 0);
+            let mut len = 0;
+            each_product(a, b, i, |column, x| {
+                self.add(column, x);
+                // No branch depends on whether the column is new.
+                columns[len] = column;
+                len += usize::from(self.seen.insert_new(column));
+            });
+            columns.truncate(len);
+            columns.sort_unstable();
         }
-        let columns = &indices[start..];
-        values.extend(columns.iter().map(|&column| take(&mut self.sums[column as usize])));
+        for (value, &column) in values.iter_mut().zip(columns.iter()) {
+            *value = take(&mut self.sums[column as usize]);
+        }
         self.seen.clear(columns);
-        self.len = 0;
     }
 }
 
-fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
+fn dense_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, part: Part<T>) -> usize {
     let mut sums = Accumulator::new(b.cols);
-    // No more entries than places, however many products meet in one.
-    let most = most.min(rows.len().saturating_mul(b.cols)) + Ranks::SPARE;
-    let mut part = Csr::with_capacity(rows.len(), most);
-    for i in rows {
-        each_product(a, b, i, |column, x| sums.add(column, x));
-        sums.drain(&mut part.indices, &mut part.values);
-        part.indptr.push(part.indices.len());
+    let mut columns = Temp::with_capacity(b.cols + Ranks::SPARE);
+    let mut len = 0;
+    for (i, end) in part.rows.zip(part.ends) {
+        sums.row((a, b, i), &mut columns, &mut part.values[len..]);
+        part.indices[len..len + columns.len()].copy_from_slice(&columns);
+        len += columns.len();
+        *end = len;
     }
-    part
+    len
 }
 
 /// Sums in the same order as [`dense_rows`]: products of one column stay in order. There are fewer
 /// than columns, so `u32` counts them.
-fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: usize) -> Csr<T> {
-    let mut part = Csr::with_capacity(rows.len(), most);
-    let (mut order, mut products) = (Temp::with_capacity(most), Temp::with_capacity(most));
-    for i in rows {
+fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, part: Part<T>) -> usize {
+    let (mut order, mut products, mut len) = (Temp::growing(), Temp::growing(), 0);
+    for (i, end) in part.rows.zip(part.ends) {
         order.clear();
         products.clear();
         each_product(a, b, i, |column, x| {
@@ -116,14 +138,19 @@ fn sorted_rows<T: Real>(a: CsrRef<T>, b: CsrRef<T>, rows: Range<usize>, most: us
         order.sort_unstable();
         for same in order.chunk_by(|x, y| x.0 == y.0) {
             let sum = same.iter().fold(T::zero(), |sum, &(_, n)| sum + products[n as usize]);
-            part.indices.push(same[0].0);
-            part.values.push(sum);
+            (part.indices[len], part.values[len]) = (same[0].0, sum);
+            len += 1;
         }
-        part.indptr.push(part.indices.len());
+        *end = len;
     }
-    part
+    len
 }
 
+fn products<T: Real>(a: CsrRef<T>, b: CsrRef<T>, i: usize) -> usize {
+    a.row(i).0.iter().map(|&j| b.range(j as usize).len()).sum()
+}
+
+#[inline(always)]
 fn each_product<T: Real>(a: CsrRef<T>, b: CsrRef<T>, i: usize, mut f: impl FnMut(u32, T)) {
     let (ids, values) = a.row(i);
     for (&j, &x) in ids.iter().zip(values) {

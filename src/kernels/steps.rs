@@ -44,12 +44,17 @@ impl Steps {
         ends.0.min(ends.1)..ends.0.max(ends.1) + 1
     }
 
+    /// The positions of the ids within the bounds. Ids are sorted.
+    fn among(&self, sorted: &[u32]) -> Range<usize> {
+        let bounds = self.bounds();
+        let from = sorted.partition_point(|&id| (id as usize) < bounds.start);
+        from..from + sorted[from..].partition_point(|&id| (id as usize) < bounds.end)
+    }
+
     /// Calls `f` with the position of each id that is one of these, and which one it is, so that
     /// the latter ascend. Ids are sorted.
     pub fn each_of(&self, sorted: &[u32], mut f: impl FnMut(usize, u32)) {
-        let bounds = self.bounds();
-        let from = sorted.partition_point(|&id| (id as usize) < bounds.start);
-        let to = from + sorted[from..].partition_point(|&id| (id as usize) < bounds.end);
+        let Range { start: from, end: to } = self.among(sorted);
         for k in 0..to - from {
             let position = if self.step > 0 { from + k } else { to - 1 - k };
             if let Some(number) = self.find(sorted[position] as usize) {
@@ -66,10 +71,16 @@ pub(crate) fn cut_csr<T: Number>(a: CsrRef<T>, rows: Steps, columns: Steps) -> C
     out.indptr.push(0);
     for i in 0..rows.len {
         let (ids, xs) = a.row(rows.at(i));
-        columns.each_of(ids, |position, column| {
-            out.indices.push(column);
-            out.values.push(xs[position]);
-        });
+        if columns.step == 1 {
+            let own = columns.among(ids);
+            out.indices.extend(ids[own.clone()].iter().map(|&id| id - columns.start as u32));
+            out.values.extend_from_slice(&xs[own]);
+        } else {
+            columns.each_of(ids, |position, column| {
+                out.indices.push(column);
+                out.values.push(xs[position]);
+            });
+        }
         out.indptr.push(out.indices.len());
     }
     out

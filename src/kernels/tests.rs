@@ -13,13 +13,15 @@ use super::dense_csr::{Strided, dense_csr, dense_csr_t};
 use super::gather::{gather_compact, gather_rows, scatter_add_compact};
 use super::gemm::gemm;
 use super::memory::{self, Temp};
-use super::merge::{add_rows, intersect_rows, positions, union_rows};
+use super::merge::{intersect_rows, positions, union_places, union_rows};
 use super::patterns::{entry_positions, intersect_patterns, union_patterns};
 use super::reduce::{Add, fold, fold_axis};
 use super::row_softmax::log_softmax_rows;
 use super::sampled::{RowsRef, sampled_dot};
+use super::side_by_side::{Entries, of_two};
 use super::spgemm::{csr_csr, transpose};
 use super::spmm::{ABSENT, csr_compact, csr_dense};
+use super::sums::{Part, add_parts};
 use super::transposed::{csr_t_dense, csr_t_dense_full, csr_t_rows};
 
 /// An owned CSR matrix whose pointers start at some offset.
@@ -331,7 +333,12 @@ proptest! {
 
     #[test]
     fn rows_are_added(x in ids(60, 30), y in ids(60, 3), z in ids(2000, 900), k in width()) {
-        let union = union_rows(&[&x, &y, &z]);
+        let lists = [&x[..], &y, &z];
+        let (union, places) = union_places(&lists);
+        prop_assert_eq!(&union[..], &union_rows(&lists)[..]);
+        for (list, places) in lists.iter().zip(&places) {
+            prop_assert_eq!(&positions(list, &union)[..], &places[..]);
+        }
         let values = [x.len(), y.len(), z.len()].map(|len| numbers(len * k, len as u64));
         let parts: Vec<(&[u32], &[f32])> =
             [&x, &y, &z].into_iter().zip(&values).map(|(ids, v)| (&ids[..], &v[..])).collect();
@@ -341,7 +348,36 @@ proptest! {
                 for l in 0..k { out[at * k + l] += values[n * k + l]; }
             }
         });
-        prop_assert_eq!(filled(union.len() * k, |out| add_rows(&parts, k, &union, out)), expected);
+        let onto: Vec<Part<f32>> =
+            places.iter().zip(&values).map(|(places, v)| Part::Rows(places, v)).collect();
+        prop_assert_eq!(filled(union.len() * k, |out| add_parts(&onto, None, k, out)), expected);
+    }
+
+    #[test]
+    fn two_side_by_side((x, y) in (0usize..9, 0usize..40).prop_flat_map(|(rows, cols)| {
+        (csr_of(rows, cols), csr_of(rows, cols))
+    })) {
+        let map = |m: &Csr| -> BTreeMap<(usize, usize), f32> {
+            m.entries().into_iter().map(|(i, j, x)| ((i, j), x)).collect()
+        };
+        let (left, right) = (map(&x), map(&y));
+        for entries in [Entries::Either, Entries::Both] {
+            let mut expected: BTreeMap<_, _> = left.clone();
+            expected.extend(right.iter().map(|(&at, &x)| (at, x)));
+            if entries == Entries::Both {
+                expected.retain(|at, _| left.contains_key(at) && right.contains_key(at));
+            }
+            for (at, value) in &mut expected {
+                let held = |m: &BTreeMap<_, f32>| m.get(at).copied().unwrap_or(0.0);
+                *value = 10.0 * held(&left) + held(&right);
+            }
+            let f = |x: &[f32], y: &[f32], to: &mut [f32]| {
+                for ((to, &x), &y) in to.iter_mut().zip(x).zip(y) { *to = 10.0 * x + y; }
+            };
+            let out = Csr::of(x.cols, of_two(x.view(), y.view(), entries, f));
+            prop_assert_eq!(out.rows(), x.rows());
+            prop_assert_eq!(map(&out), expected);
+        }
     }
 
     #[test]

@@ -117,6 +117,30 @@ where
     results.into_iter().flatten().collect()
 }
 
+/// Consecutive ranges of `rows` rows that take about `cost_per_row` nanoseconds each, for a thread
+/// each; one, if the work is too little to share.
+pub(super) fn row_ranges(
+    rows: usize,
+    cost_per_row: usize,
+) -> impl Iterator<Item = Range<usize>> + Clone {
+    let step = rows_per_part(rows, cost_per_row);
+    (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+}
+
+/// `f` of each part, in order.
+pub(super) fn map_owned<P: Send, R: Send>(
+    parts: SmallVec<[P; 1]>,
+    f: impl Fn(P) -> R + Send + Sync,
+) -> SmallVec<[R; 1]> {
+    if parts.len() < 2 {
+        return parts.into_iter().map(f).collect();
+    }
+    let mut jobs: Vec<(Option<P>, Option<R>)> =
+        parts.into_iter().map(|p| (Some(p), None)).collect();
+    for_each_job(&mut jobs, |(part, result)| *result = part.take().map(&f));
+    jobs.into_iter().filter_map(|(_, result)| result).collect()
+}
+
 /// Calls `f(slots, rows)` for parts of `out`, which holds a row of `k` elements for each slot, such
 /// that about equally many `slots` fall in every part.
 pub(super) fn for_each_slot_part<T: Send, F>(

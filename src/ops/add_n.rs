@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::CsrRef;
 use crate::kernels::convert::nonempty_rows;
+use crate::kernels::elementwise;
 use crate::kernels::memory::{Csr, Temp};
-use crate::kernels::merge::union_rows;
-use crate::kernels::patterns::union_patterns;
-use crate::kernels::sums::{Part, add_csr, add_parts};
+use crate::kernels::merge::union_places;
+use crate::kernels::side_by_side::{Entries, of_two};
+use crate::kernels::sums::{Part, add_parts};
 use crate::tape::op::{ByDtype, Case, Grads, Ins, Kernel, Op, Sample};
 use crate::tape::{Out, PartialShape, PerOperand, Scratch, Tape, Var, evaluate};
 use crate::tensor::{Buffer, CsrView, Real, Stype, Tensor, View, row_len};
@@ -77,14 +78,24 @@ fn dense<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Res
 }
 
 fn rows<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
-    let held = |x: &View| match x {
-        View::Csr(v) => Ok(nonempty_rows(v.pattern.indptr())),
-        x => Ok(Temp::copied(x.row_sparse()?.rows)),
-    };
-    let lists: PerOperand<Temp<u32>> = ins.iter().map(held).collect::<Result<_>>()?;
-    let lists: PerOperand<&[u32]> = lists.iter().map(|list| &list[..]).collect();
-    let ids: Buffer<u32> = union_rows(&lists).into();
-    let parts: PerOperand<Part<T>> = ins.iter().map(part).collect::<Result<_>>()?;
+    let mut occupied: PerOperand<Temp<u32>> = PerOperand::new();
+    for x in ins {
+        occupied.push(match x {
+            View::Csr(v) => nonempty_rows(v.pattern.indptr()),
+            _ => Temp::with_capacity(0),
+        });
+    }
+    let lists: PerOperand<&[u32]> =
+        ins.iter().zip(&occupied).map(|(x, occupied)| x.rows().unwrap_or(occupied)).collect();
+    let (ids, places) = union_places(&lists);
+    let ids: Buffer<u32> = ids.into();
+    let mut parts: PerOperand<Part<T>> = PerOperand::new();
+    for (x, places) in ins.iter().zip(&places) {
+        parts.push(match part(x)? {
+            Part::Rows(_, values) => Part::Rows(places, values),
+            part => part,
+        });
+    }
     let k = row_len(out.shape());
     add_parts(&parts, Some(&ids), k, out.rows(ids.clone())?);
     Ok(())
@@ -99,12 +110,14 @@ fn csr<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Resul
         add_parts(&parts, None, 1, out.csr_on(first)?);
         return Ok(());
     }
-    let patterns: PerOperand<_> = views.iter().map(|v| v.pattern.parts()).collect();
-    let (indptr, indices) = union_patterns(&patterns);
-    let parts: PerOperand<CsrRef<T>> = views.iter().map(|v| csr_ref(v)).collect::<Result<_>>()?;
-    let mut values = Temp::unspecified(indices.len());
-    add_csr(&parts, (&indptr, &indices), &mut values);
-    out.set_csr::<T>(Csr { indptr, indices, values });
+    let cols = first.cols();
+    let mut sum = None;
+    for pair in views.windows(2) {
+        let (first, next) = (csr_ref(pair[0])?, csr_ref(pair[1])?);
+        let so_far = sum.as_ref().map_or(first, |sum: &Csr<T>| sum.view(cols));
+        sum = Some(of_two(so_far, next, Entries::Either, elementwise::add));
+    }
+    sum.into_iter().for_each(|sum| out.set_csr(sum));
     Ok(())
 }
 

@@ -209,7 +209,7 @@ fn csr_to_dense<T: Element>(
     _: &mut Scratch,
 ) -> Result<()> {
     let v = ins[0].csr()?;
-    convert::csr_to_dense(csr_ref(v, v.values.typed::<T>()?), out.zeros());
+    convert::csr_to_dense(csr_ref(v, v.values.typed::<T>()?), out.dense());
     Ok(())
 }
 

@@ -86,21 +86,13 @@ fn cast_typed<T: Element>(view: View<'_>, values: &[T], stype: Stype) -> Result<
     let shape = Shape::from(view.shape());
     check_room(&shape, stype, T::DTYPE)?;
     match (view, stype) {
-        (View::Dense(_), Stype::Default) => {
-            Ok(with_values(shape, Layout::Dense, Temp::copied(values)))
+        (view, Stype::Default) => {
+            let mut dense = Temp::unspecified(shape.size());
+            write_dense(&view, values, &mut dense);
+            Ok(with_values(shape, Layout::Dense, dense))
         }
         (View::Dense(_), Stype::Csr) => dense_to_csr(&shape, values),
         (View::Dense(_), Stype::RowSparse) => dense_to_row_sparse(shape, values),
-        (View::Csr(v), Stype::Default) => {
-            let mut dense = Temp::filled(T::default(), shape.size());
-            convert::csr_to_dense(csr_ref(&v, values), &mut dense);
-            Ok(with_values(shape, Layout::Dense, dense))
-        }
-        (View::RowSparse(v), Stype::Default) => {
-            let mut dense = Temp::filled(T::default(), shape.size());
-            convert::scatter_rows(v.rows, values, row_len(v.shape), &mut dense);
-            Ok(with_values(shape, Layout::Dense, dense))
-        }
         (View::Csr(v), Stype::RowSparse) => csr_to_row_sparse(shape, &v, values),
         (View::RowSparse(v), Stype::Csr) => row_sparse_to_csr(&shape, &v, values),
         (View::Csr(v), Stype::Csr) => {
@@ -109,6 +101,15 @@ fn cast_typed<T: Element>(view: View<'_>, values: &[T], stype: Stype) -> Result<
         (View::RowSparse(v), Stype::RowSparse) => {
             Ok(with_values(shape, Layout::RowSparse(v.rows.clone()), Temp::copied(values)))
         }
+    }
+}
+
+/// Any operand, which stores `values`, in row-major memory.
+pub(crate) fn write_dense<T: Element>(view: &View<'_>, values: &[T], out: &mut [T]) {
+    match view {
+        View::Dense(_) => out.copy_from_slice(values),
+        View::Csr(v) => convert::csr_to_dense(csr_ref(v, values), out),
+        View::RowSparse(v) => convert::scatter_rows(v.rows, values, row_len(v.shape), out),
     }
 }
 

@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::super::columns::compact;
+use super::super::convert::{csr_to_dense, dense_to_csr};
 use super::super::dense_csr::{Strided, dense_csr, dense_csr_t};
 use super::super::gather::{gather_rows, scatter_add_compact};
 use super::super::gemm::gemm;
-use super::super::merge::{add_rows, union_rows};
-use super::super::patterns::union_patterns;
+use super::super::merge::union_places;
 use super::super::reduce::{Add, fold, fold_axis};
 use super::super::sampled::{RowsRef, sampled_dot};
+use super::super::side_by_side::{Entries, of_two};
 use super::super::spgemm::{csr_csr, transpose};
 use super::super::spmm::{csr_compact, csr_dense};
-use super::super::sums::{Part, add_csr, add_parts};
+use super::super::sums::{Part, add_parts};
 use super::super::transposed::{csr_t_dense, csr_t_dense_full, csr_t_rows};
 use super::super::vectorized::{Level, limit};
 use super::super::{CsrRef, Real};
@@ -91,9 +92,10 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
         keep(k, &|out| fold_axis::<Add, _>(&values, (1, slots.len(), k), out));
         keep(slots.len(), &|out| fold_axis::<Add, _>(&values, (slots.len(), k, 1), out));
         keep(1, &|out| out[0] = fold::<Add, _>(&values));
-        let parts = [(&distinct[..], &values[..distinct.len() * k]), (&b_rows[..], &b_kept[..])];
-        let union = union_rows(&[&distinct, &b_rows]);
-        keep(union.len() * k, &|out| add_rows(&parts, k, &union, out));
+        let (union, places) = union_places(&[&distinct, &b_rows]);
+        let first = Part::Rows(&places[0], &values[..distinct.len() * k]);
+        let parts = [first, Part::Rows(&places[1], &b_kept)];
+        keep(union.len() * k, &|out| add_parts(&parts, None, k, out));
         let parts = [Part::Rows(&b_rows, &b_kept), Part::Dense(&b)];
         keep(rows * k, &|out| add_parts(&parts, None, k, out));
         let dense = |values, rows| {
@@ -111,9 +113,16 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
     }
     let mirrored: Vec<u32> =
         (0..rows).flat_map(|i| a.row(i).0.iter().rev().map(|&c| cols as u32 - 1 - c)).collect();
-    let (indptr, indices) = union_patterns(&[(a.indptr, a.indices), (a.indptr, &mirrored)]);
-    let onto = (&indptr[..], &indices[..]);
-    keep(indices.len(), &|out| add_csr(&[a, CsrRef { indices: &mirrored, ..a }], onto, out));
+    let other = CsrRef { indices: &mirrored, ..a };
+    let add = |x: &[T], y: &[T], to: &mut [T]| {
+        to.iter_mut().zip(x).zip(y).for_each(|((to, &x), &y)| *to = x + y);
+    };
+    all.push(of_two(a, other, Entries::Either, add).values.into());
+    let few = case.view(0..rows.min(1100));
+    let mut dense = vec![T::nan(); few.rows() * cols];
+    csr_to_dense(few, &mut dense);
+    all.push(dense_to_csr(few.rows(), cols, &dense).values.into());
+    all.push(dense);
     all.push(csr_csr(transpose(a).view(rows), a).values.into());
     all
 }

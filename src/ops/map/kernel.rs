@@ -13,13 +13,16 @@ use super::Map;
 use super::program::{Instr, Program, Source, Target};
 use super::proof::Support;
 use crate::error::Result;
+use crate::kernels::CsrRef;
 use crate::kernels::broadcast::{Broadcast, aligned};
 use crate::kernels::elementwise::{Arg, binary, select, unary};
 use crate::kernels::memory::Temp;
 use crate::kernels::merge::{intersect_rows, positions, union_rows};
 use crate::kernels::patterns::{entry_positions, intersect_patterns, union_patterns};
+use crate::kernels::side_by_side::{Entries, of_two};
 use crate::kernels::threads::for_each_part;
 use crate::tape::{Out, Scratch};
+use crate::tensor::cast::csr_ref;
 use crate::tensor::{
     Buffer, CsrView, Element, Pattern, Real, RowSparseView, Shape, Stype, View, row_len,
 };
@@ -44,6 +47,14 @@ pub(super) fn run<T: Real>(op: &Map, ins: &[View], out: &mut Out, _: &mut Scratc
             evaluate(op, &columns, Places::Dense, out.dense());
         }
         Stype::Csr => {
+            if let Some((x, y, entries)) = two_patterns::<T>(op, ins)? {
+                let csr = of_two(x, y, entries, |x: &[T], y: &[T], to: &mut [T]| {
+                    let columns = [Column::Same(x), Column::Same(y)];
+                    evaluate(op, &columns, Places::Dense, to);
+                });
+                out.set_csr(csr);
+                return Ok(());
+            }
             let pattern = support_pattern(op, ins)?;
             let columns = columns(ins.len(), |i| on_csr::<T>(ins[i], &pattern, shape))?;
             evaluate(op, &columns, Places::Csr(&pattern), out.csr_on(&pattern)?);
@@ -183,6 +194,25 @@ fn sparse_operands(op: &Map, ins: &[View]) -> (Support, SmallVec<[usize; 4]>) {
     (support, sparse.into_iter().filter(required).collect())
 }
 
+/// The operands, if they are two csr ones of different patterns, and which of their entries the result
+/// has.
+#[expect(clippy::type_complexity, reason = "a pair and a word")]
+fn two_patterns<'a, T: Real>(
+    op: &Map,
+    ins: &[View<'a>],
+) -> Result<Option<(CsrRef<'a, T>, CsrRef<'a, T>, Entries)>> {
+    let &[View::Csr(x), View::Csr(y)] = ins else { return Ok(None) };
+    let (support, operands) = sparse_operands(op, ins);
+    if operands.len() < 2 || x.pattern.same_entries(y.pattern) {
+        return Ok(None);
+    }
+    let entries = match support {
+        Support::All(_) => Entries::Both,
+        _ => Entries::Either,
+    };
+    Ok(Some((csr_ref(&x, x.values.typed()?), csr_ref(&y, y.values.typed()?), entries)))
+}
+
 fn support_pattern(op: &Map, ins: &[View]) -> Result<Arc<Pattern>> {
     let (support, operands) = sparse_operands(op, ins);
     let patterns: Operands<&Arc<Pattern>> =
@@ -219,7 +249,7 @@ fn cost(program: &Program) -> usize {
     program.code.len().max(1)
 }
 
-fn evaluate<T: Real>(op: &Map, columns: &Operands<Column<T>>, places: Places, out: &mut [T]) {
+fn evaluate<T: Real>(op: &Map, columns: &[Column<T>], places: Places, out: &mut [T]) {
     let program = op.program;
     let scalars: SmallVec<[T; 4]> = op.scalars.iter().map(|&x| Element::from_f64(x)).collect();
     // Parts of a few blocks: a row of the partition is 8 positions.

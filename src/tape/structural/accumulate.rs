@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
-use crate::kernels::memory::{Csr, Temp};
-use crate::kernels::patterns::{entry_positions, union_patterns};
+use crate::kernels::side_by_side::{Entries, of_two};
+use crate::kernels::sums::{Part, add_parts};
 use crate::kernels::threads::for_each_part;
 use crate::kernels::{convert, elementwise, merge};
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
+use crate::tensor::cast::csr_ref;
 use crate::tensor::{Buffer, CsrView, Real, RowSparseView, Stype, Tensor, View, row_len};
 
 /// `accumulate`: the sum of two cotangents of one value, in whatever storage types they arose.
@@ -32,7 +33,7 @@ fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) 
     }
     match b {
         View::RowSparse(b) => add_rows(&b, b.values.typed()?, sum),
-        View::Csr(b) => add_entries(&b, b.values.typed()?, |r, cols| r * cols, sum),
+        View::Csr(b) => add_entries(&b, b.values.typed()?, sum),
         View::Dense(b) => add_elements(b.values.typed()?, sum),
     }
     Ok(())
@@ -54,20 +55,15 @@ fn add_rows<T: Real>(rows: &RowSparseView, values: &[T], sum: &mut [T]) {
     }
 }
 
-/// Adds csr entries to dense rows that start where `start(row, columns)` says.
-fn add_entries<T: Real>(
-    csr: &CsrView,
-    values: &[T],
-    start: impl Fn(usize, usize) -> usize,
-    sum: &mut [T],
-) {
+/// Adds csr entries to a dense sum.
+fn add_entries<T: Real>(csr: &CsrView, values: &[T], sum: &mut [T]) {
     let pattern = csr.pattern;
     for row in 0..pattern.rows() {
         let range = pattern.row_range(row);
         if range.is_empty() {
             continue;
         }
-        let first = start(row, pattern.cols());
+        let first = row * pattern.cols();
         for (&c, &v) in pattern.indices()[range.clone()].iter().zip(&values[range]) {
             let at = &mut sum[first + c as usize];
             *at = *at + v;
@@ -82,9 +78,9 @@ fn rows<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -
         elementwise::add(left, right, out.rows::<T>(a.rows.clone())?);
         return Ok(());
     }
-    let union: Buffer<u32> = merge::union_rows(&[a.rows, b.rows]).into();
-    let sum = out.rows::<T>(union.clone())?;
-    merge::add_rows(&[(a.rows, left), (b.rows, right)], row_len(a.shape), &union, sum);
+    let (union, places) = merge::union_places(&[a.rows, b.rows]);
+    let parts = [Part::Rows(&places[0], left), Part::Rows(&places[1], right)];
+    add_parts(&parts, None, row_len(a.shape), out.rows(union)?);
     Ok(())
 }
 
@@ -95,13 +91,8 @@ fn csr<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) ->
         elementwise::add(left, right, out.csr_on::<T>(a.pattern)?);
         return Ok(());
     }
-    let ((ap, ai), (bp, bi)) = (a.pattern.parts(), b.pattern.parts());
-    let (indptr, indices) = union_patterns(&[(ap, ai), (bp, bi)]);
-    let (from_a, from_b) =
-        (entry_positions(ap, ai, &indptr, &indices), entry_positions(bp, bi, &indptr, &indices));
-    let at = |values: &[T], p: usize| values.get(p).copied().unwrap_or(T::zero());
-    let sums = from_a.iter().zip(&from_b).map(|(&p, &q)| at(left, p) + at(right, q));
-    out.set_csr(Csr { indptr, indices, values: Temp::collect(sums) });
+    let (a, b) = (csr_ref(a, left), csr_ref(b, right));
+    out.set_csr(of_two(a, b, Entries::Either, elementwise::add));
     Ok(())
 }
 
@@ -116,12 +107,11 @@ fn csr_and_rows<T: Real>(
         (rows, csr) => (*csr.csr()?, *rows.row_sparse()?),
     };
     let occupied = convert::nonempty_rows(csr.pattern.indptr());
-    let union: Buffer<u32> = merge::union_rows(&[rows.rows, &occupied]).into();
-    let sum = out.rows::<T>(union.clone())?;
-    let (k, held) = (row_len(rows.shape), rows.values.typed::<T>()?);
-    merge::add_rows(&[(rows.rows, held)], k, &union, sum);
-    let start = |row: usize, cols: usize| union.partition_point(|&r| (r as usize) < row) * cols;
-    add_entries(&csr, csr.values.typed()?, start, sum);
+    let (union, places) = merge::union_places(&[rows.rows, &occupied]);
+    let union: Buffer<u32> = union.into();
+    let entries = csr_ref(&csr, csr.values.typed::<T>()?);
+    let parts = [Part::Rows(&places[0], rows.values.typed()?), Part::Csr(entries)];
+    add_parts(&parts, Some(&union), row_len(rows.shape), out.rows(union.clone())?);
     Ok(())
 }
 

@@ -121,7 +121,6 @@ fn broadcast_rows<T: Real>(
         (small, k)
     } else {
         let mut small = scratch.take::<T>(size_of(v.shape));
-        small.fill(T::zero());
         scatter_rows(v.rows, held, k, &mut small);
         (small, strides[0])
     };

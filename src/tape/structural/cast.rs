@@ -8,7 +8,8 @@ use crate::error::{ErrorKind, Result};
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Gradient, Grads, Op, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
-use crate::tensor::cast::{cast_view, cast_view_dtype};
+use crate::tensor::cast::{cast_view, cast_view_dtype, write_dense};
+use crate::tensor::dtype::each_dtype;
 use crate::tensor::{DType, Stype, Tensor, View};
 
 /// `cast_storage`: the same values in another storage type.
@@ -50,8 +51,13 @@ static CASES: [[Case<CastStorage>; 3]; 3] = [
 fn cast_storage(op: &CastStorage, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     if ins[0].stype() == op.stype {
         out.alias(0);
-    } else {
-        out.set(cast_view(ins[0], op.stype)?);
+        return Ok(());
+    }
+    match op.stype {
+        Stype::Default => each_dtype!(Slice::ins[0].values(), values => {
+            write_dense(&ins[0], values, out.dense());
+        }),
+        sparse => out.set(cast_view(ins[0], sparse)?),
     }
     Ok(())
 }

@@ -5,11 +5,12 @@ use smallvec::SmallVec;
 
 use super::reduction::{Axes, Reduction};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::blocks::scatter;
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::memory::Temp;
-use crate::kernels::reduce::{Fold, fold, fold_axis, fold_slots};
-use crate::kernels::threads::for_each_part;
+use crate::kernels::reduce::{Fold, fold, fold_axis, fold_csr_rows, fold_slots};
 use crate::tape::{Out, Scratch};
+use crate::tensor::cast::csr_ref;
 use crate::tensor::{CsrView, Element, Real, RowSparseView, Shape, Stype, View, row_len, size_of};
 
 /// Sizes or strides, one per axis.
@@ -201,22 +202,12 @@ where
 {
     match *strides {
         [0, 0] => to.fill(fold::<F, T>(values)),
-        [step, 0] => {
-            let cost = values.len() / to.len() / 8 + 4;
-            for_each_part(to, step, cost, |first, to| {
-                for (n, to) in to.chunks_exact_mut(step).enumerate() {
-                    to.fill(fold::<F, T>(&values[v.pattern.row_range(first + n)]));
-                }
-            });
-        }
-        [0, step] => {
+        [_, 0] => fold_csr_rows::<F, T>(csr_ref(v, values), to),
+        [0, _] => {
             let columns = v.pattern.columns();
             let mut wide = scratch.take::<f64>(columns.distinct.len());
             fold_slots::<F, T>(&columns.slots, values, &mut wide);
-            to.fill(F::empty());
-            for (&c, &x) in columns.distinct.iter().zip(&wide) {
-                to[c as usize * step] = T::from_f64(x);
-            }
+            scatter(&columns.distinct, |n| T::from_f64(wide[n]), F::empty(), to);
             scratch.give(wide);
         }
         _ => {
