@@ -8,6 +8,7 @@
 
 pub mod embedding;
 pub mod factorization_machine;
+pub mod floors;
 pub mod job;
 pub mod logistic;
 pub mod predict;
