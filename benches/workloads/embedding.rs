@@ -1,6 +1,7 @@
 //! Steps of an embedding: look-ups, and updates of the rows looked up.
 
 use std::hint::black_box;
+use std::sync::{Arc, Mutex};
 
 use sparsetape::optim::{AdaGrad, Adam, Optimizer, Sgd};
 use sparsetape::random::{Random, Zipf};
@@ -31,10 +32,12 @@ pub fn cases(size: Size, visit: Visit) {
     for (rule, name) in [(Rule::Sgd, "SGD"), (Rule::AdaGrad, "AdaGrad"), (Rule::Adam, "Adam")] {
         let name = format!("embedding {rows} × {K}, {look_ups} look-ups, {name}");
         let table = Parameter::new("table", weights([rows, K])).expect("a parameter");
+        // One optimizer: what it keeps is as large as the table.
+        let optimizer = Arc::new(Mutex::new(optimizer(rule)));
         let case = Case::new(name, "look-up", look_ups)
             .with(FLOOR, Floor::new(ids.clone(), rows, rule).run())
-            .with(EAGER, eager(ids.clone(), table.clone(), optimizer(rule)))
-            .with(FROZEN, frozen(ids.clone(), table, optimizer(rule)));
+            .with(EAGER, eager(ids.clone(), table.clone(), optimizer.clone()))
+            .with(FROZEN, frozen(ids.clone(), table, optimizer));
         visit(case);
     }
 }
@@ -63,6 +66,8 @@ impl Ids {
     }
 }
 
+type Shared = Arc<Mutex<Box<dyn Optimizer + Send>>>;
+
 fn optimizer(rule: Rule) -> Box<dyn Optimizer + Send> {
     match rule {
         Rule::Sgd => Box::new(Sgd::new(RATE as f64)),
@@ -76,11 +81,7 @@ fn cotangent(look_ups: usize) -> Tensor {
     weights([look_ups, K])
 }
 
-fn eager(
-    mut ids: Ids,
-    table: Parameter,
-    mut optimizer: Box<dyn Optimizer + Send>,
-) -> impl FnMut() + Send {
+fn eager(mut ids: Ids, table: Parameter, optimizer: Shared) -> impl FnMut() + Send {
     let params = Params::new([&table]).expect("parameters");
     let dy = cotangent(ids.batches[0].shape()[0]);
     let mut tape = Tape::new();
@@ -89,15 +90,11 @@ fn eager(
         let y = tape.parameter(&table).take(tape.constant(ids.next().clone()));
         black_box(y.value().expect("rows"));
         let gradients = y.backward_with(&dy).expect("gradients");
-        optimizer.step(&params, &gradients).expect("a step");
+        optimizer.lock().expect("the optimizer").step(&params, &gradients).expect("a step");
     }
 }
 
-fn frozen(
-    mut ids: Ids,
-    table: Parameter,
-    mut optimizer: Box<dyn Optimizer + Send>,
-) -> impl FnMut() + Send {
+fn frozen(mut ids: Ids, table: Parameter, optimizer: Shared) -> impl FnMut() + Send {
     let dy = cotangent(ids.batches[0].shape()[0]);
     let tape = Tape::symbolic();
     let y = tape.parameter(&table).take(tape.symbol(variable("ids"))).named("y");
@@ -110,7 +107,7 @@ fn frozen(
         executor.forward(true).expect("rows");
         black_box(executor.output(0).expect("rows"));
         executor.backward_with(&[(&output, &dy)]).expect("gradients");
-        executor.step(&mut *optimizer).expect("a step");
+        executor.step(&mut **optimizer.lock().expect("the optimizer")).expect("a step");
     }
 }
 
@@ -181,39 +178,54 @@ impl Floor {
         let [order, spare] = &mut self.order;
         sort(order, spare, 32);
         sort(spare, order, 44);
+        let power = |beta: f32| 1.0 - beta.powi(self.steps);
+        let rate = RATE * power(0.999).sqrt() / power(0.9);
         match self.rule {
-            Rule::Sgd => self.merge::<0>(|w, [], g| *w -= RATE * g),
-            Rule::AdaGrad => self.merge::<1>(|w, [h], g| {
-                *h += g * g;
-                *w -= RATE * (g / (*h + EPSILON).sqrt());
+            Rule::Sgd => self.merge::<0>(|w, _, _, g| {
+                for l in 0..K {
+                    w[l] -= RATE * g[l];
+                }
             }),
-            Rule::Adam => {
-                let power = |beta: f32| 1.0 - beta.powi(self.steps);
-                let rate = RATE * power(0.999).sqrt() / power(0.9);
-                self.merge::<2>(|w, [m, v], g| {
-                    *m = 0.9 * *m + 0.1 * g;
-                    *v = 0.999 * *v + 0.001 * (g * g);
-                    *w -= rate * (*m / (v.sqrt() + EPSILON));
-                });
-            }
+            Rule::AdaGrad => self.merge::<1>(|w, h, _, g| {
+                for l in 0..K {
+                    h[l] += g[l] * g[l];
+                    w[l] -= RATE * (g[l] / (h[l] + EPSILON).sqrt());
+                }
+            }),
+            Rule::Adam => self.merge::<2>(|w, m, v, g| {
+                for l in 0..K {
+                    m[l] = 0.9 * m[l] + 0.1 * g[l];
+                    v[l] = 0.999 * v[l] + 0.001 * (g[l] * g[l]);
+                    w[l] -= rate * (m[l] / (v[l].sqrt() + EPSILON));
+                }
+            }),
         }
     }
 
-    /// Moves each row by the sum of its cotangents.
+    /// Moves each row, and its `N` states, by the sum of its cotangents.
     #[inline(always)]
-    fn merge<const N: usize>(&mut self, rule: impl Fn(&mut f32, [&mut f32; N], f32)) {
+    fn merge<const N: usize>(
+        &mut self,
+        rule: impl Fn(&mut [f32; K], &mut [f32; K], &mut [f32; K], &[f32; K]),
+    ) {
         let (order, dy) = (&self.order[0], self.dy.slice());
-        let mut states = self.states.iter_mut().map(Table::slice_mut);
-        let mut states: [&mut [f32]; N] = std::array::from_fn(|_| states.next().expect("a state"));
+        let [first, second] = &mut self.states;
+        let (first, second, mut none) = (first.slice_mut(), second.slice_mut(), [[0f32; K]; 2]);
         let (table, mut n) = (self.table.slice_mut(), 0);
         while n < order.len() {
-            let id = order[n] >> 32;
+            let id = (order[n] >> 32) as usize;
             let mut sum = [0f32; K];
-            while n < order.len() && order[n] >> 32 == id {
-                let ahead = order.get(n + AHEAD).copied().unwrap_or(0);
-                prefetch::<K>(dy, ahead as u32 as usize * K);
-                prefetch::<K>(table, (ahead >> 32) as usize * K);
-                states.iter().for_each(|s| prefetch::<K>(s, (ahead >> 32) as usize * K));
+            while n < order.len() && (order[n] >> 32) as usize == id {
+                let key = order.get(n + AHEAD).copied().unwrap_or(0);
+                let ahead = (key >> 32) as usize * K;
+                prefetch::<K>(dy, key as u32 as usize * K);
+                prefetch::<K>(table, ahead);
+                if N > 0 {
+                    prefetch::<K>(first, ahead);
+                }
+                if N > 1 {
+                    prefetch::<K>(second, ahead);
+                }
                 // SAFETY: there is a cotangent for each look-up.
                 let own = unsafe { row::<K>(dy, order[n] as u32 as usize * K) };
                 for l in 0..K {
@@ -221,13 +233,16 @@ impl Floor {
                 }
                 n += 1;
             }
-            // SAFETY: ids are below the number of rows.
-            let w = unsafe { row_mut::<K>(table, id as usize * K) };
-            // SAFETY: as above.
-            let mut s = states.each_mut().map(|s| unsafe { row_mut::<K>(s, id as usize * K) });
-            for l in 0..K {
-                rule(&mut w[l], s.each_mut().map(|s| &mut s[l]), sum[l]);
-            }
+            let [one, two] = &mut none;
+            // SAFETY: ids are below the number of rows, which states have as many of.
+            let (w, m, v) = unsafe {
+                (
+                    row_mut::<K>(table, id * K),
+                    if N > 0 { row_mut::<K>(first, id * K) } else { one },
+                    if N > 1 { row_mut::<K>(second, id * K) } else { two },
+                )
+            };
+            rule(w, m, v, &sum);
         }
     }
 }
@@ -237,9 +252,13 @@ impl Floor {
 fn sort(from: &[u64], to: &mut [u64], shift: u32) {
     let digit = |key: u64| (key >> shift) as usize % 4096;
     let mut starts = [0u32; 4096];
-    from.iter().for_each(|&key| starts[digit(key)] += 1);
+    for &key in from {
+        starts[digit(key)] += 1;
+    }
     let mut sum = 0;
-    starts.iter_mut().for_each(|start| sum += std::mem::replace(start, sum));
+    for start in &mut starts {
+        sum += std::mem::replace(start, sum);
+    }
     for &key in from {
         let start = &mut starts[digit(key)];
         to[*start as usize] = key;

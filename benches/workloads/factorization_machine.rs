@@ -106,6 +106,7 @@ impl Machine {
     }
 }
 
+#[inline(always)]
 fn label(row: usize) -> f32 {
     (row % 2) as f32
 }
@@ -158,6 +159,14 @@ struct Floor {
     /// Of each row: sums of factors times the derivative, and the derivative.
     rows: Table,
     slopes: Table,
+}
+
+#[inline(always)]
+fn times(mut row: [f32; K], by: f32) -> [f32; K] {
+    for x in &mut row {
+        *x *= by;
+    }
+    row
 }
 
 impl Floor {
@@ -252,7 +261,7 @@ impl Floor {
         let mut of_bias = 0.0;
         for n in 0..self.windows.rows() {
             let (sums, slope) = self.forward(n, ids, values, &mut loss);
-            let scaled = sums.map(|sum| sum * slope);
+            let scaled = times(sums, slope);
             of_bias += slope;
             let to = self.sums.slice_mut();
             for e in n * PER_ROW..(n + 1) * PER_ROW {
@@ -297,7 +306,7 @@ impl Floor {
             of_bias += slope;
             self.slopes.slice_mut()[n] = slope;
             // SAFETY: there is a row of sums for each row.
-            *unsafe { row_mut::<K>(self.rows.slice_mut(), n * K) } = sums.map(|sum| sum * slope);
+            *unsafe { row_mut::<K>(self.rows.slice_mut(), n * K) } = times(sums, slope);
         }
         let Order { distinct, ends, entries } = &self.orders[at];
         let (rows, slopes) = (self.rows.slice(), self.slopes.slice());

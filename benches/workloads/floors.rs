@@ -90,10 +90,12 @@ impl Table {
         Table::new((0..len).map(|_| 0.0))
     }
 
+    #[inline(always)]
     pub fn slice(&self) -> &[f32] {
         &self.memory[self.begin..][..self.len]
     }
 
+    #[inline(always)]
     pub fn slice_mut(&mut self) -> &mut [f32] {
         &mut self.memory[self.begin..][..self.len]
     }
@@ -155,6 +157,7 @@ impl Windows {
         self.whole.shape()[0] / self.rows
     }
 
+    #[inline(always)]
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -169,6 +172,7 @@ impl Windows {
     }
 
     /// The number of the next window.
+    #[inline(always)]
     pub fn step(&mut self) -> usize {
         let at = self.next;
         self.next = (at + 1) % self.count();
@@ -187,12 +191,14 @@ impl Windows {
     }
 
     /// Column ids and values of the next window.
+    #[inline(always)]
     pub fn step_entries(&mut self) -> (&[u32], &[f32]) {
         let at = self.step();
         self.entries(at)
     }
 
     /// Column ids and values of a window.
+    #[inline(always)]
     pub fn entries(&self, at: usize) -> (&[u32], &[f32]) {
         let each = self.rows * PER_ROW;
         let ids = self.whole.indices().expect("a csr matrix");

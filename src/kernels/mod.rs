@@ -3,6 +3,7 @@
 pub(crate) mod arg;
 pub(crate) mod bags;
 pub(crate) mod broadcast;
+pub(crate) mod by_id;
 pub(crate) mod columns;
 pub(crate) mod concat;
 pub(crate) mod convert;
