@@ -9,6 +9,7 @@
 pub mod embedding;
 pub mod factorization_machine;
 pub mod floor;
+pub mod floors;
 pub mod job;
 pub mod logistic;
 pub mod predict;

@@ -1,12 +1,10 @@
-//! Copies of rows, and their sums.
-
-use num_traits::AsPrimitive;
+//! Copies of rows.
 
 use super::memory::Csr;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
-use super::vectorized::{Task, each_width, is_far, load, load_mut, prefetch, vectorized};
-use super::{CsrRef, Number, SumInto, summed};
+use super::vectorized::{Task, each_width, is_far, load, prefetch, vectorized};
+use super::{CsrRef, Number};
 
 /// How many rows ahead a row of the table is asked for.
 const AHEAD: usize = 16;
@@ -91,68 +89,4 @@ pub(crate) fn gather_csr<T: Number>(csr: CsrRef<T>, ids: &[u32]) -> Csr<T> {
         out.indptr.push(out.indices.len());
     }
     out
-}
-
-/// Look-ups that are summed in the element type.
-const SHORT: usize = 1 << 17;
-
-/// Sums row `n` of `values` into row `slots[n]` of `out`, in ascending order of `n`, from 0 on.
-pub(crate) fn scatter_add_compact<T: Number>(slots: &[u32], values: &[T], k: usize, out: &mut [T]) {
-    assert_eq!(values.len(), slots.len() * k);
-    summed(out, slots.len(), SHORT, Looked { slots, values, k });
-}
-
-/// Rows of values, and where each is added.
-#[derive(Clone, Copy)]
-struct Looked<'a, T> {
-    slots: &'a [u32],
-    values: &'a [T],
-    k: usize,
-}
-
-impl<T: Number> SumInto<T> for Looked<'_, T> {
-    fn sum_into<A: Number>(self, out: &mut [A])
-    where
-        T: AsPrimitive<A>,
-    {
-        out.fill(A::default());
-        each_width!(self.k, at, C => {
-            let out = &mut *out;
-            vectorized(ScatterAdd::<T, A, C> { looked: self, at, out });
-        });
-    }
-}
-
-/// Adds columns `at..at + C` of every row.
-struct ScatterAdd<'a, T, A, const C: usize> {
-    looked: Looked<'a, T>,
-    at: usize,
-    out: &'a mut [A],
-}
-
-impl<T, A, const C: usize> Task for ScatterAdd<'_, T, A, C>
-where
-    T: Number + AsPrimitive<A>,
-    A: Number,
-{
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let ScatterAdd { looked: Looked { slots, values, k }, at, out } = self;
-        let far = is_far::<A>(out.len());
-        for (n, &slot) in slots.iter().enumerate() {
-            if far && let Some(&slot) = slots.get(n + AHEAD) {
-                prefetch::<A, C>(out, slot as usize * k + at);
-            }
-            // SAFETY: `values` has a row for each slot, and `at + C <= k`.
-            let row: [T; C] = *unsafe { load(values, n * k + at) };
-            // SAFETY: the caller of the kernel promises that slots are below the number of rows of
-            // `out`; `at + C <= k`.
-            let sum: &mut [A; C] = unsafe { load_mut(out, slot as usize * k + at) };
-            for l in 0..C {
-                sum[l] = sum[l] + row[l].as_();
-            }
-        }
-    }
 }

@@ -5,6 +5,7 @@ mod assemble;
 pub(crate) mod bags;
 pub(crate) mod blocks;
 pub(crate) mod broadcast;
+pub(crate) mod by_id;
 pub(crate) mod columns;
 pub(crate) mod concat;
 pub(crate) mod convert;

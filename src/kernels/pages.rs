@@ -27,6 +27,11 @@ pub(crate) fn zeroed_vec<T: Copy + Default>(len: usize) -> Vec<T> {
     vec
 }
 
+/// Whether elements begin where those of a table of as many do.
+pub(crate) fn is_table<T>(elements: &[T]) -> bool {
+    size_of_val(elements) < LARGE || elements.as_ptr().addr().is_multiple_of(LINE)
+}
+
 /// A hint: without effect where the system has no huge pages, or gives them anyway.
 fn advise_huge_pages<T>(memory: &[T]) {
     #[cfg(target_os = "linux")]
@@ -58,7 +63,7 @@ mod tests {
         for len in [0, 1, 1000, 1 << 19, (1 << 20) + 3] {
             let (vec, at) = zeroed::<f32>(len);
             assert!(vec[at..at + len].iter().all(|x| *x == 0.0));
-            assert!(len < 1 << 19 || vec[at..].as_ptr().addr() % LINE == 0);
+            assert!(is_table(&vec[at..at + len]));
         }
     }
 }

@@ -8,9 +8,10 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 
 use super::CsrRef;
+use super::by_id::ById;
 use super::columns::compact;
 use super::dense_csr::{Strided, dense_csr, dense_csr_t};
-use super::gather::{gather_compact, gather_rows, scatter_add_compact};
+use super::gather::{gather_compact, gather_rows};
 use super::gemm::gemm;
 use super::memory::{self, Temp};
 use super::merge::{intersect_rows, positions, union_places, union_rows};
@@ -423,8 +424,10 @@ proptest! {
         let sums = naive(rows * k, |out| for (n, &i) in ids.iter().enumerate() {
             for l in 0..k { out[i as usize * k + l] += expected[n * k + l]; }
         });
-        let out = filled(rows * k, |out| scatter_add_compact(&ids, &expected, k, out));
-        prop_assert_eq!(out, sums);
+        let by_id = ById::new(&ids, rows);
+        let expected = filled(by_id.distinct.len() * k, |out| by_id.sum(&expected, k, out));
+        let kept = filled(expected.len(), |out| gather_rows(&sums, k, &by_id.distinct, out));
+        prop_assert_eq!(expected, kept);
     }
 
     #[test]

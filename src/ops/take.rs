@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::ids::{self, OutOfRange, no_rows, with_ids};
 use crate::case;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::by_id::ById;
 use crate::kernels::columns::compact;
-use crate::kernels::gather::{gather_compact, gather_csr, gather_rows, scatter_add_compact};
+use crate::kernels::gather::{gather_compact, gather_csr, gather_rows};
 use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::positions;
 use crate::kernels::spgemm;
@@ -97,7 +98,11 @@ impl Tensor {
 
 /// The ids as row numbers of a table.
 pub(super) fn rows(ids: &[i64], bound: usize) -> Result<Temp<u32>> {
-    Temp::try_collect(ids.iter().enumerate().map(|(i, &id)| ids::row(i, id, bound)))
+    // Which one is out of range is asked only if one is.
+    if !ids.iter().fold(true, |all, &id| all & ((id as u64) < bound as u64)) {
+        ids.iter().enumerate().try_for_each(|(i, &id)| ids::row(i, id, bound).map(drop))?;
+    }
+    Ok(Temp::collect(ids.iter().map(|&id| id as u32)))
 }
 
 fn take(_: &Take, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
@@ -161,12 +166,17 @@ fn stored<'a, T: Real>(dy: View<'a>, ids: View, bound: usize) -> Result<(Temp<u3
 fn add_rows<T: Real>(op: &TakeGrad, ins: &[View], out: &mut Out, _: &mut Scratch) -> Result<()> {
     let shape = out.shape();
     let (ids, dy) = stored::<T>(ins[0], ins[1], shape[0])?;
-    if op.dense {
-        scatter_add_compact(&ids, dy, row_len(shape), out.dense());
+    let (by_id, k) = (ById::new(&ids, shape[0]), row_len(shape));
+    if !op.dense {
+        by_id.sum(dy, k, out.rows(Temp::copied(&by_id.distinct))?);
         return Ok(());
     }
-    let (distinct, slots) = compact(&ids, shape[0]);
-    scatter_add_compact(&slots, dy, row_len(shape), out.rows(distinct)?);
+    let mut sums = Temp::unspecified(by_id.distinct.len() * k);
+    by_id.sum(dy, k, &mut sums);
+    let all = out.zeros::<T>();
+    for (&id, sum) in by_id.distinct.iter().zip(sums.chunks_exact(k.max(1))) {
+        all[id as usize * k..][..k].copy_from_slice(sum);
+    }
     Ok(())
 }
 

@@ -102,6 +102,17 @@ impl<T: Send + Sync> Buffer<T> {
         Buffer { range: begin..begin + len, ..vec.into() }
     }
 
+    /// A copy in memory for a table.
+    pub(crate) fn table(elements: &[T]) -> Self
+    where
+        T: Copy + Default,
+    {
+        let (mut vec, begin) = zeroed(elements.len());
+        let range = begin..begin + elements.len();
+        vec[range.clone()].copy_from_slice(elements);
+        Buffer { range, ..vec.into() }
+    }
+
     /// The same memory with `len` elements of unspecified contents, if it has room for them and nobody
     /// shares it.
     pub(crate) fn of_length(mut self, len: usize) -> Result<Self, Self>

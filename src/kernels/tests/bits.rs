@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use super::super::by_id::ById;
 use super::super::columns::compact;
 use super::super::convert::{csr_to_dense, dense_to_csr};
 use super::super::dense_csr::{Strided, dense_csr, dense_csr_t};
-use super::super::gather::{gather_rows, scatter_add_compact};
+use super::super::gather::gather_rows;
 use super::super::gemm::gemm;
 use super::super::merge::union_places;
 use super::super::reduce::{Add, fold, fold_axis};
@@ -87,7 +88,7 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
         keep(distinct.len() * k, &|out| csr_t_dense(a, &slots, &b, k, out));
         keep(distinct.len() * k, &|out| csr_t_rows(a, &slots, &b_rows, &b_kept, k, out));
         keep(cols * k, &|out| csr_t_dense_full(a, &b, k, out));
-        keep(distinct.len() * k, &|out| scatter_add_compact(&slots, &values, k, out));
+        keep(distinct.len() * k, &|out| ById::new(a.indices, cols).sum(&values, k, out));
         keep(slots.len() * k, &|out| gather_rows(&table, k, a.indices, out));
         keep(k, &|out| fold_axis::<Add, _>(&values, (1, slots.len(), k), out));
         keep(slots.len(), &|out| fold_axis::<Add, _>(&values, (slots.len(), k, 1), out));

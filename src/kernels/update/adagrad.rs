@@ -1,6 +1,7 @@
 //! AdaGrad.
 
 use super::super::Real;
+use super::super::vectorized::{each_width, load, load_mut};
 use super::Rule;
 use super::sgd::clipped;
 
@@ -67,11 +68,18 @@ impl<T: Real> Rule<T, 1> for AdaGradStep<T> {
     #[inline(always)]
     fn rows(&self, k: usize, w: &mut [T], [h]: [&mut [T]; 1], g: &[T]) {
         if !self.row_wise {
-            for ((w, h), &g) in w.iter_mut().zip(h).zip(g) {
-                let g = self.clipped(g);
-                *h = *h + g * g;
-                *w = self.moved(*w, g, self.root(*h));
-            }
+            let n = w.len().min(h.len()).min(g.len());
+            each_width!(n, at, C => {
+                // SAFETY: a chunk ends at `n` at most, the length of the shortest slice.
+                let (w, h) = unsafe { (load_mut::<T, C>(w, at), load_mut::<T, C>(h, at)) };
+                // SAFETY: as above.
+                let g = unsafe { load::<T, C>(g, at) };
+                for i in 0..C {
+                    let g = self.clipped(g[i]);
+                    h[i] = h[i] + g * g;
+                    w[i] = self.moved(w[i], g, self.root(h[i]));
+                }
+            });
             return;
         }
         let k = k.max(1);

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent.
 
 use super::super::Real;
+use super::super::vectorized::{each_width, load, load_mut};
 use super::Rule;
 
 /// Hyper-parameters of one SGD step.
@@ -40,7 +41,14 @@ impl<T: Real> SgdStep<T> {
 impl<T: Real> Rule<T, 0> for SgdStep<T> {
     #[inline(always)]
     fn rows(&self, _: usize, w: &mut [T], []: [&mut [T]; 0], g: &[T]) {
-        w.iter_mut().zip(g).for_each(|(w, &g)| *w = *w - self.descent(*w, g));
+        let n = w.len().min(g.len());
+        each_width!(n, at, C => {
+            // SAFETY: a chunk ends at `n` at most, the length of the shortest slice.
+            let (w, g) = unsafe { (load_mut::<T, C>(w, at), load::<T, C>(g, at)) };
+            for i in 0..C {
+                w[i] = w[i] - self.descent(w[i], g[i]);
+            }
+        });
     }
 }
 
@@ -48,10 +56,17 @@ impl<T: Real> Rule<T, 0> for SgdStep<T> {
 impl<T: Real> Rule<T, 1> for SgdStep<T> {
     #[inline(always)]
     fn rows(&self, _: usize, w: &mut [T], [m]: [&mut [T]; 1], g: &[T]) {
-        for ((w, m), &g) in w.iter_mut().zip(m).zip(g) {
-            let descent = self.descent(*w, g);
-            *m = self.momentum * *m - descent;
-            *w = *w + if self.nesterov { self.momentum * *m - descent } else { *m };
-        }
+        let n = w.len().min(m.len()).min(g.len());
+        each_width!(n, at, C => {
+            // SAFETY: a chunk ends at `n` at most, the length of the shortest slice.
+            let (w, m) = unsafe { (load_mut::<T, C>(w, at), load_mut::<T, C>(m, at)) };
+            // SAFETY: as above.
+            let g = unsafe { load::<T, C>(g, at) };
+            for i in 0..C {
+                let descent = self.descent(w[i], g[i]);
+                m[i] = self.momentum * m[i] - descent;
+                w[i] = w[i] + if self.nesterov { self.momentum * m[i] - descent } else { m[i] };
+            }
+        });
     }
 }

@@ -11,7 +11,7 @@ use super::rows::{RowIndex, grow, shrink};
 use super::state::{Column, Lag, State, with_columns};
 use crate::kernels::memory::Temp;
 use crate::kernels::merge::union_rows;
-use crate::kernels::pages::zeroed_vec;
+use crate::kernels::pages::{is_table, zeroed_vec};
 use crate::kernels::spmm::ABSENT;
 use crate::kernels::update::Rows;
 use crate::kernels::update::missed::Missed;
@@ -535,11 +535,11 @@ pub(super) fn picked<T: Copy>(from: &[T], k: usize, order: &[u32]) -> Vec<T> {
     out
 }
 
-/// Values in memory that no one else holds.
+/// Values in memory that no one else holds, laid out as a table.
 pub(super) fn unshared(mut values: Values) -> Values {
-    match each_dtype!(Values::&mut values, own => own.unique().is_some()) {
+    match each_dtype!(Values::&mut values, own => own.unique().is_some_and(|own| is_table(own))) {
         true => values,
-        false => copied(values.as_slice()),
+        false => each_dtype!(Values::&values, own => Element::erase(Buffer::table(own))),
     }
 }
 
