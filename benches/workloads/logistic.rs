@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use sparsetape::optim::Sgd;
-use sparsetape::random::{Popularity, Random};
+use sparsetape::random::Popularity;
 use sparsetape::{
     Bind, DType, Executor, Gradients, Graph, Parameter, Params, Stype, Tape, Tensor, variable,
 };
 
-use super::floor::{Loop, Merged, Table, ask_for, widest};
+use super::floors::{Loop, PER_ROW, Table, matrix, prefetch, wide};
+use super::merged::Merged;
 use super::{Case, EAGER, FLOOR, FROZEN, Size, Visit};
 
-const ENTRIES: usize = 40;
 const RATE: f32 = 0.01;
 
 pub fn cases(size: Size, visit: Visit) {
@@ -53,7 +53,7 @@ impl Data {
     fn new(features: usize, batch: usize, popularity: Popularity) -> Self {
         let count = (262_144 / batch).clamp(8, 1024);
         let rows = batch * count;
-        let x = Random::new(1).csr_rows::<f32>([rows, features], ENTRIES, popularity).expect("x");
+        let x = matrix(rows, features, popularity);
         let labels: Vec<f32> = (0..rows).map(|i| (i % 3 == 0) as u8 as f32).collect();
         let y = Tensor::dense([rows, 1], labels).expect("labels");
         Data { x, y, features, batch, count }
@@ -100,7 +100,7 @@ fn case(data: &Arc<Data>, law: &str, seen: bool) -> Case {
         let batch = frozen.1.next();
         frozen.0.get_or_insert_with(|| Frozen::new(features, &batch)).step(batch);
     }
-    Case::new(name, "entry", batch * ENTRIES)
+    Case::new(name, "entry", batch * PER_ROW)
         .with(FLOOR, move || {
             n += 1;
             by_hand.step(n % count);
@@ -187,7 +187,7 @@ impl ByHand {
     fn new(data: &Arc<Data>, seen: bool) -> Self {
         let mut merged = Merged::default();
         let ids = data.x.indices().expect("csr");
-        let per_batch = data.batch * ENTRIES;
+        let per_batch = data.batch * PER_ROW;
         let kept = seen.then(|| {
             let batches = ids.chunks(per_batch);
             let merge = |ids: &[u32]| {
@@ -203,7 +203,7 @@ impl ByHand {
     }
 
     fn step(&mut self, i: usize) {
-        let per_batch = self.data.batch * ENTRIES;
+        let per_batch = self.data.batch * PER_ROW;
         let entries = i * per_batch..(i + 1) * per_batch;
         let x = &self.data.x.values::<f32>().expect("f32")[entries.clone()];
         let rows = i * self.data.batch..(i + 1) * self.data.batch;
@@ -218,7 +218,8 @@ impl ByHand {
         };
         let Self { table, compact, gradient, slopes, .. } = self;
         let (compact, gradient) = (&mut compact[..distinct.len()], &mut gradient[..distinct.len()]);
-        widest(Step { x, y, distinct, slots, table, compact, gradient, slopes });
+        let table = table.slice_mut();
+        wide(Step { x, y, distinct, slots, table, compact, gradient, slopes });
     }
 }
 
@@ -239,11 +240,11 @@ impl Loop for Step<'_> {
         let Step { x, y, distinct, slots, table, compact, gradient, slopes } = self;
         for (n, (&id, to)) in distinct.iter().zip(compact.iter_mut()).enumerate() {
             if let Some(&ahead) = distinct.get(n + 32) {
-                ask_for(table, ahead as usize);
+                prefetch::<1>(table, ahead as usize);
             }
             *to = table[id as usize];
         }
-        let rows = || x.chunks_exact(ENTRIES).zip(slots.chunks_exact(ENTRIES));
+        let rows = || x.chunks_exact(PER_ROW).zip(slots.chunks_exact(PER_ROW));
         for (slope, (x, slots)) in slopes.iter_mut().zip(rows()) {
             let mut sums = [0.0f32; 4];
             for (x, slots) in x.chunks_exact(4).zip(slots.chunks_exact(4)) {
@@ -268,7 +269,7 @@ impl Loop for Step<'_> {
         let moved = distinct.iter().zip(compact).zip(gradient);
         for (n, ((&id, w), g)) in moved.enumerate() {
             if let Some(&ahead) = distinct.get(n + 32) {
-                ask_for(table, ahead as usize);
+                prefetch::<1>(table, ahead as usize);
             }
             table[id as usize] = *w - RATE * *g;
         }

@@ -8,10 +8,10 @@
 
 pub mod embedding;
 pub mod factorization_machine;
-pub mod floor;
 pub mod floors;
 pub mod job;
 pub mod logistic;
+pub mod merged;
 pub mod predict;
 pub mod report;
 pub mod spmm;

@@ -1,86 +1,9 @@
-//! What floors are made of: loops written by hand, without a tape, an allocation or a check.
+//! A floor's sorted unique columns.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
-use std::ops::{Deref, DerefMut};
 
-/// Zeros that begin at a cache line, in huge pages where the system has them.
-pub struct Table {
-    memory: Vec<f32>,
-    start: usize,
-    len: usize,
-}
-
-impl Table {
-    pub fn zeros(len: usize) -> Self {
-        const HUGE: usize = 1 << 21;
-        let memory = vec![0.0f32; len + HUGE / 4];
-        let start = (HUGE - memory.as_ptr().addr() % HUGE) % HUGE / 4;
-        #[cfg(target_os = "linux")]
-        {
-            use std::ffi::{c_int, c_void};
-            unsafe extern "C" {
-                fn madvise(address: *mut c_void, length: usize, advice: c_int) -> c_int;
-            }
-            let begin = memory[start..].as_ptr().cast_mut().cast();
-            // SAFETY: the range lies within the memory, and the advice (huge pages) changes no contents.
-            unsafe { madvise(begin, len * 4 & !(HUGE - 1), 14) };
-        }
-        Table { memory, start, len }
-    }
-
-    pub fn copied(values: &[f32]) -> Self {
-        let mut table = Table::zeros(values.len());
-        table.copy_from_slice(values);
-        table
-    }
-}
-
-impl Deref for Table {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        &self.memory[self.start..][..self.len]
-    }
-}
-
-impl DerefMut for Table {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.memory[self.start..][..self.len]
-    }
-}
-
-/// Asks for an element that is used soon.
-#[inline(always)]
-pub fn ask_for<T>(table: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program sees and never faults.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(table.as_ptr().wrapping_add(at).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, at);
-}
-
-/// A loop that [`widest`] compiles for AVX-512, too; `run` must be `#[inline(always)]`.
-pub trait Loop {
-    fn run(self);
-}
-
-pub fn widest(this: impl Loop) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,bmi1,bmi2,lzcnt,popcnt")]
-        fn avx512(this: impl Loop) {
-            this.run();
-        }
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
-            // SAFETY: processors with these two have the others.
-            return unsafe { avx512(this) };
-        }
-    }
-    this.run();
-}
+use super::floors::{Loop, wide};
 
 /// The distinct columns of a batch, ascending, and where each entry's column stands among them.
 #[derive(Default)]
@@ -113,14 +36,14 @@ impl Merged {
         self.words.resize(1 << (span - 5), 0);
         if span == NEAR {
             self.words.truncate(columns.div_ceil(256) * 8);
-            return widest(Near { merged: self, ids });
+            return wide(Near { merged: self, ids });
         }
         let [counts, ..] = &mut self.counts;
         counts.clear();
         counts.resize((columns >> SPAN) + 1, 0);
         ids.iter().for_each(|&id| counts[(id >> SPAN) as usize] += 1);
         place(ids.iter().zip(0..).map(pair), 32 + SPAN, u64::MAX, counts, &mut self.pairs[0]);
-        widest(Spans(self));
+        wide(Spans(self));
     }
 
     /// Digit by digit.
