@@ -28,6 +28,9 @@ pub type Run = Box<dyn FnMut() + Send>;
 /// What one workload visits its cases with; a case and its tables are gone before the next one is made.
 pub type Visit<'a> = &'a mut dyn FnMut(Case);
 
+/// Visits the cases of one workload.
+pub type Workload = fn(Size, Visit);
+
 /// How large a workload is made.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Size {
@@ -38,7 +41,7 @@ pub enum Size {
 }
 
 /// All workloads, in the order of the report.
-pub const ALL: &[(&str, fn(Size, Visit))] = &[
+pub const ALL: &[(&str, Workload)] = &[
     ("spmm", spmm::cases),
     ("transposed", transposed::cases),
     ("logistic", logistic::cases),
@@ -83,7 +86,7 @@ impl Case {
 }
 
 /// Measures a workload's cases with criterion, on one thread.
-pub fn criterion(workload: fn(Size, Visit)) {
+pub fn criterion(workload: Workload) {
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rayon::ThreadPool;
 
-use super::{Case, EAGER, FLOOR, FROZEN, Run, Size, Visit, single_thread, size, time};
+use super::{Case, EAGER, FLOOR, FROZEN, Run, Size, Workload, single_thread, size, time};
 
 /// How long a contender runs before it is the next one's turn.
 const BLOCK: Duration = Duration::from_millis(40);
@@ -16,7 +16,7 @@ const ROUNDS: usize = 9;
 ///
 /// A time is the median of blocks that alternate with those of the other contenders, a ratio the median of
 /// the ratios to the floor's neighbouring block.
-pub fn report(workloads: &[(&str, fn(Size, Visit))]) {
+pub fn report(workloads: &[(&str, Workload)]) {
     let size = size();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let named = |name: &str| wanted.is_empty() || wanted.iter().any(|a| a == name);

@@ -52,6 +52,7 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(super) mode: Mode,
+    differentiated: bool,
 }
 
 impl Scratch {
@@ -62,6 +63,16 @@ impl Scratch {
 
     pub(crate) fn set_mode(&mut self, mode: Mode) {
         self.mode = mode;
+    }
+
+    /// Whether gradients of operands may be asked for later: then what the backward pass needs of a pattern, too,
+    /// is worth to be computed now.
+    pub(crate) fn is_differentiated(&self) -> bool {
+        self.differentiated
+    }
+
+    pub(crate) fn set_differentiated(&mut self, differentiated: bool) {
+        self.differentiated = differentiated;
     }
 
     /// `len` elements of any plain type with unspecified contents.

@@ -152,6 +152,7 @@ impl Tape {
             nodes.iter().map(|node| node.ty.shape.dims().unwrap_or_default()).collect();
         let inserting = |i: usize| nodes[i].needs_grad && self.no_grad.get() == 0;
         let workspace = &mut *self.workspace.borrow_mut();
+        workspace.scratch.set_differentiated((0..ins.len()).any(inserting));
         let lent =
             Lent::new(&**op, &operands, &shapes, &plan.shape, inserting, &mut workspace.arena)?;
         let views: Few<View<'_>> = operands

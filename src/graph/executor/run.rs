@@ -28,6 +28,7 @@ impl Executor {
         };
         self.step += is_train as u64;
         self.workspace.scratch.set_mode(mode);
+        self.workspace.scratch.set_differentiated(is_train);
     }
 
     pub(super) fn forget_aliases(&mut self) {

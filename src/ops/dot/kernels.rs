@@ -64,16 +64,18 @@ pub(in crate::ops) fn dense<T: Real>(
 }
 
 /// csr · dense. Rows that most entries share with others are copied to nearby memory first, where it is known
-/// which they are: a far row is then read once.
+/// which they are, or will be needed for the gradient: a far row is then read once.
 pub(in crate::ops) fn csr_dense<T: Real>(
     _: &Dot,
     ins: &[View],
     out: &mut Out,
-    _: &mut Scratch,
+    scratch: &mut Scratch,
 ) -> Result<()> {
     let (a, b, k) = (ins[0].csr()?, ins[1].typed::<T>()?, out.shape()[1]);
     let entries = csr_ref(a, a.values.typed::<T>()?);
-    match a.pattern.known_columns() {
+    let soon = scratch.is_differentiated() && spmm::may_pay_to_copy(b);
+    let columns = if soon { Some(a.pattern.columns()) } else { a.pattern.known_columns() };
+    match columns {
         Some(Columns { distinct, slots }) if spmm::pays_to_copy(entries, distinct.len(), b, k) => {
             let mut near = Temp::unspecified(distinct.len() * k);
             gather_rows(b, k, distinct, &mut near);
