@@ -16,7 +16,7 @@ use crate::kernels::pages::zeroed_vec;
 use crate::tensor::{Layout, Pattern, Tensor};
 
 /// Bytes of text parsed by one task, whatever the number of threads.
-pub(super) const PART: usize = 1 << 20;
+const PART: usize = 1 << 20;
 
 /// Bytes of a stream that are in memory at once.
 const WINDOW: usize = 8 << 20;
