@@ -55,7 +55,7 @@ fn make<T: Number>(
         (_, Entries::Both) => merge_row::<T, u64, false>,
     };
     let longest = part.rows.clone().map(|row| x.range(row).len() + y.range(row).len()).max();
-    let room = BLOCK + longest.unwrap_or(0);
+    let room = (BLOCK + longest.unwrap_or(0)).min(part.indices.len());
     let (mut left, mut right) = (Temp::unspecified(room), Temp::unspecified(room));
     let last = part.rows.end - 1;
     let (mut len, mut held) = (0, 0);

@@ -3,6 +3,8 @@
 use smallvec::SmallVec;
 
 use super::blocks::for_each_block;
+use super::merge::lower_bound;
+use super::threads::for_each_part;
 use super::vectorized::{Task, vectorized};
 use super::{CsrRef, Number};
 
@@ -100,5 +102,38 @@ fn add<T: Number>(sum: &mut [T], x: &[T]) {
 fn add_entries<T: Number>(sum: &mut [T], (columns, values): (&[u32], &[T])) {
     for (&c, &v) in columns.iter().zip(values) {
         sum[c as usize] = sum[c as usize] + v;
+    }
+}
+
+/// Sums csr matrices onto a pattern that holds all their entries: row pointers from 0 on, columns.
+pub(crate) fn add_csr<T: Number>(
+    parts: &[CsrRef<T>],
+    (indptr, indices): (&[usize], &[u32]),
+    out: &mut [T],
+) {
+    for_each_part(out, 1, 2 * parts.len(), |first, mut out| {
+        let mut row = indptr.partition_point(|&p| p <= first) - 1;
+        let mut at = first;
+        while !out.is_empty() {
+            let (sum, rest) = out.split_at_mut((indptr[row + 1] - at).min(out.len()));
+            sum.fill(T::default());
+            let onto = &indices[at..][..sum.len()];
+            parts.iter().for_each(|part| add_row(part.row(row), onto, sum));
+            (at, row, out) = (at + sum.len(), row + 1, rest);
+        }
+    });
+}
+
+/// Adds the entries of a row that lie within a run of columns, which holds them all.
+fn add_row<T: Number>((columns, values): (&[u32], &[T]), onto: &[u32], sum: &mut [T]) {
+    let (Some(first), Some(last)) = (onto.first(), onto.last()) else { return };
+    let start = lower_bound(columns, *first);
+    let own = columns[start..].iter().zip(&values[start..]);
+    let mut at = 0;
+    for (c, &v) in own.take_while(|(c, _)| *c <= last) {
+        while onto[at] < *c {
+            at += 1;
+        }
+        sum[at] = sum[at] + v;
     }
 }

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::CsrRef;
 use crate::kernels::convert::nonempty_rows;
-use crate::kernels::elementwise;
 use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::union_places;
-use crate::kernels::side_by_side::{Entries, of_two};
-use crate::kernels::sums::{Part, add_parts};
+use crate::kernels::patterns::union_patterns;
+use crate::kernels::sums::{Part, add_csr, add_parts};
 use crate::tape::op::{ByDtype, Case, Grads, Ins, Kernel, Op, Sample};
 use crate::tape::{Out, PartialShape, PerOperand, Scratch, Tape, Var, evaluate};
 use crate::tensor::{Buffer, CsrView, Real, Stype, Tensor, View, row_len};
@@ -110,14 +109,12 @@ fn csr<T: Real>(_: &AddN, ins: &[View], out: &mut Out, _: &mut Scratch) -> Resul
         add_parts(&parts, None, 1, out.csr_on(first)?);
         return Ok(());
     }
-    let cols = first.cols();
-    let mut sum = None;
-    for pair in views.windows(2) {
-        let (first, next) = (csr_ref(pair[0])?, csr_ref(pair[1])?);
-        let so_far = sum.as_ref().map_or(first, |sum: &Csr<T>| sum.view(cols));
-        sum = Some(of_two(so_far, next, Entries::Either, elementwise::add));
-    }
-    sum.into_iter().for_each(|sum| out.set_csr(sum));
+    let patterns: PerOperand<_> = views.iter().map(|v| v.pattern.parts()).collect();
+    let (indptr, indices) = union_patterns(&patterns);
+    let parts: PerOperand<CsrRef<T>> = views.iter().map(|v| csr_ref(v)).collect::<Result<_>>()?;
+    let mut values = Temp::unspecified(indices.len());
+    add_csr(&parts, (&indptr, &indices), &mut values);
+    out.set_csr::<T>(Csr { indptr, indices, values });
     Ok(())
 }
 
