@@ -200,7 +200,8 @@ impl Floor {
         const AHEAD: usize = 20;
         let (weight, factors) = (self.weight.slice(), self.factors.slice());
         let (mut z, mut sums, mut squares) = (self.bias, [0f32; K], [0f32; K]);
-        for e in n * PER_ROW..(n + 1) * PER_ROW {
+        let entries = n * PER_ROW..(n + 1) * PER_ROW;
+        for e in entries {
             let ahead = ids.get(e + AHEAD).copied().unwrap_or(0) as usize;
             prefetch::<1>(weight, ahead);
             prefetch::<K>(factors, ahead * K);
@@ -264,7 +265,8 @@ impl Floor {
             let scaled = times(sums, slope);
             of_bias += slope;
             let to = self.sums.slice_mut();
-            for e in n * PER_ROW..(n + 1) * PER_ROW {
+            let entries = n * PER_ROW..(n + 1) * PER_ROW;
+            for e in entries {
                 let (slot, x) = (self.slots[e] as usize, values[e]);
                 let ahead = self.slots.get(e + AHEAD).copied().unwrap_or(0) as usize;
                 prefetch::<K>(to, ahead * K);

@@ -10,7 +10,9 @@ use num_traits::AsPrimitive;
 use super::Number;
 use super::memory::Temp;
 use super::threads::for_each_part;
-use super::vectorized::{Task, each_width, is_far, load, prefetch, vectorized};
+use super::vectorized::{
+    Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
+};
 
 /// How many rows ahead one is asked for.
 const AHEAD: usize = 8;
@@ -85,17 +87,19 @@ impl<T: Number, const C: usize> Task for Sums<'_, T, C> {
     #[inline(always)]
     fn run(mut self) {
         let Sums { k, at, first, .. } = self;
-        let (far, out) = (is_far::<T>(self.values.len()), std::mem::take(&mut self.out));
-        let bounds = self.by_id.bounds[first..].windows(2);
-        for (out, bounds) in out.chunks_exact_mut(k).zip(bounds) {
-            let (mut start, end) = (bounds[0] as usize, bounds[1] as usize);
-            let out = &mut out[at..at + C];
+        let ahead = is_far::<T>(self.values.len()).then(|| straddles(self.values, k));
+        let out = std::mem::take(&mut self.out);
+        let bounds = &self.by_id.bounds[first..];
+        for (n, out) in out.chunks_exact_mut(k).enumerate() {
+            let (mut start, end) = (bounds[n] as usize, bounds[n + 1] as usize);
+            // SAFETY: `at + C <= k`.
+            let out: &mut [T; C] = unsafe { load_mut(out, at) };
             let (short, mut wide) = (end - start <= SHORT, [<T::Wide>::default(); C]);
             loop {
                 let until = end.min(start + SHORT);
-                let part = self.part(start..until, far);
+                let part = self.part(start..until, ahead);
                 if short {
-                    out.copy_from_slice(&part);
+                    *out = part;
                     break;
                 }
                 for l in 0..C {
@@ -114,15 +118,17 @@ impl<T: Number, const C: usize> Task for Sums<'_, T, C> {
 }
 
 impl<T: Number, const C: usize> Sums<'_, T, C> {
-    /// The sum of some rows.
+    /// The sum of some rows, which are asked for `ahead`, whether they straddle lines or not.
     #[inline(always)]
-    fn part(&self, range: Range<usize>, far: bool) -> [T; C] {
+    fn part(&self, range: Range<usize>, ahead: Option<bool>) -> [T; C] {
         let Sums { by_id: ById { keys, .. }, values, k, at, .. } = *self;
         let keys = &keys[..];
         let mut sum = [T::default(); C];
         for n in range {
-            if far && let Some(&key) = keys.get(n + AHEAD) {
-                prefetch::<T, C>(values, key as u32 as usize * k + at);
+            if let Some(straddles) = ahead
+                && let Some(&key) = keys.get(n + AHEAD)
+            {
+                prefetch_lines::<T, C>(values, key as u32 as usize * k + at, straddles);
             }
             // SAFETY: positions are below the number of rows, and `at + C <= k`.
             let row: &[T; C] = unsafe { load(values, keys[n] as u32 as usize * k + at) };

@@ -3,7 +3,9 @@
 use super::memory::Csr;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
-use super::vectorized::{Task, each_width, is_far, load, prefetch, vectorized};
+use super::vectorized::{
+    Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
+};
 use super::{CsrRef, Number};
 
 /// How many rows ahead a row of the table is asked for.
@@ -54,10 +56,12 @@ impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOL
     #[inline(always)]
     fn run(self) {
         let Gather { table, k, ids, at, first, out } = self;
-        let far = is_far::<T>(table.len());
+        let ahead = is_far::<T>(table.len()).then(|| straddles(table, k));
         for (n, out) in out.chunks_exact_mut(k).enumerate() {
-            if far && let Some(&id) = ids.get(first + n + AHEAD) {
-                prefetch::<T, C>(table, (id as usize).wrapping_mul(k) + at);
+            if let Some(straddles) = ahead
+                && let Some(&id) = ids.get(first + n + AHEAD)
+            {
+                prefetch_lines::<T, C>(table, (id as usize).wrapping_mul(k) + at, straddles);
             }
             let id = ids[first + n];
             let hole = HOLES && id == ABSENT;
@@ -65,13 +69,14 @@ impl<T: Number, const C: usize, const HOLES: bool> Task for Gather<'_, T, C, HOL
             // SAFETY: the caller of the kernel promises that ids are below the number of rows of
             // `table`, which has a row 0 when there may be holes; `at + C <= k`.
             let row: &[T; C] = unsafe { load(table, id * k + at) };
-            let out = &mut out[at..at + C];
+            // SAFETY: `at + C <= k`.
+            let out: &mut [T; C] = unsafe { load_mut(out, at) };
             if HOLES {
                 for l in 0..C {
                     out[l] = if hole { T::default() } else { row[l] };
                 }
             } else {
-                out.copy_from_slice(row);
+                *out = *row;
             }
         }
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use num_traits::AsPrimitive;
 
 use super::threads::for_each_part;
-use super::vectorized::{Task, each_width, is_far, load, prefetch, vectorized};
+use super::vectorized::{
+    Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
+};
 use super::{CsrRef, Real};
 
 /// The slot of a row that is absent from a compact operand.
@@ -110,22 +112,28 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
     #[inline(always)]
     fn run(mut self) {
         let Rows { b, k, at, ref mut out, .. } = self;
-        let (far, out) = (is_far::<T>(b.len()), std::mem::take(out));
+        let ahead = is_far::<T>(b.len()).then(|| straddles(b, k));
+        let out = std::mem::take(out);
         for (n, out) in out.chunks_exact_mut(k).enumerate() {
             let row = self.a.range(self.first + n);
-            let out = &mut out[at..at + C];
+            // SAFETY: `at + C <= k`.
+            let out: &mut [T; C] = unsafe { load_mut(out, at) };
             // One call of `sum`, which is large: most rows leave here the first time round.
             let (mut wide, mut start) = ([<T::Wide>::default(); C], row.start);
             loop {
                 let end = row.end.min(start + SHORT);
-                let part = self.sum(start..end, far);
+                let part = self.sum(start..end, ahead);
                 if row.len() <= SHORT {
-                    out.copy_from_slice(&part);
+                    *out = part;
                     break;
                 }
-                wide.iter_mut().zip(part).for_each(|(sum, x)| *sum = *sum + x.as_());
+                for l in 0..C {
+                    wide[l] = wide[l] + part[l].as_();
+                }
                 if end == row.end {
-                    out.iter_mut().zip(wide).for_each(|(to, sum)| *to = sum.as_());
+                    for l in 0..C {
+                        out[l] = wide[l].as_();
+                    }
                     break;
                 }
                 start = end;
@@ -135,16 +143,19 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
 }
 
 impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
-    /// The sum of these entries of a row.
+    /// The sum of these entries of a row; rows of `b` are asked for `ahead`, whether they straddle lines or not.
     #[inline(always)]
-    fn sum(&self, entries: Range<usize>, far: bool) -> [T; C] {
+    fn sum(&self, entries: Range<usize>, ahead: Option<bool>) -> [T; C] {
         let Rows { a, ids, b, k, at, .. } = *self;
         let mut sums = [[T::zero(); C]; SUMS];
         let mut e = entries.start;
         while e + SUMS <= entries.end {
             for (u, sum) in sums.iter_mut().enumerate() {
-                if far {
-                    prefetch_entry::<T, C>(ids, b, k, at, e + u + AHEAD);
+                if let Some(straddles) = ahead
+                    && let Some(&id) = ids.get(e + u + AHEAD)
+                {
+                    let row = (id as usize).wrapping_mul(k) + at;
+                    prefetch_lines::<T, C>(b, row, straddles);
                 }
                 add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
             }
@@ -156,17 +167,10 @@ impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
             }
         }
         let [mut total, rest] = sums;
-        for (x, y) in total.iter_mut().zip(rest) {
-            *x = *x + y;
+        for l in 0..C {
+            total[l] = total[l] + rest[l];
         }
         total
-    }
-}
-
-#[inline(always)]
-fn prefetch_entry<T: Real, const C: usize>(ids: &[u32], b: &[T], k: usize, at: usize, e: usize) {
-    if let Some(&id) = ids.get(e) {
-        prefetch::<T, C>(b, (id as usize).wrapping_mul(k) + at);
     }
 }
 

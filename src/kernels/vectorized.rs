@@ -131,6 +131,9 @@ macro_rules! each_width {
 }
 pub(super) use each_width;
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Tables above this many bytes are worth a prefetch: they do not stay in the nearest caches.
 const FAR_BYTES: usize = 1 << 19;
 
@@ -140,31 +143,57 @@ pub(super) fn is_far<T>(len: usize) -> bool {
     len * size_of::<T>() > FAR_BYTES
 }
 
-/// Asks for the cache lines of `C` elements from `at` on.
+/// Asks for the cache lines of `C` elements from `at` on, wherever in a line they begin.
 #[inline(always)]
 pub(super) fn prefetch<T, const C: usize>(table: &[T], at: usize) {
-    prefetch_row(table, at, C);
+    prefetch_lines::<T, C>(table, at, C > 1);
 }
 
-/// Asks for the cache lines of `len` elements from `at` on, wherever in a line they begin.
+/// Whether rows of `k` elements may begin in one cache line and end in the next, beyond the lines that their
+/// length needs.
 #[inline(always)]
-pub(super) fn prefetch_row<T>(table: &[T], at: usize, len: usize) {
+pub(super) fn straddles<T>(table: &[T], k: usize) -> bool {
+    let bytes = k * size_of::<T>();
+    let in_step = bytes.is_multiple_of(LINE) || bytes.is_power_of_two();
+    !(in_step && table.as_ptr().addr().is_multiple_of(LINE))
+}
+
+/// As [`prefetch`]; the line that is needed only where rows straddle lines, if they do.
+#[inline(always)]
+pub(super) fn prefetch_lines<T, const C: usize>(table: &[T], at: usize, straddles: bool) {
+    let bytes = C * size_of::<T>();
+    for line in 0..bytes.div_ceil(LINE) {
+        prefetch_line(table, at, line * LINE);
+    }
+    if straddles {
+        prefetch_line(table, at, bytes - 1);
+    }
+}
+
+/// Asks for the cache line of the byte that is so many after element `at`.
+#[inline(always)]
+fn prefetch_line<T>(table: &[T], at: usize, byte: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let first = table.as_ptr().wrapping_add(at).cast::<i8>();
-        let last = (len * size_of::<T>()).saturating_sub(size_of::<T>());
-        for line in 0..=last / 64 {
-            // SAFETY: a prefetch reads nothing that the program sees and never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(64 * line)) };
-        }
-        if last > 0 {
-            // SAFETY: as above.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(last)) };
-        }
+        let address = table.as_ptr().wrapping_add(at).cast::<i8>().wrapping_add(byte);
+        // SAFETY: a prefetch reads nothing that the program sees and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(address) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, at, len);
+    let _ = (table, at, byte);
+}
+
+/// Asks for the cache lines of row `at / len` of rows of `len` elements.
+#[inline(always)]
+pub(super) fn prefetch_row<T>(table: &[T], at: usize, len: usize) {
+    let last = (len * size_of::<T>()).saturating_sub(size_of::<T>());
+    for line in 0..=last / LINE {
+        prefetch_line(table, at, line * LINE);
+    }
+    if straddles(table, len) {
+        prefetch_line(table, at, last);
+    }
 }
 
 /// `C` elements from `at` on.
