@@ -1,6 +1,7 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
 pub(crate) mod arg;
+pub(crate) mod ascending;
 pub(crate) mod bags;
 pub(crate) mod broadcast;
 pub(crate) mod columns;
