@@ -36,6 +36,7 @@ mod real;
 pub(crate) mod reduce;
 pub(crate) mod row_softmax;
 pub(crate) mod sampled;
+pub(crate) mod slab;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
 pub(crate) mod steps;
