@@ -475,3 +475,58 @@ fn a_variable_that_is_an_output_has_a_gradient() {
     executor.backward_with(&[("x", &head)]).unwrap();
     assert_eq!(executor.grad("x").unwrap().values::<f32>().unwrap(), [2.0; 3]);
 }
+
+/// Small values run in segments, or step by step while someone looks; also when that changes between the
+/// passes, and among shapes.
+#[test]
+fn who_looks_changes_nothing() {
+    let g = graph(["x", "w", "s"], |_, [x, w, s]| {
+        let mut h = (x * w).tanh();
+        for _ in 0..3 {
+            h = (h * w + x).sigmoid() * s + h.exp() / (h.square() + 1.5);
+            h = h.maximum(x * 0.125).abs();
+        }
+        vec![h.sum(), h.named("h")]
+    });
+    let g = g.with_gradients(&["x", "w", "s"]).unwrap();
+    let w = Parameter::new("w", Tensor::scalar(0.5f32)).unwrap();
+    let (s, x) = (Tensor::scalar(0.25f32), ramp([1, 5], -1.0));
+    let bind = Bind::from([("s", &s), ("x", &x)]).parameter(&w);
+    let mut e = g.bind(bind).unwrap();
+    let mut wanted: Vec<Tensor> = Vec::new();
+    for watched in [[true, true], [false, false], [true, false], [false, true], [false, false]] {
+        let watch =
+            |e: &mut Executor, on| if on { e.start_profile() } else { drop(e.stop_profile()) };
+        e.feed(&[("x", &ramp([1, 7], 2.0))]).unwrap();
+        e.forward(false).unwrap();
+        e.feed(&[("x", &x)]).unwrap();
+        watch(&mut e, watched[0]);
+        e.forward(true).unwrap();
+        watch(&mut e, watched[1]);
+        e.backward_with(&[("h_output", &ramp([1, 5], 0.5))]).unwrap();
+        let own: Vec<Tensor> =
+            ["x", "w", "s"].iter().map(|name| e.grad(name).unwrap().clone()).collect();
+        let own: Vec<Tensor> = e.outputs().unwrap().into_iter().chain(own).collect();
+        if wanted.is_empty() {
+            wanted = own.clone();
+        }
+        assert!(own.iter().zip(&wanted).all(|(own, wanted)| own.same_bits(wanted)), "{watched:?}");
+    }
+}
+
+/// Segments read parameters as any operator does: as they were when the pass began, or not at all.
+#[test]
+fn segments_notice_updates() {
+    let g = graph(["x", "w"], |_, [x, w]| vec![(x * w).tanh().sum()]);
+    let g = g.with_gradients(&["x"]).unwrap();
+    let w = Parameter::new("w", full(&[2], 1.0)).unwrap();
+    let mut e = g.bind(Bind::from([("x", full(&[2], 3.0))]).parameter(&w)).unwrap();
+    e.forward(true).unwrap();
+    w.set(full(&[2], 2.0)).unwrap();
+    let error = e.backward().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stale);
+    assert!(error.operator_name().is_some() && error.location().is_some(), "{error}");
+    e.forward(true).unwrap();
+    e.backward().unwrap();
+    assert_eq!(values(e.output(0).unwrap()), [2.0 * 6.0f32.tanh()]);
+}

@@ -595,3 +595,31 @@ fn sparse_cotangents_of_a_table_take_no_memory_for_its_other_rows() {
         (Some(&[7, 9][..]), &[3.0, 0.0, 0.0, 10.0][..])
     );
 }
+
+/// Values of a few numbers live side by side: hundreds of them, and their gradients, are those of a loop.
+#[test]
+fn a_long_chain_of_small_values_has_the_gradients_of_a_loop() {
+    const N: usize = 300;
+    let mut tape = Tape::new();
+    let of = |from: f32, by: f32| (0..16).map(|i| from + by * i as f32).collect::<Vec<f32>>();
+    let (start, factor, more) = (of(0.5, 0.01), of(0.999, 1e-4), of(1e-3, 1e-5));
+    for _ in 0..2 {
+        tape.clear();
+        let leaf = |values: &Vec<f32>| tape.variable(Tensor::dense([16], values.clone()).unwrap());
+        let [h, w, b] = [&start, &factor, &more].map(leaf);
+        let last = (0..N).fold(h, |h, _| h * w + b);
+        let gradients = last.backward_with(&Tensor::full([16], 1.0f32).unwrap()).unwrap();
+        let of = |x| gradients.wrt(x).unwrap().values::<f32>().unwrap();
+        for i in 0..16 {
+            let mut values = vec![start[i]];
+            (0..N).for_each(|k| values.push(values[k] * factor[i] + more[i]));
+            let (mut dy, mut dw, mut db) = (1.0, 0.0, 0.0);
+            for k in (0..N).rev() {
+                (dw, db) = (dw + dy * values[k], db + dy);
+                dy *= factor[i];
+            }
+            assert_eq!(last.value().unwrap().values::<f32>().unwrap()[i], values[N]);
+            assert_eq!((of(h)[i], of(w)[i], of(b)[i]), (dy, dw, db), "{i}");
+        }
+    }
+}

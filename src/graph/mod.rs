@@ -24,6 +24,7 @@ mod params;
 mod passes;
 mod program;
 mod record;
+mod segments;
 mod summary;
 
 use std::fmt;

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::memory::{Places, is_result, lifetimes};
 use super::passes::Purpose;
+use super::segments::Segments;
 use super::{Body, Graph, Passes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{OpRef, PartialType, PerOperand, Plan, Read, explain, plan, trace};
@@ -21,6 +22,8 @@ pub(super) struct Program {
     pub steps: Vec<Step>,
     /// How many steps are of the forward pass.
     pub forward: usize,
+    /// The steps that run together.
+    pub segments: Segments,
     /// Where each node's result lives.
     pub place_of: Vec<u32>,
     /// How many results live at once, at most.
@@ -105,12 +108,13 @@ impl Program {
         let forward = steps.len();
         steps.extend(self::steps(&body, &types, backward)?);
         let (place_of, places) = place(&body, &types, &mut steps);
+        let segments = Segments::of(&body, &types, &steps, forward);
         let mut kept = of_all;
         steps.iter().flat_map(|step| &step.dead).for_each(|&id| kept[id as usize] = false);
         let kept = (0..kept.len() as u32).filter(|&id| kept[id as usize] && is_result(&body, id));
         let kept = kept.collect();
         let forward_reads = reads(&body, &steps[..forward]);
-        Ok(Program { body, types, steps, forward, place_of, places, kept, forward_reads })
+        Ok(Program { body, types, steps, forward, segments, place_of, places, kept, forward_reads })
     }
 
     /// Says, at log level INFO, what is going to run on which types.

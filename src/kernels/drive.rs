@@ -5,6 +5,7 @@ use super::lanes::{Lanes, MAX_LANES, Mem};
 #[cfg(target_arch = "x86_64")]
 use super::lanes_x86::{F32x8, F32x16, F64x4, F64x8};
 use super::real::Real;
+use super::slab::Loop;
 
 /// The lane types that evaluate elements stored as `M`, one per instruction set.
 ///
@@ -244,4 +245,99 @@ unsafe fn drive<M: Real, L: Mem<M>, X: Expr<M, L::Elem>>(x: X, out: &mut [M]) {
     // SAFETY: `full + rest.len() == out.len()`, and the array is as long as any lanes.
     unsafe { x.values::<L>(full, rest.len()).store(padded.as_mut_ptr()) };
     rest.copy_from_slice(&padded[..rest.len()]);
+}
+
+/// Elements at an address.
+#[derive(Clone, Copy)]
+pub struct At<M>(*const M, usize);
+
+impl<M: Copy, E> Expr<M, E> for At<M> {
+    #[inline(always)]
+    fn fits(self, len: usize) -> bool {
+        self.1 == len
+    }
+
+    #[inline(always)]
+    unsafe fn values<L: Mem<M, Elem = E>>(self, at: usize, _len: usize) -> L {
+        // SAFETY: the expression fits `at + N` elements: [`Loop`]s take whole lanes only.
+        unsafe { L::load(self.0.add(at)) }
+    }
+}
+
+/// An expression over the operands of a [`Loop`].
+pub trait OfOperands<M, E>: Expr<M, E> {
+    /// The expression over so many elements at these addresses.
+    fn of(from: [*const M; 3], len: usize) -> Self;
+}
+
+impl<M: Real, E: Real, K: Kernel1<E> + Default> OfOperands<M, E> for Map1<K, At<M>> {
+    #[inline(always)]
+    fn of([x, ..]: [*const M; 3], len: usize) -> Self {
+        Map1(K::default(), At(x, len))
+    }
+}
+
+impl<M: Real, E: Real, K: Kernel2<E> + Default> OfOperands<M, E> for Map2<K, At<M>, At<M>> {
+    #[inline(always)]
+    fn of([a, b, _]: [*const M; 3], len: usize) -> Self {
+        Map2(K::default(), At(a, len), At(b, len))
+    }
+}
+
+impl<M: Real, E: Real> OfOperands<M, E> for Choose<At<M>, At<M>, At<M>> {
+    #[inline(always)]
+    fn of(from: [*const M; 3], len: usize) -> Self {
+        let [c, y, n] = from.map(|at| At(at, len));
+        Choose(c, y, n)
+    }
+}
+
+/// The loop of an expression on the widest set that the CPU has.
+pub fn loop_of<W: Width<M>, M: Real, X: OfOperands<M, W::Elem>>() -> Loop<M> {
+    match Isa::detected() {
+        Isa::Portable => loop_portable::<M, W::Portable, X>,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => loop_avx2::<M, W::Avx2, X>,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => loop_avx512::<M, W::Avx512, X>,
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2 | Isa::Avx512 => unreachable!("not detected on this architecture"),
+    }
+}
+
+/// # Safety
+/// As of any [`Loop`].
+unsafe fn loop_portable<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
+    from: [*const M; 3],
+    to: *mut M,
+    len: usize,
+) {
+    // SAFETY: the result is good for `len` elements, and is no operand; so are the operands.
+    unsafe { drive::<M, L, X>(X::of(from, len), std::slice::from_raw_parts_mut(to, len)) }
+}
+
+/// # Safety
+/// As of any [`Loop`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn loop_avx2<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
+    from: [*const M; 3],
+    to: *mut M,
+    len: usize,
+) {
+    // SAFETY: as for [`loop_portable`].
+    unsafe { drive::<M, L, X>(X::of(from, len), std::slice::from_raw_parts_mut(to, len)) }
+}
+
+/// # Safety
+/// As of any [`Loop`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+unsafe fn loop_avx512<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
+    from: [*const M; 3],
+    to: *mut M,
+    len: usize,
+) {
+    // SAFETY: as for [`loop_portable`].
+    unsafe { drive::<M, L, X>(X::of(from, len), std::slice::from_raw_parts_mut(to, len)) }
 }

@@ -6,11 +6,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::drive::{Choose, Expr, Kernel1, Kernel2, Map1, Map2, Splat, run};
+use super::drive::{At, Choose, Expr, Kernel1, Kernel2, Map1, Map2, Splat, loop_of, run};
 use super::isa::Isa;
 use super::lanes::Lanes;
 use super::math::{basic, erf, exp, log};
 use super::real::Real;
+use super::slab::Loop;
 
 /// A function of one argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -187,8 +188,8 @@ pub fn add<T: Real>(a: &[T], b: &[T], out: &mut [T]) {
 
 macro_rules! kernels {
     ($trait:ident: $($name:ident($($arg:ident),*) = $body:expr;)*) => {$(
-        #[derive(Clone, Copy)]
-        struct $name;
+        #[derive(Clone, Copy, Default)]
+        pub(super) struct $name;
 
         impl<E: Real> $trait<E> for $name {
             #[inline(always)]
@@ -318,6 +319,38 @@ pub(super) fn select_on<T: Real>(isa: Isa, c: Arg<T>, yes: Arg<T>, no: Arg<T>, o
         (Arg::Splat(y), Arg::Slice(n)) => choose(isa, c, Splat(y), n, out),
         (Arg::Splat(y), Arg::Splat(n)) => choose(isa, c, Splat(y), Splat(n), out),
     }
+}
+
+macro_rules! loops {
+    ($op:ident: $family:ident; $of:ident: $($name:ident),*) => {
+        match $op {
+            $($family::$name => Some($of::<T, $name>()),)*
+            _ => None,
+        }
+    };
+}
+
+/// The loop of a function of one argument, of those that are not rare.
+pub(super) fn unary_loop<T: Real>(op: Unary) -> Option<Loop<T>> {
+    fn of<T: Real, K: Kernel1<T> + Default>() -> Loop<T> {
+        loop_of::<T::Native, T, Map1<K, At<T>>>()
+    }
+    loops!(op: Unary; of:
+        Neg, Abs, Sign, Sqrt, Rsqrt, Square, Reciprocal, Exp, Expm1, Ln, Log1p, Tanh, Sigmoid, Softplus,
+        Erf, Relu)
+}
+
+/// The loop of a function of two arguments, of those that are not rare.
+pub(super) fn binary_loop<T: Real>(op: Binary) -> Option<Loop<T>> {
+    fn of<T: Real, K: Kernel2<T> + Default>() -> Loop<T> {
+        loop_of::<T::Native, T, Map2<K, At<T>, At<T>>>()
+    }
+    loops!(op: Binary; of: Add, Sub, Mul, Div, Max, Min, Lt, Le, Eq, Ne, TanhGrad, SigmoidGrad)
+}
+
+/// The loop of a choice.
+pub(super) fn select_loop<T: Real>() -> Loop<T> {
+    loop_of::<T::Native, T, Choose<At<T>, At<T>, At<T>>>()
 }
 
 fn lanes1<T: Real, K: Kernel1<T>>(isa: Isa, kernel: K, x: &[T], out: &mut [T]) {

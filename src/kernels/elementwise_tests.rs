@@ -45,7 +45,7 @@ pub const UNARY: [Unary; 38] = [
     Unary::Digamma,
 ];
 
-const BINARY: [Binary; 17] = [
+pub const BINARY: [Binary; 17] = [
     Binary::Add,
     Binary::Sub,
     Binary::Mul,

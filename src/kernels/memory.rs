@@ -61,8 +61,10 @@ impl Arena {
     fn take<R: Reusable>(&mut self, len: usize) -> Option<R> {
         let shelf = self.shelf::<R>();
         let at = shelf.partition_point(|held| held.room() < len);
-        if shelf.get(at).is_some_and(|held| fits(held.room(), len)) {
-            return Some(shelf.remove(at));
+        if let Some(room) = shelf.get(at).map(R::room).filter(|&room| fits(room, len)) {
+            // The last one of its room: fewest others move up.
+            let alike = shelf[at..].partition_point(|held| held.room() == room);
+            return Some(shelf.remove(at + alike - 1));
         }
         if at > 0 && fits(len, shelf[at - 1].room()) {
             shelf.remove(at - 1);
@@ -78,7 +80,7 @@ impl Arena {
     /// Takes memory back.
     pub fn give<R: Reusable>(&mut self, held: R) {
         let shelf = self.shelf::<R>();
-        let at = shelf.partition_point(|other| other.room() < held.room());
+        let at = shelf.partition_point(|other| other.room() <= held.room());
         shelf.insert(at, held);
         if shelf.len() > WAITING {
             shelf.remove(0);

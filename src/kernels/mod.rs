@@ -1,6 +1,7 @@
 //! Loops over raw slices. Nothing here knows of tensors, tapes or operators.
 
 pub(crate) mod arg;
+pub(crate) mod ascending;
 mod assemble;
 pub(crate) mod bags;
 pub(crate) mod blocks;
@@ -41,6 +42,7 @@ pub(crate) mod reduce;
 pub(crate) mod row_softmax;
 pub(crate) mod sampled;
 pub(crate) mod side_by_side;
+pub(crate) mod slab;
 mod spans;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;

@@ -9,6 +9,7 @@ use super::gradients::Gradients;
 #[cfg(doc)]
 use super::op::Gradient;
 use super::op::{Cotangent, Grads, Read};
+use super::parameter::Parameter;
 use super::partial::PartialType;
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
@@ -156,8 +157,7 @@ impl Tape {
         {
             let recording = self.recording.borrow();
             for (id, node) in recording.nodes[..reaches.len()].iter().enumerate() {
-                let depends = node.ty.dtypes.may_be_float()
-                    && node.needs_grad
+                let depends = recording.wants_gradient(id as u32)
                     && node.ins.iter().any(|&i| reaches[i as usize]);
                 reaches[id] |= depends;
             }
@@ -182,7 +182,7 @@ impl Tape {
     ) -> Result<()> {
         self.check_own(&[y], at)?;
         self.check_wants_gradient(y.ok()?, at)?;
-        let start = self.len();
+        let start = self.extent();
         let result = self.no_grad(|| {
             let dy = match dy {
                 None => self.ones_head(y, at)?,
@@ -191,7 +191,7 @@ impl Tape {
                     self.in_cotangent_space(self.constant(dy.clone()), y, Addressed::Beyond, at)?
                 }
             };
-            let needs = |id: u32| self.recording.borrow().nodes[id as usize].wants_gradient();
+            let needs = |id: u32| self.recording.borrow().wants_gradient(id);
             let cotangents = self.sweep(&[(y, dy)], needs)?;
             self.collect(&cotangents, gradients, at)
         });
@@ -269,7 +269,7 @@ impl Tape {
     ) -> Option<(OpRef, SmallVec<[u32; 4]>, &'static Location<'static>)> {
         let recording = self.recording.borrow();
         let node = &recording.nodes[id as usize];
-        node.op.clone().map(|op| (op, node.ins.clone(), node.at))
+        node.op.clone().map(|op| (op, SmallVec::from_slice(&node.ins), node.at))
     }
 
     /// The cotangent of operand `i` in its cotangent space, from a backward rule's answer.
@@ -299,6 +299,9 @@ impl Tape {
                 return Err(fault(ErrorKind::NotDifferentiable, message));
             }
         };
+        if dx.is_like(x) && self.stype_of(x) == Stype::Default {
+            return Ok(Some(dx));
+        }
         let (mut to, mut from) = (self.partial_type_of(x), self.partial_type_of(dx));
         if to.unify(&mut from).is_err() {
             let message = format!("the backward rule gives operand {i} a cotangent of type {from}");
@@ -326,18 +329,17 @@ impl Tape {
     fn check_wants_gradient(&self, x: Var<'_>, at: &'static Location<'static>) -> Result<()> {
         let recording = self.recording.borrow();
         let node = &recording.nodes[x.id as usize];
-        let why = match &node.value {
-            _ if !node.ty.dtypes.may_be_float() => "integers are not differentiable",
+        let ty = recording.ty(x.id);
+        let why = match recording.stored(node) {
+            _ if !ty.dtypes.may_be_float() => "integers are not differentiable",
             _ if node.needs_grad => return Ok(()),
-            Value::Parameter(..) => {
+            Some(Value::Parameter(..)) => {
                 "the parameter's `grad_req` is `Null`, or it is under `no_grad`"
             }
-            Value::Tensor(_) | Value::Symbol => {
-                "it is a constant, or recorded under `no_grad`; `variable` wants one"
-            }
+            _ => "it is a constant, or recorded under `no_grad`; `variable` wants one",
         };
         let error = Error::new(ErrorKind::NotDifferentiable, format!("no gradient: {why}"));
-        Err(error.operator("grad").operands([&node.ty]).at(at))
+        Err(error.operator("grad").operands([ty]).at(at))
     }
 
     /// A cotangent of `x`, restricted to what a cotangent of its storage type may hold: for csr what
@@ -382,17 +384,20 @@ impl Tape {
         at: &'static Location<'static>,
     ) -> Result<()> {
         gradients.begin(self);
-        for (leaf, cotangent) in cotangents.iter().enumerate() {
-            let Some(id) = *cotangent else { continue };
-            let leaf = leaf as u32;
-            let parameter = {
-                let node = &self.recording.borrow().nodes[leaf as usize];
-                match &node.value {
-                    _ if node.op.is_some() || !node.needs_grad => continue,
-                    Value::Parameter(parameter, _) => Some(parameter.clone()),
-                    Value::Tensor(_) | Value::Symbol => None,
-                }
+        let leaves: SmallVec<[(u32, u32, Option<Parameter>); 8]> = {
+            let recording = self.recording.borrow();
+            let leaf = |(leaf, cotangent): (usize, &Option<u32>)| {
+                let node = &recording.nodes[leaf];
+                let id = cotangent.filter(|_| node.op.is_none() && node.needs_grad)?;
+                let parameter = match recording.stored(node) {
+                    Some(Value::Parameter(parameter, _)) => Some(parameter.clone()),
+                    _ => None,
+                };
+                Some((leaf as u32, id, parameter))
             };
+            cotangents.iter().enumerate().filter_map(leaf).collect()
+        };
+        for (leaf, id, parameter) in leaves {
             let dx = self.in_grad_stype(leaf, Var { tape: self, id }, at).value()?;
             match parameter {
                 Some(parameter) => {

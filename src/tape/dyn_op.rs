@@ -13,6 +13,7 @@ use super::op::{Case, Gradient, Grads, Op, Read, TableRow};
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::slab::Lanewise;
 use crate::tensor::{DType, Stype, View};
 
 /// The object-safe twin of [`Op`]: what tapes hold.
@@ -48,6 +49,9 @@ pub trait DynOp: Debug + Send + Sync {
     fn may_alias(&self, i: usize) -> bool;
     /// See [`Op::in_place`].
     fn in_place(&self, i: usize) -> bool;
+    /// See [`Op::lanewise`].
+    #[doc(hidden)]
+    fn lanewise(&self) -> Option<&Lanewise>;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
     /// What the backward rule is the derivative of, where it is not the operator's own.
@@ -131,6 +135,10 @@ impl<O: Op> DynOp for O {
 
     fn in_place(&self, i: usize) -> bool {
         Op::in_place(self, i)
+    }
+
+    fn lanewise(&self) -> Option<&Lanewise> {
+        Op::lanewise(self)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

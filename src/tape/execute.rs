@@ -51,6 +51,11 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// Whether someone looks at the operators that run.
+    pub fn is_watched(&self) -> bool {
+        self.profile.is_some() || trace::is_on()
+    }
+
     /// Takes back the memory of a dead tensor, as far as nobody shares it.
     pub fn recycle(&mut self, dead: Tensor) {
         recycle(dead, &mut self.arena);

@@ -50,7 +50,7 @@ impl Tape {
     /// The values recorded so far, by id.
     pub(crate) fn nodes(&self) -> Vec<Recorded> {
         let recording = self.recording.borrow();
-        let leaf = |id: u32, node: &Node| match &node.value {
+        let leaf = |id: u32, node: &Node| match recording.stored(node)? {
             _ if node.op.is_some() => None,
             Value::Tensor(_) if node.needs_grad => Some(Leaf::Variable),
             Value::Tensor(tensor) => Some(Leaf::Constant(tensor.clone())),
@@ -60,7 +60,7 @@ impl Tape {
         let recorded = |(id, node): (usize, &Node)| Recorded {
             op: node.op.clone(),
             ins: node.ins.clone(),
-            ty: node.ty.clone(),
+            ty: recording.ty(id as u32).clone(),
             at: node.at,
             leaf: leaf(id as u32, node),
             name: recording.names.get(id as u32).map(str::to_owned),
@@ -76,7 +76,8 @@ impl Tape {
             let Some(op) = &node.op else { continue };
             for (i, _) in node.ins.iter().enumerate().filter(|(_, id)| **id == leaf.id) {
                 let Read::RowsOf(j) = op.reads(i) else { continue };
-                if let Value::Tensor(names) = &recording.nodes[node.ins[j] as usize].value {
+                let named_by = &recording.nodes[node.ins[j] as usize];
+                if let Some(Value::Tensor(names)) = recording.stored(named_by) {
                     naming.push(names.clone());
                 }
             }

@@ -18,6 +18,7 @@ mod profile;
 mod record;
 mod refine;
 mod registry;
+mod small;
 pub(crate) mod structural;
 mod symbol;
 pub(crate) mod trace;
@@ -56,12 +57,13 @@ pub use profile::{Profile, ProfileRow};
 pub use refine::PartialShape;
 pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
+use small::Small;
 use symbol::Names;
 pub use var::Var;
 pub use variable::{Variable, variable};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Shape, Stype, Tensor};
+use crate::tensor::{Shape, Stype, Tensor, Type};
 
 /// A recording of eager operations, and the memory that they run in.
 ///
@@ -100,6 +102,11 @@ pub struct Tape {
 #[derive(Default)]
 struct Recording {
     nodes: Vec<Node>,
+    /// What nodes hold that is not small, in their order, and whether an operator computed it.
+    values: Vec<(Value, bool)>,
+    small: Small,
+    /// Types of nodes; values of one type share it, as long as they are no symbols.
+    types: Vec<PartialType>,
     errors: Vec<Error>,
     /// How many recordings this tape has forgotten.
     cleared: u64,
@@ -117,14 +124,76 @@ struct Node {
     /// `None` for leaves.
     op: Option<OpRef>,
     ins: SmallVec<[u32; 4]>,
-    /// All of it is known, unless the recording is symbolic.
-    ty: PartialType,
-    value: Value,
+    /// Among the types of the recording. All of it is known, unless that is symbolic.
+    ty: u32,
+    value: Held,
     at: &'static Location<'static>,
     /// Whether a leaf that wants a gradient is upstream.
     needs_grad: bool,
     /// For leaves: the storage type that the gradient shall have.
     grad_stype: Option<Stype>,
+}
+
+/// Where the value of a node is.
+#[derive(Clone, Copy)]
+enum Held {
+    /// Among the small values, at this place.
+    Small(u32),
+    /// Among the other values.
+    Stored(u32),
+    /// A small leaf: among the other values, and a copy at this place.
+    Both(u32, u32),
+}
+
+impl Held {
+    #[inline]
+    fn small(self) -> Option<u32> {
+        match self {
+            Held::Small(place) | Held::Both(_, place) => Some(place),
+            Held::Stored(_) => None,
+        }
+    }
+}
+
+/// So many types back one is looked for that is there already.
+const RECENT: usize = 8;
+
+impl Recording {
+    /// What is known of a node's type.
+    #[inline]
+    fn ty(&self, id: u32) -> &PartialType {
+        &self.types[self.nodes[id as usize].ty as usize]
+    }
+
+    /// What is known of a node's type, to be learnt more of.
+    fn ty_mut(&mut self, id: u32) -> &mut PartialType {
+        &mut self.types[self.nodes[id as usize].ty as usize]
+    }
+
+    /// A type among those that there are.
+    fn intern(&mut self, ty: PartialType, symbolic: bool) -> u32 {
+        let first = self.types.len().saturating_sub(RECENT);
+        let known = self.types[first..].iter().rposition(|own| *own == ty).filter(|_| !symbolic);
+        let at = known.map_or(self.types.len(), |at| first + at);
+        if at == self.types.len() {
+            self.types.push(ty);
+        }
+        at as u32
+    }
+
+    /// What a node holds, unless it is small and was computed.
+    fn stored(&self, node: &Node) -> Option<&Value> {
+        match node.value {
+            Held::Stored(at) | Held::Both(at, _) => Some(&self.values[at as usize].0),
+            Held::Small(_) => None,
+        }
+    }
+
+    /// Takes in the value of the next node.
+    fn hold(&mut self, value: Value, computed: bool) -> Held {
+        self.values.push((value, computed));
+        Held::Stored(self.values.len() as u32 - 1)
+    }
 }
 
 #[derive(Clone)]
@@ -273,8 +342,9 @@ impl Tape {
 
     /// Forgets the recording, but keeps its memory for the next one.
     pub fn clear(&mut self) {
-        self.truncate(0);
+        self.truncate((0, 0));
         let recording = self.recording.get_mut();
+        recording.types.clear();
         recording.errors.clear();
         recording.cleared += 1;
         recording.ordinals = 0;
@@ -360,6 +430,20 @@ impl Tape {
     ) -> Var<'_> {
         let needs_grad = wants_grad && self.no_grad.get() == 0;
         let at = self.at.get().unwrap_or(at);
+        let (ty, value) = {
+            let recording = &mut *self.recording.borrow_mut();
+            let small = match &value {
+                Value::Tensor(tensor) if Small::takes(tensor) => {
+                    Some(recording.small.push(tensor.view().values()))
+                }
+                _ => None,
+            };
+            let held = match (recording.hold(value, false), small) {
+                (Held::Stored(at), Some(place)) => Held::Both(at, place),
+                (held, _) => held,
+            };
+            (recording.intern(ty, self.symbolic), held)
+        };
         self.push(Node { op: None, ins: SmallVec::new(), ty, value, at, needs_grad, grad_stype })
     }
 
@@ -446,7 +530,10 @@ impl Tape {
     fn value_of(&self, var: Var<'_>) -> Result<Tensor> {
         let recording = self.recording.borrow();
         let node = &recording.nodes[var.id as usize];
-        match &node.value {
+        let Some(value) = recording.stored(node) else {
+            return Ok(self.tensor_of(&recording, var.id));
+        };
+        match value {
             Value::Tensor(tensor) => Ok(tensor.clone()),
             Value::Parameter(parameter, _) => {
                 let name = parameter.name();
@@ -463,13 +550,25 @@ impl Tape {
         }
     }
 
+    /// A copy of a small value that was computed.
+    fn tensor_of(&self, recording: &Recording, id: u32) -> Tensor {
+        let Held::Small(place) = recording.nodes[id as usize].value else {
+            unreachable!("what is not small is stored")
+        };
+        let Some(Type { shape, dtype, .. }) = recording.ty(id).known() else {
+            unreachable!("what was computed has a type")
+        };
+        let arena = &mut self.workspace.borrow_mut().arena;
+        arena.during(|| recording.small.tensor(place, dtype, shape))
+    }
+
     /// What is known of a value's type where it was recorded.
     fn partial_type_of(&self, var: Var<'_>) -> PartialType {
-        self.recording.borrow().nodes[var.id as usize].ty.clone()
+        self.recording.borrow().ty(var.id).clone()
     }
 
     fn stype_of(&self, var: Var<'_>) -> Stype {
-        self.recording.borrow().nodes[var.id as usize].ty.stype
+        self.recording.borrow().ty(var.id).stype
     }
 
     /// All that is known of a value's type, also from what was recorded after it, if `enough`.
@@ -515,16 +614,31 @@ impl Tape {
         self.poison(error)
     }
 
-    /// Drops the values from `len` on; their memory is used again.
-    fn truncate(&self, len: usize) {
-        let mut recording = self.recording.borrow_mut();
+    /// How many values there are, and where the next small one goes.
+    fn extent(&self) -> (usize, u32) {
+        let recording = self.recording.borrow();
+        (recording.nodes.len(), recording.small.end())
+    }
+
+    /// Drops what was recorded since then; its memory is used again.
+    fn truncate(&self, (len, small): (usize, u32)) {
+        let recording = &mut *self.recording.borrow_mut();
         let arena = &mut self.workspace.borrow_mut().arena;
-        for node in recording.nodes.drain(len..).rev() {
+        let stored = |node: &Node| match node.value {
+            Held::Stored(at) | Held::Both(at, _) => Some(at as usize),
+            Held::Small(_) => None,
+        };
+        let first = recording.nodes[len..].iter().find_map(stored);
+        for (value, computed) in
+            recording.values.drain(first.unwrap_or(recording.values.len())..).rev()
+        {
             // What a leaf held came from elsewhere: to keep that, too, would be to hoard.
-            if let (Some(_), Value::Tensor(tensor)) = (node.op, node.value) {
+            if let (Value::Tensor(tensor), true) = (value, computed) {
                 memory::recycle(tensor, arena);
             }
         }
+        recording.nodes.truncate(len);
+        recording.small.truncate(small);
     }
 
     pub(crate) fn recycle(&self, tensor: Tensor) {
@@ -561,16 +675,19 @@ impl std::fmt::Debug for Tape {
         let recording = self.recording.borrow();
         writeln!(f, "Tape of {} values", recording.nodes.len())?;
         for (id, node) in recording.nodes.iter().enumerate() {
-            let name = match (&node.op, &node.value) {
+            let name = match (&node.op, recording.stored(node)) {
                 (Some(op), _) => op.label().into_owned(),
-                (None, Value::Parameter(parameter, _)) => format!("parameter {}", parameter.name()),
-                (None, Value::Symbol) => {
+                (None, Some(Value::Parameter(parameter, _))) => {
+                    format!("parameter {}", parameter.name())
+                }
+                (None, Some(Value::Symbol)) => {
                     format!("variable {}", recording.names.get(id as u32).unwrap_or_default())
                 }
-                (None, Value::Tensor(_)) => "leaf".to_owned(),
+                (None, _) => "leaf".to_owned(),
             };
+            let ty = recording.ty(id as u32);
             let ins: Vec<String> = node.ins.iter().map(|id| format!("%{id}")).collect();
-            writeln!(f, "%{id} = {name}({}): {}  [{}]", ins.join(", "), node.ty, node.at)?;
+            writeln!(f, "%{id} = {name}({}): {ty}  [{}]", ins.join(", "), node.at)?;
         }
         Ok(())
     }

@@ -170,8 +170,13 @@ impl Tape {
             return var;
         }
         let (op, ty, value, at) = {
-            let node = &self.recording.borrow().nodes[var.id as usize];
-            (node.op.clone(), node.ty.known(), node.value.clone(), node.at)
+            let recording = self.recording.borrow();
+            let node = &recording.nodes[var.id as usize];
+            let value = match recording.stored(node) {
+                Some(value) => value.clone(),
+                None => Value::Tensor(self.tensor_of(&recording, var.id)),
+            };
+            (node.op.clone(), recording.ty(var.id).known(), value, node.at)
         };
         let (Some(op), Some(ty), false) = (op, ty, self.symbolic) else { return var };
         let label = &*op.label();

@@ -13,6 +13,7 @@ use super::partial::DTypes;
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::slab::Lanewise;
 use crate::tensor::{DType, Stype, Tensor, View};
 
 /// A kernel: one table row for one element type.
@@ -81,6 +82,13 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
     fn in_place(&self, i: usize) -> bool {
         let _ = i;
         false
+    }
+
+    /// What it computes, if it is one primitive of the crate's on dense operands of one type: the result has
+    /// that type, too.
+    #[doc(hidden)]
+    fn lanewise(&self) -> Option<&Lanewise> {
+        None
     }
 
     /// Whether the result differs between training and prediction ([`Scratch::mode`]).

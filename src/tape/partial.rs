@@ -13,7 +13,7 @@ use crate::tensor::{DType, Stype, Type};
 #[serde(try_from = "Vec<DType>", into = "Vec<DType>")]
 pub struct DTypes(u8);
 
-/// Every element type, in the order in which an open choice is made.
+/// Every element type, in the order in which an open choice is made, which is that of their bits.
 pub(super) const ORDER: [DType; 3] = [DType::F32, DType::F64, DType::I64];
 
 impl DTypes {
@@ -29,12 +29,13 @@ impl DTypes {
 
     /// The only one, if there is one left.
     pub fn known(self) -> Option<DType> {
-        self.iter().next().filter(|_| self.0.is_power_of_two())
+        self.0.is_power_of_two().then(|| ORDER[self.0.trailing_zeros() as usize])
     }
 
     /// Whether a float is among them.
     pub(crate) fn may_be_float(self) -> bool {
-        self.iter().any(DType::is_float)
+        const FLOATS: u8 = 1 << DType::F32 as u8 | 1 << DType::F64 as u8;
+        self.0 & FLOATS != 0
     }
 
     /// The element types in the order in which an open choice is made: `f32` first.

@@ -10,11 +10,12 @@ use super::infer::{self, Few, choose_row};
 use super::memory::Made;
 use super::parameter::Lent;
 use super::partial::PartialType;
+use super::small::Small;
 use super::structural::CastStorage;
 use super::var::{Var, two_tapes};
-use super::{Node, OpRef, POISON, PartialShape, Tape, Value};
+use super::{Held, Node, OpRef, POISON, PartialShape, Tape, Value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Shape, Slice, Stype, Tensor, View};
+use crate::tensor::{DType, Shape, Slice, Stype, Tensor, View, size_of};
 
 impl Tape {
     /// Records an operator on these operands. This is how operators' methods are written, also outside
@@ -48,6 +49,9 @@ impl Tape {
         if operands.iter().any(|v| !std::ptr::eq(v.tape, self)) {
             return self.poison(two_tapes().operator(op.label()).at(at));
         }
+        if let Some(small) = self.apply_small(&op, operands, at) {
+            return small;
+        }
         let mut ins: SmallVec<[u32; 4]> = operands.iter().map(|v| v.id).collect();
         let types: Few<PartialType> = operands.iter().map(|v| self.partial_type_of(*v)).collect();
         let recorded = match self.symbolic {
@@ -58,6 +62,57 @@ impl Tape {
             Ok(node) => self.push(Node { op: Some(op), ..node }),
             Err(error) => self.poison(explain(error, &*op, &types, at)),
         }
+    }
+
+    /// Records an operator that is one primitive on small values of one type. Nothing can fail, and nobody
+    /// looks: so there is nothing to plan, to lock or to find memory for.
+    fn apply_small<'t>(
+        &'t self,
+        op: &OpRef,
+        operands: &[Var<'t>],
+        at: &'static Location<'static>,
+    ) -> Option<Var<'t>> {
+        let lanewise = op.lanewise()?;
+        if operands.len() != lanewise.inputs || self.is_watched() {
+            return None;
+        }
+        let recording = &mut *self.recording.borrow_mut();
+        let first = &recording.nodes[operands[0].id as usize];
+        let (ty, mut needs_grad) = (first.ty, false);
+        let (mut places, mut ins) = ([0; 3], [0; 3]);
+        for (i, var) in operands.iter().enumerate() {
+            let node = &recording.nodes[var.id as usize];
+            (places[i], ins[i]) = (node.value.small().filter(|_| node.ty == ty)?, var.id);
+            needs_grad |= node.needs_grad;
+        }
+        let id = recording.nodes.len() as u32;
+        let own = &recording.types[ty as usize];
+        let (dtype, len) = (own.dtypes.known()?, size_of(own.shape.dims()?));
+        if id >= POISON {
+            return None;
+        }
+        let arguments = lanewise.arguments.map(|k| places[k as usize]);
+        let place = match dtype {
+            DType::F32 => recording.small.compute(lanewise.f32, arguments, len),
+            _ => recording.small.compute(lanewise.f64, arguments, len),
+        };
+        recording.nodes.push(Node {
+            op: Some(op.clone()),
+            ins: SmallVec::from_slice(&ins[..operands.len()]),
+            ty,
+            value: Held::Small(place),
+            at,
+            needs_grad: needs_grad && self.no_grad.get() == 0,
+            grad_stype: None,
+        });
+        Some(Var { tape: self, id })
+    }
+
+    /// Whether someone looks at single operators.
+    fn is_watched(&self) -> bool {
+        self.detect_non_finite.get()
+            || self.workspace.borrow().is_watched()
+            || !self.observers.try_borrow().is_ok_and(|observers| observers.is_empty())
     }
 
     fn record(
@@ -78,7 +133,8 @@ impl Tape {
         self.show(op, &plan, &value, at)?;
         let shape = PartialShape::from(&plan.shape);
         let ty = PartialType { stype: plan.stype, shape, dtypes: plan.dtype.into() };
-        Ok(self.node(ins, ty, value, at))
+        let held = self.held(value);
+        Ok(self.node(ins, ty, held, at))
     }
 
     /// Records types; what they say of the operands is noted there.
@@ -98,13 +154,13 @@ impl Tape {
         {
             let recording = &mut *self.recording.borrow_mut();
             for (&id, refined) in ins.iter().zip(&mut refined) {
-                let own = &mut recording.nodes[id as usize].ty;
-                recording.learnt |= own != refined;
-                own.unify(refined)?;
+                recording.learnt |= recording.ty(id) != refined;
+                recording.ty_mut(id).unify(refined)?;
             }
         }
         self.densify(op, ins, types, &row.densify, at)?;
-        Ok(self.node(ins, ty, Value::Symbol, at))
+        let held = self.recording.borrow_mut().hold(Value::Symbol, true);
+        Ok(self.node(ins, ty, held, at))
     }
 
     /// Casts the operands `which` to dense, if the policy lets it.
@@ -124,17 +180,31 @@ impl Tape {
         Ok(())
     }
 
+    /// Takes in a result; a small one is copied to the others.
+    fn held(&self, value: Value) -> Held {
+        let recording = &mut *self.recording.borrow_mut();
+        match value {
+            Value::Tensor(tensor) if Small::takes(&tensor) => {
+                let place = recording.small.push(tensor.view().values());
+                self.recycle(tensor);
+                Held::Small(place)
+            }
+            value => recording.hold(value, true),
+        }
+    }
+
     fn node(
         &self,
         ins: &[u32],
         ty: PartialType,
-        value: Value,
+        value: Held,
         at: &'static Location<'static>,
     ) -> Node {
-        let recording = self.recording.borrow();
+        let recording = &mut *self.recording.borrow_mut();
         let upstream = |&id: &u32| recording.nodes[id as usize].needs_grad;
         let needs_grad =
             ty.dtypes.may_be_float() && self.no_grad.get() == 0 && ins.iter().any(upstream);
+        let ty = recording.intern(ty, self.symbolic);
         Node { op: None, ins: ins.into(), ty, value, at, needs_grad, grad_stype: None }
     }
 
@@ -147,20 +217,25 @@ impl Tape {
     ) -> Result<Value> {
         let recording = self.recording.borrow();
         let nodes: Few<&Node> = ins.iter().map(|&id| &recording.nodes[id as usize]).collect();
-        let operands: Few<&Value> = nodes.iter().map(|node| &node.value).collect();
+        let operands: Few<&Value> =
+            nodes.iter().map(|node| recording.stored(node).unwrap_or(&Value::Symbol)).collect();
         let shapes: Few<&[usize]> =
-            nodes.iter().map(|node| node.ty.shape.dims().unwrap_or_default()).collect();
+            ins.iter().map(|&id| recording.ty(id).shape.dims().unwrap_or_default()).collect();
         let inserting = |i: usize| nodes[i].needs_grad && self.no_grad.get() == 0;
         let workspace = &mut *self.workspace.borrow_mut();
         workspace.scratch.set_differentiated((0..ins.len()).any(inserting));
         let lent =
             Lent::new(&**op, &operands, &shapes, &plan.shape, inserting, &mut workspace.arena)?;
-        let views: Few<View<'_>> = operands
-            .iter()
-            .zip(&shapes)
-            .enumerate()
-            .map(|(i, (value, shape))| value.view(i, shape, &lent))
-            .collect();
+        let mut views: Few<View<'_>> = Few::new();
+        for (i, (node, shape)) in nodes.iter().zip(&shapes).enumerate() {
+            views.push(match node.value {
+                Held::Small(place) => {
+                    let dtype = recording.types[node.ty as usize].dtypes.known();
+                    recording.small.view(place, dtype.unwrap_or(DType::F32), shape)
+                }
+                _ => operands[i].view(i, shape, &lent),
+            });
+        }
         let made = workspace.run(&**op, plan, &views, at, Reuse::None);
         drop(views);
         lent.end(&mut workspace.arena);
@@ -169,7 +244,14 @@ impl Tape {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))
             }
-            Made::Alias(i) => operands[i].alias(&plan.shape),
+            Made::Alias(i) => match nodes[i].value {
+                Held::Small(place) => {
+                    let small = &recording.small;
+                    let copy = || small.tensor(place, plan.dtype, plan.shape.clone());
+                    Value::Tensor(workspace.arena.during(copy))
+                }
+                _ => operands[i].alias(&plan.shape),
+            },
         })
     }
 
@@ -177,7 +259,8 @@ impl Tape {
     fn blame(&self, found: String, ins: &[u32]) -> Error {
         let recording = self.recording.borrow();
         let leaf = ins.iter().map(|&id| &recording.nodes[id as usize]).find_map(|node| {
-            let why = node.op.is_none().then(|| non_finite(&node.value)).flatten()?;
+            let value = recording.stored(node).filter(|_| node.op.is_none())?;
+            let why = non_finite(value)?;
             Some(format!("; in an operand already, recorded at {}, {why}", node.at))
         });
         let message = format!("in the result, {found}{}", leaf.unwrap_or_default());

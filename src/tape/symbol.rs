@@ -7,13 +7,13 @@ use rustc_hash::FxHashMap;
 use super::infer::{Step, refine_all};
 use super::partial::PartialType;
 use super::variable::Variable;
-use super::{Node, POISON, Recording, Tape, Var};
+use super::{POISON, Recording, Tape, Var};
 use crate::error::{Error, ErrorKind, Result};
 
-impl Node {
+impl Recording {
     /// Whether a float leaf that wants a gradient is upstream.
-    pub(super) fn wants_gradient(&self) -> bool {
-        self.needs_grad && self.ty.dtypes.may_be_float()
+    pub(super) fn wants_gradient(&self, id: u32) -> bool {
+        self.nodes[id as usize].needs_grad && self.ty(id).dtypes.may_be_float()
     }
 }
 
@@ -62,14 +62,15 @@ impl Tape {
         if !recording.learnt {
             return Ok(());
         }
-        let mut types: Vec<PartialType> =
-            recording.nodes.iter().map(|node| node.ty.clone()).collect();
+        // A type for each node: this recording has symbols, which share none.
+        let ids = 0..recording.nodes.len() as u32;
+        let mut types: Vec<PartialType> = ids.map(|id| recording.ty(id).clone()).collect();
         refine_all(&mut types, || recording.steps()).map_err(|(at, error)| {
             let node = &recording.nodes[at];
             let label = node.op.as_ref().map_or("variable".into(), |op| op.label());
             error.operator(label).at(node.at)
         })?;
-        recording.nodes.iter_mut().zip(types).for_each(|(node, ty)| node.ty = ty);
+        (0..).zip(types).for_each(|(id, ty)| *recording.ty_mut(id) = ty);
         recording.learnt = false;
         Ok(())
     }
@@ -86,14 +87,15 @@ impl Tape {
             }
             let node = &recording.nodes[id as usize];
             node.ins.iter().for_each(|&i| upstream[i as usize] = true);
-            if let (None, Some(name)) = (node.ty.known(), recording.names.get(id)) {
-                open.push(format!("{name:?} is {}", node.ty));
+            let ty = recording.ty(id);
+            if let (None, Some(name)) = (ty.known(), recording.names.get(id)) {
+                open.push(format!("{name:?} is {ty}"));
             }
         }
         let node = &recording.nodes[var.id as usize];
         let message = format!(
             "the {what} is not known yet: {}; say more about a variable: {}",
-            node.ty,
+            recording.ty(var.id),
             open.join(", ")
         );
         Error::new(ErrorKind::Shape, message).operator("infer").at(node.at)
@@ -126,7 +128,8 @@ impl Tape {
         };
         let Some(id) = held else { return self.symbol(variable.clone()).ok() };
         let recording = &mut *self.recording.borrow_mut();
-        let own = &mut recording.nodes[id as usize].ty;
+        recording.learnt = true;
+        let own = recording.ty_mut(id);
         if own.stype != variable.ty.stype {
             let message = format!(
                 "variable {:?} is {} here and {} there",
@@ -134,7 +137,6 @@ impl Tape {
             );
             return Err(Error::new(ErrorKind::Stype, message).operator("symbol"));
         }
-        recording.learnt = true;
         own.unify(&mut variable.ty.clone())?;
         Ok(Var { tape: self, id })
     }

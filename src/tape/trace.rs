@@ -16,6 +16,11 @@ use crate::tensor::{Type, View};
 static ON: LazyLock<bool> =
     LazyLock::new(|| std::env::var("SPARSETAPE_LOG").is_ok_and(|v| v == "info"));
 
+/// Whether there is a line for every operator.
+pub(super) fn is_on() -> bool {
+    *ON
+}
+
 /// Says which operator ran, on what, what came out, and whose line asked for it.
 #[inline]
 pub(super) fn executed(op: &dyn DynOp, ins: &[View<'_>], plan: &Plan, at: impl Display) {

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::panic::Location;
 
-use super::Tape;
 use super::dyn_op::OpRef;
 use super::partial::PartialType;
+use super::{POISON, Tape};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::{DType, Element, Shape, Stype, Tensor, Type};
 
@@ -51,6 +51,15 @@ impl<'t> Var<'t> {
         })
     }
 
+    /// Whether it is of the same type as another one for certain.
+    pub(crate) fn is_like(self, other: Var<'t>) -> bool {
+        if (self.id | other.id) & POISON != 0 || !std::ptr::eq(self.tape, other.tape) {
+            return false;
+        }
+        let nodes = &self.tape.recording.borrow().nodes;
+        !self.tape.symbolic && nodes[self.id as usize].ty == nodes[other.id as usize].ty
+    }
+
     /// The tape that this variable is on.
     pub fn tape(self) -> &'t Tape {
         self.tape
@@ -64,7 +73,7 @@ impl<'t> Var<'t> {
         self.tape.poison_of(self).map_or(Ok(self), Err)
     }
 
-    /// The value. Cheap: it shares the tape's memory.
+    /// The value. Cheap: it shares the tape's memory, or copies a few numbers.
     ///
     /// # Errors
     /// The first error on the way here; [`ErrorKind::State`] for a parameter (a tape reads

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::ascending::rows_ascend;
 use crate::kernels::columns::compact;
 use crate::kernels::memory::{Arena, Reusable, recycled};
 
@@ -82,8 +83,8 @@ impl Pattern {
                 format!("indptr spans {stored} entries, but there are {} indices", indices.len());
             return Err(Error::new(ErrorKind::Shape, message));
         }
-        for row in 0..rows {
-            self.check_row(row)?;
+        if !rows_ascend(indptr, indices, *cols) {
+            (0..rows).try_for_each(|row| self.check_row(row))?;
         }
         Ok(self)
     }

@@ -213,6 +213,7 @@ impl Executor {
             }
         }
         self.memory.resize(program.places, None);
+        self.slabs.fit(&program.segments);
         self.passed = false;
         self.fill_accumulators()?;
         self.fill_placeholders()

@@ -4,6 +4,7 @@ mod arguments;
 mod feed;
 mod gradients;
 mod run;
+mod slabs;
 mod watch;
 
 use std::panic::Location;
@@ -20,6 +21,7 @@ use crate::tape::{
     Fallback, Gradients, Observers, Params, PartialShape, PartialType, Value, Workspace,
 };
 use crate::tensor::Tensor;
+use slabs::Slabs;
 
 /// Runs a graph: bound values, results, and the memory for both. Made by [`Graph::bind`].
 ///
@@ -54,6 +56,8 @@ pub struct Executor {
     parameters: Vec<u32>,
     /// Memory of dead results, by place.
     memory: Vec<Option<Tensor>>,
+    /// What segments run in.
+    slabs: Slabs,
     /// By node: variables without a value.
     unbound: Vec<bool>,
     workspace: Workspace,
@@ -100,6 +104,7 @@ impl Executor {
             is_alias: vec![false; nodes],
             parameters: Vec::new(),
             memory: vec![None; program.places],
+            slabs: Slabs::new(&program.segments),
             unbound: vec![false; nodes],
             workspace: Workspace::default(),
             observers: Observers::default(),
@@ -151,6 +156,7 @@ impl Executor {
         self.begin(is_train);
         let program = Arc::clone(&self.program);
         self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
+        self.slabs.in_use = !self.is_watched();
         self.run_steps(0..program.forward)?;
         self.passed = true;
         Ok(())
@@ -202,6 +208,9 @@ impl Executor {
         let gradients = self.program.body.gradients.iter();
         self.check_bound(steps.clone(), gradients.map(|slope| slope.gradient))?;
         self.passed = false;
+        if self.is_watched() {
+            self.leave_slabs()?;
+        }
         let ran = self.run_steps(steps);
         // A head cotangent serves one backward pass.
         given.into_iter().for_each(|id| self.unbound[id] = true);

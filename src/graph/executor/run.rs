@@ -55,9 +55,17 @@ impl Executor {
 
     pub(super) fn run_steps(&mut self, steps: Range<usize>) -> Result<()> {
         let program = Arc::clone(&self.program);
-        for step in &program.steps[steps] {
+        let mut at = steps.start;
+        while at < steps.end {
+            if let Some(segment) = program.segments.starting_at(at).filter(|_| self.slabs.in_use) {
+                self.run_segment(&program, segment)?;
+                at = segment.steps.end;
+                continue;
+            }
+            let step = &program.steps[at];
             self.run_step(&program, step).map_err(|error| program.blame(step, error))?;
             step.dead.iter().for_each(|&dead| self.release(&program, dead));
+            at += 1;
         }
         Ok(())
     }

@@ -86,6 +86,9 @@ fn apart(shapes: &[PartialShape]) -> Error {
 
 /// [`stretched`] for variables.
 pub(crate) fn stretched_of(operands: &[Var<'_>]) -> u32 {
+    if operands.iter().all(|x| x.is_like(operands[0])) {
+        return 0;
+    }
     let shape = |x: &Var<'_>| x.inferred_type().map(|ty| ty.shape).unwrap_or_default();
     let shapes: SmallVec<[PartialShape; 4]> = operands.iter().map(shape).collect();
     stretched(&shapes, |i| operands[i].stype().is_ok_and(|s| s == Stype::Default))

@@ -18,15 +18,16 @@ use std::borrow::Cow;
 use ndarray::ArrayD;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 pub(crate) use self::broadcasting::{stretched, stretched_of};
 use self::expr::Expr;
-use self::program::{Program, Rows, Rule};
+use self::program::{Instr, Program, Rows, Rule, Source, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Unary;
+use crate::kernels::slab::{Lanewise, Primitive};
 use crate::tape::op::{Case, Grads, Op, Sample};
-use crate::tape::{PartialShape, Var};
+use crate::tape::{OpRef, PartialShape, Var};
 use crate::tensor::{Real, Shape, View};
 
 /// An element-wise operator: an expression, the scalars in it, and which operands broadcast.
@@ -194,6 +195,10 @@ impl Op for Map {
         !self.stretches(i)
     }
 
+    fn lanewise(&self) -> Option<&Lanewise> {
+        self.program.lanewise.as_ref().filter(|_| self.stretched == 0)
+    }
+
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
         let operand = |k: u8| match k as usize {
             k if k < x.len() => x[k],
@@ -205,6 +210,11 @@ impl Op for Map {
                 Rule::Zero => grads.zero(i),
                 Rule::None(why) => grads.not_differentiable(i, why),
                 Rule::Operand(k) => grads.give(i, || self.reduced(i, operand(*k), *x)),
+                Rule::Map(program, operands) if self.is_plain() => grads.give(i, || {
+                    let operands: SmallVec<[Var<'t>; 6]> =
+                        operands.iter().map(|&k| operand(k)).collect();
+                    Var::apply(OpRef::from_static(program.plain()), &operands)
+                }),
                 Rule::Map(program, operands) => grads.give(i, || {
                     let bit = |(at, &k): (usize, &u8)| (self.stretched >> k & 1) << at;
                     let stretched = operands.iter().enumerate().map(bit).sum();
@@ -227,6 +237,11 @@ impl Op for Map {
 }
 
 impl Map {
+    /// Whether it has no scalars, and nothing broadcasts.
+    fn is_plain(&self) -> bool {
+        self.scalars.is_empty() && self.stretched == 0
+    }
+
     /// The cotangent of operand `i`, summed down to it if it was stretched.
     fn reduced<'t>(&self, i: usize, dx: Var<'t>, x: Var<'t>) -> Var<'t> {
         if self.stretches(i) { dx.sum_like(x) } else { dx }
@@ -245,6 +260,43 @@ impl Map {
         value: &mut [T],
     ) -> Result<()> {
         kernel::run_on(self, others, shape, value)
+    }
+
+    /// Values that it needs on the way, at most at a time.
+    pub(crate) fn registers(&self) -> usize {
+        self.program.registers
+    }
+
+    /// The primitives that it runs, with the places of their operands and results: operands, registers and
+    /// result are in these places, and `constant` says where a number is.
+    pub(crate) fn primitives(
+        &self,
+        operands: &[usize],
+        registers: &[usize],
+        result: usize,
+        mut constant: impl FnMut(f64) -> usize,
+    ) -> Vec<(Primitive, SmallVec<[usize; 3]>, usize)> {
+        let mut from = |source: Source| match source {
+            Source::Input(i) => operands[i as usize],
+            Source::Scalar(i) => constant(self.scalars[i as usize]),
+            Source::Constant(x) => constant(x),
+            Source::Register(r) => registers[r as usize],
+        };
+        let to = |target: Target| match target {
+            Target::Register(r) => registers[r as usize],
+            Target::Output => result,
+        };
+        let mut primitive = |instr: &Instr| match *instr {
+            Instr::Unary(op, x, t) => (Primitive::Unary(op), smallvec![from(x)], to(t)),
+            Instr::Binary(op, l, r, t) => {
+                (Primitive::Binary(op), smallvec![from(l), from(r)], to(t))
+            }
+            Instr::Select(c, y, n, t) => {
+                (Primitive::Select, smallvec![from(c), from(y), from(n)], to(t))
+            }
+            Instr::Copy(x, t) => (Primitive::Copy, smallvec![from(x)], to(t)),
+        };
+        self.program.code.iter().map(&mut primitive).collect()
     }
 
     /// Whether the backward rule of operand `i` reads operand `k`.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::Map;
 use super::derivative::{Backward, backward};
@@ -12,6 +12,7 @@ use super::expr::{Expr, Id, Node};
 use super::kernel;
 use super::proof::{Support, support};
 use crate::kernels::elementwise::{Binary, Unary};
+use crate::kernels::slab::{Lanewise, Primitive};
 use crate::tape::op::{ByDtype, Case, Ins};
 use crate::tensor::Stype;
 
@@ -25,8 +26,12 @@ pub(crate) struct Program {
     pub cotangent: Option<u8>,
     pub code: Vec<Instr>,
     pub registers: usize,
+    /// What the code is, if it is one primitive on operands.
+    pub lanewise: Option<Lanewise>,
     backward: Vec<OnceLock<Rule>>,
     rows: Mutex<KnownRows>,
+    /// The operator, where there are no scalars and nothing broadcasts.
+    plain: OnceLock<Map>,
     /// The table, where there are no scalars and nothing broadcasts.
     fixed: OnceLock<&'static Rows>,
 }
@@ -100,17 +105,25 @@ impl Program {
         programs.entry((expr, cotangent, label)).or_insert_with_key(|(expr, cotangent, label)| {
             let (code, registers) = compile(expr);
             let backward = (0..expr.inputs).map(|_| OnceLock::new()).collect();
+            let lanewise = lanewise(&code, expr.inputs);
             Box::leak(Box::new(Program {
                 label: label.clone(),
                 expr: expr.clone(),
                 cotangent: *cotangent,
                 code,
+                lanewise,
+                plain: OnceLock::new(),
                 registers,
                 backward,
                 rows: Mutex::default(),
                 fixed: OnceLock::new(),
             }))
         })
+    }
+
+    /// The operator without scalars on operands of one shape.
+    pub fn plain(&'static self) -> &'static Map {
+        self.plain.get_or_init(|| Map::new(self, &[], 0))
     }
 
     /// The backward rule of operand `i`.
@@ -275,6 +288,21 @@ fn compile(expr: &Expr) -> (Vec<Instr>, usize) {
         });
     }
     (code, registers as usize)
+}
+
+/// The one primitive that the code is, on all operands and nothing else.
+fn lanewise(code: &[Instr], inputs: u8) -> Option<Lanewise> {
+    let input = |source: Source| match source {
+        Source::Input(k) => Some(k),
+        _ => None,
+    };
+    let (primitive, operands): (Primitive, SmallVec<[u8; 2]>) = match *code {
+        [Instr::Unary(op, x, _)] => (Primitive::Unary(op), smallvec![input(x)?]),
+        [Instr::Binary(op, l, r, _)] => (Primitive::Binary(op), smallvec![input(l)?, input(r)?]),
+        _ => return None,
+    };
+    let all = (0..inputs).all(|k| operands.contains(&k));
+    Lanewise::of(primitive, &operands).filter(|_| all)
 }
 
 impl fmt::Debug for Program {

@@ -36,6 +36,9 @@ impl<'a> Lent<'a> {
         arena: &mut Arena,
     ) -> Result<Self> {
         let mut lent = Lent { guards: SmallVec::new(), gathered: SmallVec::new() };
+        if !operands.iter().any(|operand| matches!(operand, Value::Parameter(..))) {
+            return Ok(lent);
+        }
         lent.lock(operands)?;
         let reads = |i: usize, parameter: &Parameter| match (op.reads(i), parameter.stype()) {
             // Rows of another length are no view of these.

@@ -1,11 +1,15 @@
 //! Sums of cotangents, where a value is used more than once.
 
+use std::sync::LazyLock;
+
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
+use crate::kernels::elementwise::Binary;
 use crate::kernels::side_by_side::{Entries, of_two};
+use crate::kernels::slab::{Lanewise, Primitive};
 use crate::kernels::sums::{Part, add_parts};
 use crate::kernels::threads::for_each_part;
 use crate::kernels::{convert, elementwise, merge};
@@ -141,6 +145,12 @@ impl Op for Accumulate {
 
     fn in_place(&self, _: usize) -> bool {
         true
+    }
+
+    fn lanewise(&self) -> Option<&Lanewise> {
+        static SUM: LazyLock<Option<Lanewise>> =
+            LazyLock::new(|| Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1]));
+        SUM.as_ref()
     }
 
     fn vjp<'t>(&self, _: &[Var<'t>], _: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

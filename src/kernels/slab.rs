@@ -1,0 +1,302 @@
+//! Element-wise primitives, one after the other, on small values that live side by side in one slab.
+//!
+//! Each primitive's loop is chosen once, for the instruction set of this CPU, so that running it is a call
+//! through a pointer: on sixteen numbers that is most of what it costs.
+
+use std::ops::Range;
+
+use super::drive::{Kernel2, Width};
+use super::elementwise::{
+    Add, Arg, Binary, Mul, Sub, Unary, binary, binary_loop, select_loop, unary, unary_loop,
+};
+use super::isa::Isa;
+use super::lanes::{MAX_LANES, Mem};
+use super::real::Real;
+
+/// Elements that a value's room is a multiple of: as many as the widest lanes hold.
+pub(crate) const PAD: usize = MAX_LANES;
+
+/// Elements of the largest value that is worth a place in a slab.
+pub(crate) const SMALL: usize = 64;
+
+/// A loop over `len` elements, a multiple of [`PAD`], from up to three values to another.
+///
+/// # Safety
+/// All pointers are good for `len` elements; the last one's overlap no others'. The CPU has the
+/// instruction set that the loop is for.
+pub(crate) type Loop<T> = unsafe fn(from: [*const T; 3], to: *mut T, len: usize);
+
+/// What a step computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Primitive {
+    Copy,
+    /// The first element, everywhere.
+    Fill,
+    Unary(Unary),
+    Binary(Binary),
+    /// The second where the first is not zero, else the third.
+    Select,
+}
+
+/// Primitives over the values of a slab.
+#[derive(Default)]
+pub(crate) struct Code<T> {
+    /// Elements of the slab.
+    len: usize,
+    steps: Vec<Step<T>>,
+}
+
+struct Step<T> {
+    primitive: Primitive,
+    /// Its loop, unless it is rare.
+    run: Option<Loop<T>>,
+    /// Where the operands begin; those that there are not are the first.
+    from: [u32; 3],
+    to: u32,
+    len: u32,
+}
+
+impl<T: Real> Code<T> {
+    /// Elements that the slab must have.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends a step on values of `len` elements, a multiple of [`PAD`], that begin at these elements of
+    /// the slab.
+    ///
+    /// # Panics
+    /// If the result overlaps an operand.
+    pub fn push(&mut self, primitive: Primitive, operands: &[usize], to: usize, len: usize) {
+        assert!(len.is_multiple_of(PAD) && operands.iter().all(|&at| at.abs_diff(to) >= len));
+        let run = match primitive {
+            Primitive::Copy => Some(copy::<T> as Loop<T>),
+            Primitive::Fill => Some(fill::<T> as Loop<T>),
+            Primitive::Unary(op) => unary_loop(op),
+            Primitive::Binary(op) => binary_loop(op),
+            Primitive::Select => Some(select_loop()),
+        };
+        let mut from = [operands[0]; 3];
+        from[..operands.len()].copy_from_slice(operands);
+        self.len = from.into_iter().chain([to]).fold(self.len, |all, at| all.max(at + len));
+        assert!(u32::try_from(self.len).is_ok(), "a slab of small values");
+        let (from, to, len) = (from.map(|at| at as u32), to as u32, len as u32);
+        self.steps.push(Step { primitive, run, from, to, len });
+    }
+
+    /// Runs the steps `range`.
+    ///
+    /// # Panics
+    /// If the slab is shorter than [`Code::len`].
+    pub fn run(&self, range: Range<usize>, slab: &mut [T]) {
+        assert!(slab.len() >= self.len);
+        let (steps, slab) = (&self.steps[range], slab.as_mut_ptr());
+        // SAFETY: `push` counted all elements that a step names, so they are in the slab, and saw that those
+        // of the result are no operand's. The CPU has the instruction set.
+        unsafe {
+            match Isa::detected() {
+                Isa::Portable => run_steps::<T, <T::Native as Width<T>>::Portable>(steps, slab),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => run_avx2(steps, slab),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => run_avx512(steps, slab),
+                #[cfg(not(target_arch = "x86_64"))]
+                Isa::Avx2 | Isa::Avx512 => unreachable!("not detected on this architecture"),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As of [`run_steps`], and the CPU has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn run_avx2<T: Real>(steps: &[Step<T>], slab: *mut T) {
+    // SAFETY: the caller's promise.
+    unsafe { run_steps::<T, <T::Native as Width<T>>::Avx2>(steps, slab) }
+}
+
+/// # Safety
+/// As of [`run_steps`], and the CPU has AVX-512 F and DQ.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512dq")]
+unsafe fn run_avx512<T: Real>(steps: &[Step<T>], slab: *mut T) {
+    // SAFETY: the caller's promise.
+    unsafe { run_steps::<T, <T::Native as Width<T>>::Avx512>(steps, slab) }
+}
+
+/// The cheapest primitives, which cost less than a call, are inlined.
+///
+/// # Safety
+/// All elements that a step names are in the slab, those of its result are no operand's, and the CPU has
+/// the instruction set of `L`.
+#[inline(always)]
+unsafe fn run_steps<T: Real, L: Mem<T, Elem = T>>(steps: &[Step<T>], slab: *mut T) {
+    for step in steps {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = step.from.map(|at| slab.add(at as usize).cast_const());
+            let (to, len) = (slab.add(step.to as usize), step.len as usize);
+            match (step.primitive, step.run) {
+                (Primitive::Binary(Binary::Add), _) => combine::<T, L, Add>(from, to, len),
+                (Primitive::Binary(Binary::Sub), _) => combine::<T, L, Sub>(from, to, len),
+                (Primitive::Binary(Binary::Mul), _) => combine::<T, L, Mul>(from, to, len),
+                (_, Some(run)) => run(from, to, len),
+                (primitive, None) => rare(primitive, from, to, len),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As of any [`Loop`]; the CPU has the instruction set of `L`.
+#[inline(always)]
+unsafe fn combine<T: Real, L: Mem<T, Elem = T>, K: Kernel2<T>>(
+    [a, b, _]: [*const T; 3],
+    to: *mut T,
+    len: usize,
+) {
+    for at in (0..len).step_by(L::N) {
+        // SAFETY: `len` is a multiple of the lanes.
+        unsafe {
+            let (a, b) = (L::load(a.add(at)), L::load(b.add(at)));
+            K::eval(a, b).canonical().store(to.add(at));
+        }
+    }
+}
+
+/// A primitive that has a loop, to be run on slices.
+#[derive(Clone, Copy, Debug)]
+pub struct Single<T>(Loop<T>);
+
+impl<T: Real> Single<T> {
+    fn of(primitive: Primitive) -> Option<Self> {
+        match primitive {
+            Primitive::Unary(op) => unary_loop(op).map(Single),
+            Primitive::Binary(op) => binary_loop(op).map(Single),
+            _ => None,
+        }
+    }
+
+    /// Runs the loop; operands that it does not take are any others.
+    ///
+    /// # Panics
+    /// If lengths differ or are no multiple of [`PAD`].
+    #[inline]
+    pub fn run(self, operands: [&[T]; 3], to: &mut [T]) {
+        let len = to.len();
+        assert!(len.is_multiple_of(PAD) && operands.iter().all(|own| own.len() == len));
+        // SAFETY: all slices have this length, and the result is borrowed alone. The loop was chosen for
+        // this CPU.
+        unsafe { self.0(operands.map(<[T]>::as_ptr), to.as_mut_ptr(), len) }
+    }
+}
+
+/// An element-wise function that is one primitive, of operands of one type.
+#[derive(Clone, Copy, Debug)]
+pub struct Lanewise {
+    /// How many operands there are.
+    pub inputs: usize,
+    /// Its arguments, by operand; those that there are not are the first.
+    pub arguments: [u8; 3],
+    pub f32: Single<f32>,
+    pub f64: Single<f64>,
+}
+
+impl Lanewise {
+    /// Of this primitive, if it has a loop, with these operands as its arguments.
+    pub fn of(primitive: Primitive, operands: &[u8]) -> Option<Lanewise> {
+        let mut arguments = [*operands.first()?; 3];
+        arguments[..operands.len()].copy_from_slice(operands);
+        let inputs = 1 + *operands.iter().max()? as usize;
+        Some(Lanewise {
+            inputs,
+            arguments,
+            f32: Single::of(primitive)?,
+            f64: Single::of(primitive)?,
+        })
+    }
+}
+
+/// # Safety
+/// As of any [`Loop`].
+unsafe fn rare<T: Real>(primitive: Primitive, from: [*const T; 3], to: *mut T, len: usize) {
+    // SAFETY: the caller's promise.
+    let ([a, b, _], to) = unsafe {
+        (
+            from.map(|at| std::slice::from_raw_parts(at, len)),
+            std::slice::from_raw_parts_mut(to, len),
+        )
+    };
+    match primitive {
+        Primitive::Unary(op) => unary(op, a, to),
+        Primitive::Binary(op) => binary(op, Arg::Slice(a), Arg::Slice(b), to),
+        Primitive::Copy | Primitive::Fill | Primitive::Select => unreachable!("they have loops"),
+    }
+}
+
+/// # Safety
+/// As of any [`Loop`].
+unsafe fn copy<T: Copy>(from: [*const T; 3], to: *mut T, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { std::ptr::copy_nonoverlapping(from[0], to, len) }
+}
+
+/// # Safety
+/// As of any [`Loop`].
+unsafe fn fill<T: Copy>(from: [*const T; 3], to: *mut T, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts_mut(to, len).fill(*from[0]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::elementwise::select;
+    use super::super::elementwise_tests::{BINARY, UNARY};
+    use super::*;
+
+    fn values<T: Real>(n: usize) -> Vec<T> {
+        let value =
+            |i: usize| [0.5, -1.75, 3.0, -0.0, 1e-3, f64::NAN, 40.0, 0.25][i % 8] * n as f64;
+        (0..2 * PAD).map(|i| T::from(value(i * n)).expect("a float")).collect()
+    }
+
+    fn check<T: Real + std::fmt::Debug>() {
+        let [a, b, c] = [1, 3, 5].map(values::<T>);
+        let mut all: Vec<(Primitive, Vec<T>)> = Vec::new();
+        let mut want = vec![T::zero(); a.len()];
+        for op in UNARY {
+            unary(op, &a, &mut want);
+            all.push((Primitive::Unary(op), want.clone()));
+        }
+        for op in BINARY {
+            binary(op, Arg::Slice(&a), Arg::Slice(&b), &mut want);
+            all.push((Primitive::Binary(op), want.clone()));
+        }
+        select(Arg::Slice(&a), Arg::Slice(&b), Arg::Slice(&c), &mut want);
+        all.push((Primitive::Select, want.clone()));
+        all.push((Primitive::Copy, a.clone()));
+        all.push((Primitive::Fill, vec![a[0]; a.len()]));
+        for (primitive, want) in all {
+            let mut code = Code::default();
+            let operands = match primitive {
+                Primitive::Copy | Primitive::Fill | Primitive::Unary(_) => 1,
+                Primitive::Binary(_) => 2,
+                Primitive::Select => 3,
+            };
+            let n = a.len();
+            code.push(primitive, &[0, n, 2 * n][..operands], 3 * n, n);
+            let mut slab = [&a[..], &b, &c, &vec![T::zero(); a.len()]].concat();
+            code.run(0..1, &mut slab);
+            let bits = |x: &T| format!("{x:?}");
+            let got: Vec<String> = slab[3 * a.len()..].iter().map(bits).collect();
+            assert_eq!(got, want.iter().map(bits).collect::<Vec<_>>(), "{primitive:?}");
+        }
+    }
+
+    #[test]
+    fn loops_are_the_primitives() {
+        check::<f32>();
+        check::<f64>();
+    }
+}
