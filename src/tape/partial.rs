@@ -28,11 +28,13 @@ impl DTypes {
     }
 
     /// The only one, if there is one left.
+    #[inline]
     pub fn known(self) -> Option<DType> {
         self.0.is_power_of_two().then(|| ORDER[self.0.trailing_zeros() as usize])
     }
 
     /// Whether a float is among them.
+    #[inline]
     pub(crate) fn may_be_float(self) -> bool {
         const FLOATS: u8 = 1 << DType::F32 as u8 | 1 << DType::F64 as u8;
         self.0 & FLOATS != 0

@@ -47,6 +47,7 @@ impl PartialShape {
     }
 
     /// All sizes, if all of them are known.
+    #[inline]
     pub(crate) fn dims(&self) -> Option<&[usize]> {
         self.dims.as_deref().filter(|dims| !dims.contains(&UNKNOWN))
     }

@@ -108,6 +108,7 @@ impl Small {
     }
 
     /// Computes a value from up to three others of as many elements: its place.
+    #[inline]
     pub fn compute<T: Real>(&mut self, single: Single<T>, operands: [u32; 3], len: usize) -> u32 {
         let words = words(T::DTYPE, len);
         let place = self.take(words);
@@ -128,6 +129,7 @@ impl Small {
 }
 
 /// The first word of a chunk that begins a cache line.
+#[inline]
 fn aligned(chunk: &[u64]) -> usize {
     chunk.as_ptr().align_offset(8 * LINE).min(LINE)
 }

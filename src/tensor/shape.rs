@@ -45,6 +45,7 @@ fn checked_size(shape: &[usize]) -> Option<usize> {
 }
 
 /// Number of elements of a dense tensor of this shape; saturates.
+#[inline]
 pub(crate) fn size_of(shape: &[usize]) -> usize {
     if shape.contains(&0) { 0 } else { checked_size(shape).unwrap_or(usize::MAX) }
 }
