@@ -1,4 +1,4 @@
-//! Whether the column ids of csr rows are sorted and in bounds, all rows at once.
+//! Whether ids are sorted and in bounds: of a row-sparse value, or of all rows of a csr matrix at once.
 
 use super::vectorized::{Task, vectorized};
 
@@ -21,6 +21,11 @@ pub(crate) fn rows_ascend(indptr: &[usize], ids: &[u32], cols: usize) -> bool {
         last_end = end;
     }
     descents == ends
+}
+
+/// Whether ids ascend, none twice.
+pub(crate) fn ascend(ids: &[u32]) -> bool {
+    vectorized(Scan { ids, cols: usize::MAX }).0 == 0
 }
 
 /// How many ids are followed by one that is not larger, and whether all are below `cols`.

@@ -33,17 +33,17 @@ pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T])
 }
 
 /// Bytes of copied rows that stay in the nearest caches.
-const NEAR_BYTES: usize = 1 << 20;
+const NEAR_BYTES: usize = 3 << 19;
 
 /// Whether the product is faster if the `distinct` rows of `b` that `a` reads are copied to nearby memory first.
 pub(crate) fn pays_to_copy<T>(a: CsrRef<T>, distinct: usize, b: &[T], k: usize) -> bool {
     let copied = distinct * k * size_of::<T>();
-    may_pay_to_copy(b) && copied <= NEAR_BYTES && 2 * distinct <= a.indices.len()
+    may_pay_to_copy(b) && copied <= NEAR_BYTES && 8 * distinct <= 7 * a.indices.len()
 }
 
 /// Whether the rows of `b` are far.
 pub(crate) fn may_pay_to_copy<T>(b: &[T]) -> bool {
-    2 * NEAR_BYTES <= size_of_val(b)
+    size_of_val(b) >= 2 * NEAR_BYTES
 }
 
 /// `out = a · b` where row `slots[e]` of `b` belongs to the column of entry `e`.

@@ -135,7 +135,7 @@ pub(super) use each_width;
 const LINE: usize = 64;
 
 /// Tables above this many bytes are worth a prefetch: they do not stay in the nearest caches.
-const FAR_BYTES: usize = 1 << 19;
+const FAR_BYTES: usize = 1 << 20;
 
 /// Whether rows of a table of `len` elements are worth a prefetch.
 #[inline(always)]
