@@ -22,14 +22,16 @@ pub fn cases(size: Size, visit: Visit) {
         Size::Full => &[10_000, 100_000, 1_000_000, 10_000_000, 100_000_000],
         Size::Test => &[10_000],
     };
-    let batches: &[usize] = if size == Size::Full { &[16, 1024, 8192] } else { &[16] };
     for &features in sizes {
-        for (law, popularity) in
-            [("Zipf", Popularity::ScatteredPowerLaw(1.1)), ("uniform", Popularity::Uniform)]
-        {
-            if law == "uniform" && features != 1_000_000 {
-                continue;
-            }
+        let zipf = ("Zipf", Popularity::ScatteredPowerLaw(1.1));
+        let both = [zipf, ("uniform", Popularity::Uniform)];
+        let laws = if features == 1_000_000 { &both[..] } else { &both[..1] };
+        let batches: &[usize] = match size {
+            Size::Full if features == 100_000_000 => &[16, 1024, 8192],
+            Size::Full => &[1024, 8192],
+            Size::Test => &[16],
+        };
+        for &(law, popularity) in laws {
             for &batch in batches {
                 let data = Arc::new(Data::new(features, batch, popularity));
                 for seen in [false, true] {

@@ -17,6 +17,7 @@
 //! 7. [Graphs](graphs): symbolic or frozen, bound and optimized; seeing what runs
 //! 8. [Deployment](deployment): one file, an executor per thread, row requests, updates
 //! 9. [Extending](extending): an operator of your own
+//! 10. [Speed](speed): how the kernels work, and why so
 //!
 //! For those who come from elsewhere, each idiom beside ours:
 #![cfg_attr(feature = "data", doc = "[MXNet](for_mxnet_users), [PyTorch](for_pytorch_users).")]
@@ -36,6 +37,7 @@ pub mod for_pytorch_users;
 pub mod gradients;
 pub mod graphs;
 pub mod optimizers;
+pub mod speed;
 pub mod storage_types;
 pub mod tape;
 #[cfg(feature = "data")]

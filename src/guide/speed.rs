@@ -1,0 +1,109 @@
+//! How the kernels work, and why so.
+//!
+//! `cargo bench --bench report` in the repository measures every workload named here against a floor: a loop written by
+//! hand over the same arrays, without a tape, an allocation or a check. Figures on this page are nanoseconds a stored
+//! entry, of one run of one thread on a cloud machine with AVX-512 (40 power-law columns a row); what matters is
+//! how they compare.
+//!
+//! # What bounds a step
+//!
+//! Rows of a large table are far: a row that is in no cache costs some ten times the arithmetic on it. So a step
+//! is fast if it reads each far row once and writes it once, asks for it well ahead, never touches what grows with the
+//! table, and has no branch that depends on the data where it handles entries (one that is mispredicted costs as
+//! much as a far row).
+//!
+//! # csr · dense
+//!
+//! A loop over the entries, with a row of the table added in registers for each, in chunks of up to 64 columns of constant width
+//! that become full-width loads. The entries of a row go to two sums in turn, so that additions need not wait for each other; every
+//! 128 entries the sums go into a wider one. The order depends on the row alone: a row has the same bits in any batch.
+//!
+//! Where a batch's distinct columns are known (from an earlier epoch, or because the gradient will need them), and few of them
+//! stand for many entries, their rows are copied to nearby memory first, in ascending order, and the product reads the copy:
+//!
+//! | 8192 rows | from the table | copy | from the copy |
+//! |---|---|---|---|
+//! | 10⁶ columns | 1.5 | 0.5 | 0.75 |
+//! | 10⁸ columns | 8.8 | 3.3 | 0.9 |
+//!
+//! # csrᵀ · dense, merged
+//!
+//! The gradient of a table is row-sparse: sorted, unique rows. The kernel first merges the batch's columns (distinct ones, and
+//! for each entry the *slot* of its column among them), then adds up every entry's product at its slot. Distinct rows are few
+//! and stay in the caches, which makes the merged product cheaper than an unmerged one that has to be merged afterwards.
+//!
+//! Columns merge in one of three ways, chosen by how many entries and columns there are:
+//!
+//! | entries, columns | one set | spans | digits |
+//! |---|---|---|---|
+//! | 328 000, 10⁶ | **2.2** | 4.7 | 10 |
+//! | 328 000, 10⁷ | 7.9 | **6.6** | 11.5 |
+//! | 328 000, 10⁸ | 22 | **12.7** | 13 |
+//! | 41 000, 10⁷ | 11.4 | 11.3 | **8.3** |
+//! | 41 000, 10⁸ | 11.8 | 29 | **8.8** |
+//!
+//! - *One set* of all columns: a word holds 32 members and, once listed, how many come before them, so that a slot is a load
+//!   and a population count. Scanned with vector compares, it sorts for free.
+//! - *Spans*: entries are distributed among spans of 2¹⁸ columns, each of which is a set in the nearest cache. Threads share both
+//!   halves of the work.
+//! - *Digits*: a radix sort, 11 bits at a time. Its cost follows the entries alone: nothing here ever takes time in the order of the
+//!   columns for few entries.
+//!
+//! # What comes again
+//!
+//! Slots depend on the pattern alone, and the [pattern](crate::Pattern) keeps them: 4 bytes an entry, 4 more for each distinct
+//! column. Batches that are the same windows in every epoch (the default of data sets, whose *order* is shuffled) merge in the
+//! first epoch only;
+#![cfg_attr(
+    feature = "data",
+    doc = "[`keep_windows(false)`](crate::data::BatchPlan::keep_windows) forgets them. The bits are the same."
+)]
+#![cfg_attr(
+    not(feature = "data"),
+    doc = "`keep_windows(false)` forgets them. The bits are the same."
+)]
+//!
+//! Keeping the entries in column order instead, so that a column's sum stays in a register, costs twice the memory and was
+//! slower (1.9 to 2.7 an entry against 0.8 by slots): it reads the other operand in random order, and most columns have few
+//! entries.
+//!
+//! # Look-ups
+//!
+//! `take` and embeddings look up whole rows: wide loads, each asked for 8 to 16 rows ahead. Their gradient is added up by id: ids are
+//! sorted with their positions, the rows of one id are added in registers, and each sum is written once.
+//!
+//! # Updates
+//!
+//! An optimizer walks the gradient's rows in ascending order. Weights and states of a row are asked for 16 rows ahead; threads
+//! share ascending rows, so none touches what another writes. Nothing is flagged, cleared or copied per table row.
+//!
+//! # Memory
+//!
+//! Tables, states and long arrays begin at cache lines and ask for huge pages: random rows of tables of hundreds of megabytes
+//! are read about twice as fast, for most of the time goes into finding the page. What kernels need for a call comes
+//! from an arena that belongs to the tape or the executor, and goes back to it: a fresh page costs more than filling
+//! it. Results too large for the caches are written past them.
+//!
+//! # Small values
+//!
+//! On sixteen numbers an operator's arithmetic is nothing, and finding its memory, its kernel and its types everything. A
+//! tape keeps small values side by side in chunks that never move. An executor goes further: runs of element-wise steps become a list
+//! of loops with their places, chosen once for this CPU.
+//!
+//! # Element-wise operators
+//!
+//! Expressions run block by block on lanes of the widest instruction set, with own exponentials and logarithms that give the
+//! same bits on every set, since results must not depend on where they are computed. There is no fused multiply-add: not
+//! every CPU has it.
+//!
+//! # Text
+//!
+//! libsvm rows are read 64 bytes at a time: all ends of numbers in a window are found with compares, and what is found
+//! places the digits in a vector. Anything unusual (exponents, long ids, tabs) goes to an exact parser that knows how to
+//! complain.
+//!
+//! # Threads
+//!
+//! Work is cut by what it is about to cost, and stays on the calling thread below some 130 µs: handing over costs 10 to 15 µs.
+//! Nobody spins. How work is cut never shows in the result: parts are parts of the output, or their sums are joined in a fixed
+//! order.
