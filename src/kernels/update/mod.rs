@@ -13,17 +13,14 @@ use std::slice::from_mut;
 use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
-use super::threads::for_each_job;
+use super::threads::{for_each_job, rows_per_part};
 use super::vectorized::{Task, is_far, prefetch_row, vectorized};
 
 /// How many rows ahead the memory is asked for.
 const AHEAD: usize = 16;
 
-/// Elements that one thread updates before it is worth to ask another.
-const SHARE: usize = 1 << 16;
-
-/// The most parts that rows are cut into.
-const MAX_PARTS: usize = 64;
+/// Nanoseconds that a row takes longer if it is in no near cache.
+const FAR_ROW: usize = 6;
 
 /// Elements that are updated by a zero gradient at a time.
 const CHUNK: usize = 1024;
@@ -98,10 +95,6 @@ impl<'a, T: Number, const N: usize> Rows<'a, T, N> {
             prefetch_row(s, slot.wrapping_mul(width), width);
         }
     }
-
-    fn elements(&self) -> usize {
-        self.w.len() * (N + 1)
-    }
 }
 
 /// Updates the rows at `slots` by the rows of `g`; absent slots are left out. Ascending slots may be shared
@@ -114,11 +107,11 @@ pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
     ascending: bool,
 ) {
     debug_assert!(!ascending || slots.is_sorted());
-    let (k, elements) = (rows.k, slots.len() * rows.k * (N + 1));
-    if !ascending || elements < 2 * SHARE || rayon::current_num_threads() == 1 {
+    let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
+    let at_once = rows_per_part(slots.len(), 1 + k * (N + 1) / 8 + if far { FAR_ROW } else { 0 });
+    if !ascending || at_once >= slots.len() {
         return vectorized(Touched { rule, rows, first: 0, slots, g });
     }
-    let at_once = slots.len().div_ceil((elements / SHARE).min(MAX_PARTS));
     let (mut jobs, mut rest, mut first) = (Vec::new(), rows, 0);
     for (n, slots) in slots.chunks(at_once).enumerate() {
         let end = slots[slots.len() - 1] as usize + 1;
@@ -173,11 +166,10 @@ pub(crate) fn update_all<T: Number, R: Rule<T, N>, const N: usize>(
     g: Option<&[T]>,
 ) {
     let count = rows.w.len().checked_div(rows.k).unwrap_or(0);
-    let parts = (rows.elements() / SHARE).min(MAX_PARTS);
-    if parts < 2 || rayon::current_num_threads() == 1 {
+    let at_once = rows_per_part(count, rows.k * (N + 1) / 2);
+    if at_once >= count {
         return update_run(rule, rows, g);
     }
-    let at_once = count.div_ceil(parts);
     let (mut jobs, mut rest) = (Vec::new(), rows);
     while !rest.w.is_empty() {
         let first = jobs.len() * at_once;
