@@ -102,14 +102,15 @@ impl<T: Send + Sync> Buffer<T> {
         Buffer { range: begin..begin + len, ..vec.into() }
     }
 
-    /// A copy in memory for a table.
-    pub(crate) fn table(elements: &[T]) -> Self
+    /// So many elements, as `fill` makes them of zeros; where there are many, they begin at a cache line and ask
+    /// for huge pages.
+    pub(crate) fn table(len: usize, fill: impl FnOnce(&mut [T])) -> Self
     where
         T: Copy + Default,
     {
-        let (mut vec, begin) = zeroed(elements.len());
-        let range = begin..begin + elements.len();
-        vec[range.clone()].copy_from_slice(elements);
+        let (mut vec, begin) = zeroed(len);
+        let range = begin..begin + len;
+        fill(&mut vec[range.clone()]);
         Buffer { range, ..vec.into() }
     }
 

@@ -539,8 +539,12 @@ pub(super) fn picked<T: Copy>(from: &[T], k: usize, order: &[u32]) -> Vec<T> {
 pub(super) fn unshared(mut values: Values) -> Values {
     match each_dtype!(Values::&mut values, own => own.unique().is_some_and(|own| is_table(own))) {
         true => values,
-        false => each_dtype!(Values::&values, own => Element::erase(Buffer::table(own))),
+        false => each_dtype!(Values::&values, own => Element::erase(in_table(own))),
     }
+}
+
+fn in_table<T: Element>(elements: &[T]) -> Buffer<T> {
+    Buffer::table(elements.len(), |own| own.copy_from_slice(elements))
 }
 
 /// A copy that nobody shares.

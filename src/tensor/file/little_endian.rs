@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytemuck::Pod;
 
 /// A number with a little-endian form in files.
-pub(crate) trait LittleEndian: Pod + Send + Sync {
+pub(crate) trait LittleEndian: Pod + Default + Send + Sync {
     /// The number whose bytes in memory are those of `self` in a file, and the other way round.
     fn to_le(self) -> Self;
 }

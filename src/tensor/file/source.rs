@@ -28,11 +28,14 @@ impl<R: Read + Seek> Source for Stream<R> {
 
     fn elements<T: LittleEndian>(&mut self, range: Range<usize>) -> Result<Buffer<T>> {
         let len = dense_len::<T>(&[range.len() / size_of::<T>()].into())?;
-        let mut numbers = vec![T::zeroed(); len];
         self.0.seek(SeekFrom::Start(range.start as u64)).map_err(unread)?;
-        self.0.read_exact(bytemuck::cast_slice_mut(&mut numbers)).map_err(unread)?;
-        numbers.iter_mut().for_each(|x| *x = x.to_le());
-        Ok(numbers.into())
+        let mut read = Ok(());
+        let numbers = Buffer::table(len, |numbers: &mut [T]| {
+            read = self.0.read_exact(bytemuck::cast_slice_mut(numbers));
+            numbers.iter_mut().for_each(|x| *x = x.to_le());
+        });
+        read.map_err(unread)?;
+        Ok(numbers)
     }
 }
 
