@@ -2,19 +2,33 @@
 
 use super::vectorized::{Task, vectorized};
 
+/// Ids that are looked at while they are in the nearest cache.
+const BLOCK: usize = 1 << 12;
+
 /// Whether ids ascend in each row, none twice, and are below `cols`. Row pointers are monotone and span
-/// all ids.
-pub(crate) fn rows_ascend(indptr: &[usize], ids: &[u32], cols: usize) -> bool {
-    let (descents, bounded) = vectorized(Scan { ids, cols });
-    if !bounded {
+/// all ids. `each` is given all ids, block by block, as they are read.
+pub(crate) fn rows_ascend(
+    indptr: &[usize],
+    ids: &[u32],
+    cols: usize,
+    mut each: impl FnMut(&[u32]),
+) -> bool {
+    let (mut descents, mut largest) = (0, 0);
+    for first in (0..ids.len()).step_by(BLOCK) {
+        let (end, last) = (ids.len().min(first + BLOCK), ids.len().min(first + BLOCK + 1));
+        each(&ids[first..end]);
+        let (found, most) = vectorized(Scan { ids: &ids[first..end], next: &ids[first + 1..last] });
+        (descents, largest) = (descents + found as usize, most.max(largest));
+    }
+    if !ids.is_empty() && largest as usize >= cols {
         return false;
     }
     // The only places without an ascent are the ends of rows.
-    let first = indptr.first().copied().unwrap_or(0);
+    let base = indptr.first().copied().unwrap_or(0);
     let mut last_end = 0;
     let mut ends = 0;
     for &end in indptr {
-        let end = end - first;
+        let end = end - base;
         if end != last_end && end < ids.len() {
             ends += usize::from(end > 0 && ids[end - 1] >= ids[end]);
         }
@@ -25,37 +39,36 @@ pub(crate) fn rows_ascend(indptr: &[usize], ids: &[u32], cols: usize) -> bool {
 
 /// Whether ids ascend, none twice.
 pub(crate) fn ascend(ids: &[u32]) -> bool {
-    vectorized(Scan { ids, cols: usize::MAX }).0 == 0
+    rows_ascend(&[0, ids.len()], ids, usize::MAX, |_| {})
 }
 
-/// How many ids are followed by one that is not larger, and whether all are below `cols`.
+/// How many ids are followed by one that is not larger, and the largest.
 struct Scan<'a> {
     ids: &'a [u32],
-    cols: usize,
+    next: &'a [u32],
 }
 
 impl Task for Scan<'_> {
-    type Output = (usize, bool);
+    type Output = (u32, u32);
 
     #[inline(always)]
-    fn run(self) -> (usize, bool) {
-        let next = self.ids.get(1..).unwrap_or_default();
-        let (mut descents, mut largest) = (0, 0);
-        // Blocks in which a count of 32 bits cannot overflow.
-        for (ids, next) in self.ids.chunks(1 << 16).zip(next.chunks(1 << 16)) {
-            let both = ids.iter().zip(next);
-            descents += both.fold(0u32, |n, (a, b)| n + u32::from(a >= b)) as usize;
-        }
-        for &id in self.ids {
-            largest = largest.max(id);
-        }
-        (descents, self.ids.is_empty() || (largest as usize) < self.cols)
+    fn run(self) -> (u32, u32) {
+        let last = self.ids.last().copied().unwrap_or(0);
+        let both = self.ids.iter().zip(self.next);
+        both.fold((0, last), |(n, most), (&a, &b)| (n + u32::from(a >= b), most.max(a)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::rows_ascend;
+    use super::BLOCK;
+
+    fn rows_ascend(indptr: &[usize], ids: &[u32], cols: usize) -> bool {
+        let mut seen = Vec::new();
+        let ascend = super::rows_ascend(indptr, ids, cols, |block| seen.extend_from_slice(block));
+        assert_eq!(seen, ids);
+        ascend
+    }
 
     #[test]
     fn each_row_ascends_by_itself() {
@@ -71,5 +84,16 @@ mod tests {
         ] {
             assert!(!rows_ascend(indptr, &ids, 10), "{indptr:?} {ids:?}");
         }
+    }
+
+    #[test]
+    fn descents_between_blocks_are_seen() {
+        let mut ids: Vec<u32> = (0..2 * BLOCK as u32 + 3).collect();
+        let n = ids.len();
+        assert!(rows_ascend(&[0, n], &ids, n));
+        assert!(!rows_ascend(&[0, n], &ids, n - 1));
+        ids[BLOCK] = 0;
+        assert!(!rows_ascend(&[0, n], &ids, n));
+        assert!(rows_ascend(&[0, BLOCK, n], &ids, n));
     }
 }

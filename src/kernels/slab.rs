@@ -19,6 +19,17 @@ pub(crate) const PAD: usize = MAX_LANES;
 /// Elements of the largest value that is worth a place in a slab.
 pub(crate) const SMALL: usize = 64;
 
+/// A cache line, at which values begin.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Line([u64; 8]);
+
+// SAFETY: zeros are a line.
+unsafe impl bytemuck::Zeroable for Line {}
+
+// SAFETY: a line is its words, which have no invalid patterns; they fill it.
+unsafe impl bytemuck::Pod for Line {}
+
 /// A loop over `len` elements, a multiple of [`PAD`], from up to three values to another.
 ///
 /// # Safety
@@ -178,17 +189,17 @@ impl<T: Real> Single<T> {
         }
     }
 
-    /// Runs the loop; operands that it does not take are any others.
+    /// Runs the loop; an operand that it does not take is any other.
     ///
     /// # Panics
     /// If lengths differ or are no multiple of [`PAD`].
     #[inline]
-    pub fn run(self, operands: [&[T]; 3], to: &mut [T]) {
+    pub fn run(self, [a, b]: [&[T]; 2], to: &mut [T]) {
         let len = to.len();
-        assert!(len.is_multiple_of(PAD) && operands.iter().all(|own| own.len() == len));
+        assert!(len.is_multiple_of(PAD) && a.len() == len && b.len() == len);
         // SAFETY: all slices have this length, and the result is borrowed alone. The loop was chosen for
         // this CPU.
-        unsafe { self.0(operands.map(<[T]>::as_ptr), to.as_mut_ptr(), len) }
+        unsafe { self.0([a.as_ptr(), b.as_ptr(), a.as_ptr()], to.as_mut_ptr(), len) }
     }
 }
 
@@ -197,8 +208,8 @@ impl<T: Real> Single<T> {
 pub struct Lanewise {
     /// How many operands there are.
     pub inputs: usize,
-    /// Its arguments, by operand; those that there are not are the first.
-    pub arguments: [u8; 3],
+    /// Its arguments, by operand; one that there is not is the first.
+    pub arguments: [u8; 2],
     pub f32: Single<f32>,
     pub f64: Single<f64>,
 }
@@ -206,8 +217,8 @@ pub struct Lanewise {
 impl Lanewise {
     /// Of this primitive, if it has a loop, with these operands as its arguments.
     pub fn of(primitive: Primitive, operands: &[u8]) -> Option<Lanewise> {
-        let mut arguments = [*operands.first()?; 3];
-        arguments[..operands.len()].copy_from_slice(operands);
+        let &first = operands.first()?;
+        let arguments = [first, operands.get(1).copied().unwrap_or(first)];
         let inputs = 1 + *operands.iter().max()? as usize;
         Some(Lanewise {
             inputs,

@@ -8,13 +8,14 @@ use super::dyn_op::OpRef;
 use super::gradients::Gradients;
 #[cfg(doc)]
 use super::op::Gradient;
-use super::op::{Cotangent, Grads, Read};
+use super::op::{Cotangent, Grads, Read, Slope};
 use super::parameter::Parameter;
 use super::partial::PartialType;
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
-use super::{Scope, Tape, Value, trace};
+use super::{Recording, Scope, Tape, Value, trace};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::slab::Lanewise;
 use crate::tensor::{Stype, Tensor};
 
 impl<'t> Var<'t> {
@@ -162,7 +163,7 @@ impl Tape {
                 reaches[id] |= depends;
             }
         }
-        let cotangents = self.sweep(seeds, |id| reaches[id as usize])?;
+        let cotangents = self.sweep(seeds, |_, id| reaches[id as usize])?;
         let one = |x: &Var<'t>| {
             let dx = match cotangents.get(x.id as usize).copied().flatten() {
                 Some(id) => Var { tape: self, id },
@@ -191,8 +192,7 @@ impl Tape {
                     self.in_cotangent_space(self.constant(dy.clone()), y, Addressed::Beyond, at)?
                 }
             };
-            let needs = |id: u32| self.recording.borrow().wants_gradient(id);
-            let cotangents = self.sweep(&[(y, dy)], needs)?;
+            let cotangents = self.sweep(&[(y, dy)], Recording::wants_gradient)?;
             self.collect(&cotangents, gradients, at)
         });
         self.truncate(start);
@@ -216,7 +216,7 @@ impl Tape {
     fn sweep<'t>(
         &'t self,
         seeds: &[(Var<'t>, Var<'t>)],
-        wanted: impl Fn(u32) -> bool,
+        wanted: impl Fn(&Recording, u32) -> bool,
     ) -> Result<Vec<Option<u32>>> {
         let last = seeds.iter().map(|(y, _)| y.id).max().unwrap_or(0);
         let mut cotangents: Vec<Option<u32>> = vec![None; last as usize + 1];
@@ -226,12 +226,17 @@ impl Tape {
         }
         for id in (0..=last).rev() {
             let Some(dy) = cotangents[id as usize] else { continue };
-            if !wanted(id) {
+            if !wanted(&self.recording.borrow(), id)
+                || self.sweep_small(id, dy, &wanted, &mut cotangents).is_some()
+            {
                 continue;
             }
             let Some((op, ins, at)) = self.operation(id) else { continue };
             let _line = Scope::enter(&self.at, Some(at));
-            let want: SmallVec<[bool; 4]> = ins.iter().map(|&i| wanted(i)).collect();
+            let want: SmallVec<[bool; 4]> = {
+                let recording = self.recording.borrow();
+                ins.iter().map(|&i| wanted(&recording, i)).collect()
+            };
             if !want.contains(&true) {
                 continue;
             }
@@ -251,6 +256,64 @@ impl Tape {
             }
         }
         Ok(cotangents)
+    }
+
+    /// One step of the sweep, if all values are small and of one type, and each rule that is wanted is a
+    /// primitive of them: nothing can fail, so that all is recorded at once.
+    fn sweep_small(
+        &self,
+        id: u32,
+        dy: u32,
+        wanted: &impl Fn(&Recording, u32) -> bool,
+        cotangents: &mut [Option<u32>],
+    ) -> Option<()> {
+        let recording = &mut *self.recording.borrow_mut();
+        let alike = recording.alike(id).filter(|_| !self.is_watched())?;
+        recording.place_of(dy, alike)?;
+        let sum = OpRef::from_static(&Accumulate);
+        let add = sum.lanewise()?;
+        let node = &recording.nodes[id as usize];
+        let (op, at) = (node.op.clone()?, node.at);
+        let (&first, &last) = (node.ins.first()?, node.ins.last()?);
+        let n = node.ins.len();
+        if n > 2 {
+            return None;
+        }
+        let x = [first, last];
+        let mut want = [false; 2];
+        for (i, (&x, want)) in x.iter().zip(&mut want).enumerate().take(n) {
+            recording.place_of(x, alike)?;
+            *want = wanted(recording, x);
+            if *want {
+                recording.place_of(cotangents[x as usize].unwrap_or(dy), alike)?;
+                op.slope(i)?;
+            }
+        }
+        // Rules number the operands, then the result, then its cotangent.
+        let value = |k: u8| match k as usize {
+            k if k < n => x[k],
+            k if k == n => id,
+            _ => dy,
+        };
+        let differentiated = self.no_grad.get() == 0;
+        let mut record = |op: &OpRef, lanewise: &Lanewise, ins: [u32; 2]| {
+            recording.record_small(op, lanewise, ins, alike, differentiated, at)
+        };
+        let mut answers = [None; 2];
+        for (i, answer) in answers.iter_mut().enumerate().filter(|(i, _)| want[*i]) {
+            *answer = match op.slope(i)? {
+                Slope::Value(k) => Some(value(k)),
+                Slope::Primitive(op, lanewise, from) => {
+                    let ins = [value(from[0]), value(from[from.len() - 1])];
+                    Some(record(&op, lanewise, ins))
+                }
+            };
+        }
+        for (x, dx) in x.into_iter().zip(answers).filter_map(|(x, dx)| Some((x, dx?))) {
+            let slot = &mut cotangents[x as usize];
+            *slot = Some(slot.map_or(dx, |before| record(&sum, add, [before, dx])));
+        }
+        Some(())
     }
 
     fn sum_of<'t>(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::memory::{Out, Scratch};
-use super::op::{Case, Gradient, Grads, Op, Read, TableRow};
+use super::op::{Case, Gradient, Grads, Op, Read, Slope, TableRow};
 use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
@@ -52,6 +52,9 @@ pub trait DynOp: Debug + Send + Sync {
     /// See [`Op::lanewise`].
     #[doc(hidden)]
     fn lanewise(&self) -> Option<&Lanewise>;
+    /// See [`Op::slope`].
+    #[doc(hidden)]
+    fn slope(&self, i: usize) -> Option<Slope>;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
     /// What the backward rule is the derivative of, where it is not the operator's own.
@@ -139,6 +142,10 @@ impl<O: Op> DynOp for O {
 
     fn lanewise(&self) -> Option<&Lanewise> {
         Op::lanewise(self)
+    }
+
+    fn slope(&self, i: usize) -> Option<Slope> {
+        Op::slope(self, i)
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

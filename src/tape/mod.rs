@@ -134,6 +134,15 @@ struct Node {
     grad_stype: Option<Stype>,
 }
 
+impl Node {
+    /// What is no operator's result, and wants no gradient.
+    #[inline(always)]
+    fn leaf(ty: u32, value: Held, at: &'static Location<'static>) -> Node {
+        let ins = SmallVec::new();
+        Node { op: None, ins, ty, value, at, needs_grad: false, grad_stype: None }
+    }
+}
+
 /// Where the value of a node is.
 #[derive(Clone, Copy)]
 enum Held {
@@ -444,7 +453,7 @@ impl Tape {
             };
             (recording.intern(ty, self.symbolic), held)
         };
-        self.push(Node { op: None, ins: SmallVec::new(), ty, value, at, needs_grad, grad_stype })
+        self.push(Node { needs_grad, grad_stype, ..Node::leaf(ty, value, at) })
     }
 
     /// Runs `record` without gradients: nothing that it records is differentiated.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
+use super::dyn_op::OpRef;
 use super::memory::{Out, Scratch};
 use super::partial::DTypes;
 use super::refine::PartialShape;
@@ -88,6 +89,13 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
     /// that type, too.
     #[doc(hidden)]
     fn lanewise(&self) -> Option<&Lanewise> {
+        None
+    }
+
+    /// The backward rule of operand `i`, if it is one such primitive, too; [`Op::vjp`] answers the same.
+    #[doc(hidden)]
+    fn slope(&self, i: usize) -> Option<Slope> {
+        let _ = i;
         None
     }
 
@@ -347,6 +355,16 @@ pub type LossOf<O> = for<'t> fn(&O, &[Var<'t>]) -> Var<'t>;
 
 /// The function whose derivative a backward rule is: `(operator, operands, operands held constant)`.
 pub type Surrogate<O> = for<'t> fn(&O, &[Var<'t>], &[Var<'t>]) -> Var<'t>;
+
+/// A backward rule that needs no recording to be known. Values are told by number: first the operands, then
+/// the result, then its cotangent.
+#[derive(Clone)]
+pub enum Slope {
+    /// The cotangent of the operand is this value.
+    Value(u8),
+    /// It is this operator, one primitive, on these values.
+    Primitive(OpRef, &'static Lanewise, &'static [u8]),
+}
 
 /// The answers of a backward rule, one per operand.
 pub struct Grads<'t> {

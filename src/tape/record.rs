@@ -13,9 +13,13 @@ use super::partial::PartialType;
 use super::small::Small;
 use super::structural::CastStorage;
 use super::var::{Var, two_tapes};
-use super::{Held, Node, OpRef, POISON, PartialShape, Tape, Value};
+use super::{Held, Node, OpRef, POISON, PartialShape, Recording, Tape, Value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::slab::Lanewise;
 use crate::tensor::{DType, Shape, Slice, Stype, Tensor, View, size_of};
+
+/// Nodes that a step adds, at most, after it was seen that there is room.
+const ROOM: usize = 16;
 
 impl Tape {
     /// Records an operator on these operands. This is how operators' methods are written, also outside
@@ -49,9 +53,20 @@ impl Tape {
         if operands.iter().any(|v| !std::ptr::eq(v.tape, self)) {
             return self.poison(two_tapes().operator(op.label()).at(at));
         }
-        if let Some(small) = self.apply_small(&op, operands, at) {
-            return small;
+        match self.apply_small(&op, operands, at) {
+            Some(small) => small,
+            None => self.apply_any(op, operands, at),
         }
+    }
+
+    /// Apart, so that what small values do not need costs them nothing.
+    #[inline(never)]
+    fn apply_any<'t>(
+        &'t self,
+        op: OpRef,
+        operands: &[Var<'t>],
+        at: &'static Location<'static>,
+    ) -> Var<'t> {
         let mut ins: SmallVec<[u32; 4]> = operands.iter().map(|v| v.id).collect();
         let types: Few<PartialType> = operands.iter().map(|v| self.partial_type_of(*v)).collect();
         let recorded = match self.symbolic {
@@ -66,6 +81,7 @@ impl Tape {
 
     /// Records an operator that is one primitive on small values of one type. Nothing can fail, and nobody
     /// looks: so there is nothing to plan, to lock or to find memory for.
+    #[inline]
     fn apply_small<'t>(
         &'t self,
         op: &OpRef,
@@ -77,39 +93,17 @@ impl Tape {
             return None;
         }
         let recording = &mut *self.recording.borrow_mut();
-        let first = &recording.nodes[operands[0].id as usize];
-        let (ty, mut needs_grad) = (first.ty, false);
-        let (mut places, mut ins) = ([0; 3], [0; 3]);
-        for (i, var) in operands.iter().enumerate() {
-            let node = &recording.nodes[var.id as usize];
-            (places[i], ins[i]) = (node.value.small().filter(|_| node.ty == ty)?, var.id);
-            needs_grad |= node.needs_grad;
-        }
-        let id = recording.nodes.len() as u32;
-        let own = &recording.types[ty as usize];
-        let (dtype, len) = (own.dtypes.known()?, size_of(own.shape.dims()?));
-        if id >= POISON {
-            return None;
-        }
-        let arguments = lanewise.arguments.map(|k| places[k as usize]);
-        let place = match dtype {
-            DType::F32 => recording.small.compute(lanewise.f32, arguments, len),
-            _ => recording.small.compute(lanewise.f64, arguments, len),
-        };
-        recording.nodes.push(Node {
-            op: Some(op.clone()),
-            ins: SmallVec::from_slice(&ins[..operands.len()]),
-            ty,
-            value: Held::Small(place),
-            at,
-            needs_grad: needs_grad && self.no_grad.get() == 0,
-            grad_stype: None,
-        });
+        let alike = recording.alike(operands[0].id)?;
+        let ins = [operands[0].id, operands[operands.len() - 1].id];
+        recording.place_of(ins[1], alike)?;
+        let differentiated = self.no_grad.get() == 0;
+        let id = recording.record_small(op, lanewise, ins, alike, differentiated, at);
         Some(Var { tape: self, id })
     }
 
     /// Whether someone looks at single operators.
-    fn is_watched(&self) -> bool {
+    #[inline]
+    pub(super) fn is_watched(&self) -> bool {
         self.detect_non_finite.get()
             || self.workspace.borrow().is_watched()
             || !self.observers.try_borrow().is_ok_and(|observers| observers.is_empty())
@@ -265,6 +259,61 @@ impl Tape {
         });
         let message = format!("in the result, {found}{}", leaf.unwrap_or_default());
         Error::new(ErrorKind::NonFinite, message)
+    }
+}
+
+/// What small values have in common that meet in primitives.
+#[derive(Clone, Copy)]
+pub(super) struct Alike {
+    ty: u32,
+    dtype: DType,
+    len: usize,
+}
+
+impl Recording {
+    /// What there is to know of values like this one, if it is small and there is room for more nodes.
+    #[inline]
+    pub(super) fn alike(&self, id: u32) -> Option<Alike> {
+        let node = &self.nodes[id as usize];
+        node.value.small().filter(|_| self.nodes.len() < POISON as usize - ROOM)?;
+        let own = &self.types[node.ty as usize];
+        Some(Alike { ty: node.ty, dtype: own.dtypes.known()?, len: size_of(own.shape.dims()?) })
+    }
+
+    /// Where a value is, if it is small and like these.
+    #[inline]
+    pub(super) fn place_of(&self, id: u32, alike: Alike) -> Option<u32> {
+        let node = &self.nodes[id as usize];
+        node.value.small().filter(|_| node.ty == alike.ty)
+    }
+
+    /// Computes and records a primitive of one value, named twice, or two that are [`Alike`].
+    pub(super) fn record_small(
+        &mut self,
+        op: &OpRef,
+        lanewise: &Lanewise,
+        ins: [u32; 2],
+        Alike { ty, dtype, len }: Alike,
+        differentiated: bool,
+        at: &'static Location<'static>,
+    ) -> u32 {
+        let (a, b) = (&self.nodes[ins[0] as usize], &self.nodes[ins[1] as usize]);
+        let needs_grad = differentiated && (a.needs_grad || b.needs_grad);
+        let place = |k: u8| if k == 0 { a } else { b }.value.small().unwrap_or_default();
+        let [left, right] = lanewise.arguments;
+        let arguments = [place(left), place(right)];
+        let place = match dtype {
+            DType::F32 => self.small.compute(lanewise.f32, arguments, len),
+            _ => self.small.compute(lanewise.f64, arguments, len),
+        };
+        let id = self.nodes.len();
+        // Field by field, in its place: what was just written piece by piece is slow to copy.
+        self.nodes.push(Node::leaf(ty, Held::Small(place), at));
+        let node = &mut self.nodes[id];
+        node.op = Some(op.clone());
+        node.ins = SmallVec::from_buf_and_len([ins[0], ins[1], 0, 0], lanewise.inputs);
+        node.needs_grad = needs_grad;
+        id as u32
     }
 }
 

@@ -1,30 +1,28 @@
 //! Small dense values of a tape, side by side: recording one takes no memory of its own.
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use bytemuck::{Zeroable, cast_slice, cast_slice_mut};
 
 use crate::kernels::memory::Temp;
-use crate::kernels::slab::{PAD, SMALL, Single};
+use crate::kernels::slab::{Line, PAD, SMALL, Single};
 use crate::tensor::{
-    DType, DenseView, Element, Layout, Real, Shape, Slice, Stype, Tensor, Values, View, size_of,
+    DType, DenseView, Element, Layout, Real, Shape, Slice, Stype, Tensor, Values, View, shape,
 };
 
-/// Words in a chunk.
-const CHUNK: usize = 1 << 13;
+/// Lines in a chunk.
+const CHUNK: usize = 1 << 10;
 
-/// Words in a cache line, at which values begin.
-const LINE: usize = 8;
-
-/// Small values, in chunks that never move. A place counts cache lines over all chunks.
+/// Small values, in chunks that never move. A place counts lines over all chunks.
 #[derive(Default)]
 pub(super) struct Small {
-    chunks: Vec<Box<[u64]>>,
+    chunks: Vec<Box<[Line]>>,
     /// Where the next value goes.
     end: usize,
 }
 
-/// How many words a value takes: whole lanes.
-fn words(dtype: DType, len: usize) -> usize {
-    len.next_multiple_of(PAD) * dtype.size() / 8
+/// How many lines a value takes: whole lanes.
+#[inline]
+fn lines(dtype: DType, len: usize) -> usize {
+    len.next_multiple_of(PAD) * dtype.size() / size_of::<Line>()
 }
 
 impl Small {
@@ -36,46 +34,46 @@ impl Small {
 
     /// Where the next value goes.
     pub fn end(&self) -> u32 {
-        (self.end / LINE) as u32
+        self.end as u32
     }
 
     /// Forgets values from this place on.
     pub fn truncate(&mut self, end: u32) {
-        self.end = end as usize * LINE;
+        self.end = end as usize;
     }
 
     /// Room for a value: its place.
     #[inline]
-    fn take(&mut self, words: usize) -> usize {
-        if self.end % CHUNK + words > CHUNK || self.end == self.chunks.len() * CHUNK {
-            self.end = self.end.next_multiple_of(CHUNK);
-            if self.end == self.chunks.len() * CHUNK {
-                self.chunks.push(vec![0; CHUNK + LINE].into());
-            }
+    fn take(&mut self, lines: usize) -> usize {
+        if self.end % CHUNK + lines > CHUNK || self.end == self.chunks.len() * CHUNK {
+            self.next_chunk();
         }
-        self.end += words;
-        self.end - words
+        self.end += lines;
+        self.end - lines
     }
 
-    /// The words of a value, in whole cache lines.
-    fn at(&self, place: usize, words: usize) -> &[u64] {
-        let chunk = &self.chunks[place / CHUNK];
-        &chunk[aligned(chunk) + place % CHUNK..][..words]
+    #[cold]
+    fn next_chunk(&mut self) {
+        self.end = self.end.next_multiple_of(CHUNK);
+        if self.end == self.chunks.len() * CHUNK {
+            self.chunks.push(vec![Line::zeroed(); CHUNK].into());
+        }
     }
 
     /// A value of `len` elements.
     pub fn slice(&self, place: u32, dtype: DType, len: usize) -> Slice<'_> {
-        let words = self.at(place as usize * LINE, words(dtype, len));
+        let place = place as usize;
+        let lines = &self.chunks[place / CHUNK][place % CHUNK..][..lines(dtype, len)];
         match dtype {
-            DType::F32 => Slice::F32(&cast_slice(words)[..len]),
-            DType::F64 => Slice::F64(&cast_slice(words)[..len]),
-            DType::I64 => Slice::I64(&cast_slice(words)[..len]),
+            DType::F32 => Slice::F32(&cast_slice(lines)[..len]),
+            DType::F64 => Slice::F64(&cast_slice(lines)[..len]),
+            DType::I64 => Slice::I64(&cast_slice(lines)[..len]),
         }
     }
 
     /// What kernels see of a value.
     pub fn view<'a>(&'a self, place: u32, dtype: DType, shape: &'a [usize]) -> View<'a> {
-        let values = self.slice(place, dtype, size_of(shape));
+        let values = self.slice(place, dtype, shape::size_of(shape));
         View::Dense(DenseView { shape, values })
     }
 
@@ -99,39 +97,29 @@ impl Small {
     }
 
     fn copy<T: Element>(&mut self, values: &[T]) -> u32 {
-        let place = self.take(words(T::DTYPE, values.len()));
-        let chunk = &mut self.chunks[place / CHUNK];
-        let begin = aligned(chunk) + place % CHUNK;
-        let to = &mut chunk[begin..][..words(T::DTYPE, values.len())];
+        let lines = lines(T::DTYPE, values.len());
+        let place = self.take(lines);
+        let to = &mut self.chunks[place / CHUNK][place % CHUNK..][..lines];
         cast_slice_mut(to)[..values.len()].copy_from_slice(values);
-        (place / LINE) as u32
+        place as u32
     }
 
-    /// Computes a value from up to three others of as many elements: its place.
+    /// Computes a value from one or two others of as many elements: its place.
     #[inline]
-    pub fn compute<T: Real>(&mut self, single: Single<T>, operands: [u32; 3], len: usize) -> u32 {
-        let words = words(T::DTYPE, len);
-        let place = self.take(words);
+    pub fn compute<T: Real>(&mut self, single: Single<T>, operands: [u32; 2], len: usize) -> u32 {
+        let lines = lines(T::DTYPE, len);
+        let place = self.take(lines);
         let (before, last) = self.chunks.split_at_mut(place / CHUNK);
-        let begin = aligned(&last[0]);
-        let (own, to) = last[0].split_at_mut(begin + place % CHUNK);
+        let (own, to) = last[0].split_at_mut(place % CHUNK);
         // Operands were there before: in an earlier chunk, or earlier in this one.
-        let operand = |at: usize| match before.get(at / CHUNK) {
-            Some(chunk) => &chunk[aligned(chunk) + at % CHUNK..][..words],
-            None => &own[begin + at % CHUNK..][..words],
+        let operand = |at: u32| {
+            let chunk = before.get(at as usize / CHUNK).map_or(&*own, |chunk| chunk);
+            cast_slice(&chunk[at as usize % CHUNK..][..lines])
         };
-        single.run(
-            operands.map(|at| cast_slice(operand(at as usize * LINE))),
-            cast_slice_mut(&mut to[..words]),
-        );
-        (place / LINE) as u32
+        let [a, b] = operands;
+        single.run([operand(a), operand(b)], cast_slice_mut(&mut to[..lines]));
+        place as u32
     }
-}
-
-/// The first word of a chunk that begins a cache line.
-#[inline]
-fn aligned(chunk: &[u64]) -> usize {
-    chunk.as_ptr().align_offset(8 * LINE).min(LINE)
 }
 
 #[cfg(test)]
@@ -148,21 +136,19 @@ mod tests {
         let other = small.push(Slice::F32(&[0.5; SMALL]));
         let (mut last, mut places) = (one, vec![one]);
         // Through several chunks.
-        for _ in 0..3 * CHUNK / 16 {
-            last = small.compute(sum.f64, [last, one, one], 3);
+        for _ in 0..3 * CHUNK / 2 {
+            last = small.compute(sum.f64, [last, one], 3);
             places.push(last);
         }
         assert!(small.chunks.len() >= 3);
         for (n, &place) in places.iter().enumerate() {
             assert_eq!(small.slice(place, DType::F64, 3), Slice::F64(&[(n + 1) as f64; 3]));
-            let begin = small.at(place as usize * LINE, LINE).as_ptr();
-            assert_eq!(begin.align_offset(8 * LINE), 0);
         }
         assert_eq!(small.slice(other, DType::F32, SMALL), Slice::F32(&[0.5; SMALL]));
         let (end, chunks) = (places[9], small.chunks.len());
         small.truncate(end);
         assert_eq!(small.push(Slice::F32(&[2.0])), end);
-        (0..3 * CHUNK / 16).for_each(|_| _ = small.push(Slice::F32(&[1.0])));
+        (0..3 * CHUNK / 2).for_each(|_| _ = small.push(Slice::F32(&[1.0])));
         assert_eq!(small.chunks.len(), chunks);
         let copy = small.tensor(end, DType::F32, Shape::from([1, 1]));
         assert_eq!(

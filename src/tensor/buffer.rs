@@ -128,19 +128,28 @@ impl<T: Send + Sync> Buffer<T> {
         Ok(Buffer { range: 0..len, ..self })
     }
 
-    /// A copy of these elements, in this memory if nobody shares it.
-    pub(crate) fn refilled(mut self, from: &[T]) -> Self
-    where
-        T: Copy,
-    {
+    /// Becomes `len` elements that `write` appends to an empty vector, in this memory if nobody shares it.
+    pub(crate) fn refill_with<R>(&mut self, len: usize, write: impl FnOnce(&mut Vec<T>) -> R) -> R {
+        self.range = 0..len;
         if let Owner::Vec(handle) = &mut self.owner
             && let Some(vec) = Arc::get_mut(handle)
         {
             vec.clear();
-            vec.extend_from_slice(from);
-            return Buffer { range: 0..from.len(), ..self };
+            vec.reserve(len);
+            return write(vec);
         }
-        from.to_vec().into()
+        let mut vec = Vec::with_capacity(len);
+        let made = write(&mut vec);
+        *self = vec.into();
+        made
+    }
+
+    /// Becomes a copy of these elements, in this memory if nobody shares it.
+    pub(crate) fn refill(&mut self, from: &[T])
+    where
+        T: Copy,
+    {
+        self.refill_with(from.len(), |vec| vec.extend_from_slice(from));
     }
 
     /// Gives the memory to an arena, if nobody shares it.

@@ -64,34 +64,42 @@ impl Tensor {
         Ok(Tensor::from_parts(shape.into(), Layout::Csr(pattern.share()), T::erase(values)))
     }
 
-    /// [`Tensor::csr`] of copies, in the memory of this tensor as far as nobody shares it.
+    /// Becomes a [`Tensor::csr`] of copies, in its memory as far as nobody shares it. On an error it is no
+    /// value.
     #[track_caller]
-    pub(crate) fn refilled_csr<T: Element>(
-        self,
+    pub(crate) fn refill_csr<T: Element>(
+        &mut self,
         cols: usize,
         indptr: &[usize],
         indices: &[u32],
         values: &[T],
-    ) -> Result<Tensor> {
-        let (_, layout, held) = self.into_parts();
-        let pattern = match layout {
-            Layout::Csr(pattern) => pattern,
-            _ => Arc::default(),
-        };
+    ) -> Result<()> {
+        if !matches!(self.layout, Layout::Csr(_)) {
+            self.layout = Layout::Csr(Arc::default());
+        }
+        let Layout::Csr(pattern) = &mut self.layout else { unreachable!("csr now") };
         let named = |e: Error| e.operator("csr");
-        let pattern = pattern.refilled(cols, indptr, indices).map_err(named)?;
-        let what = || format!("a csr matrix with {} indices", pattern.nnz());
-        check_len(pattern.nnz(), values.len(), what).map_err(named)?;
-        let values = T::into_buffer(held).unwrap_or_default().refilled(values);
-        let shape = [pattern.rows(), cols].into();
-        Ok(Tensor::from_parts(shape, Layout::Csr(pattern), T::erase(values)))
+        Pattern::refill(pattern, cols, indptr, indices).map_err(named)?;
+        let what = || format!("a csr matrix with {} indices", indices.len());
+        check_len(indices.len(), values.len(), what).map_err(named)?;
+        T::buffer_mut(&mut self.values).refill(values);
+        let rows = indptr.len() - 1;
+        if self.shape[..] != [rows, cols] {
+            self.shape = [rows, cols].into();
+        }
+        Ok(())
     }
 
-    /// [`Tensor::dense`] of copies, in the memory of this tensor if nobody shares it.
+    /// Becomes a [`Tensor::dense`] of copies, in its memory if nobody shares it. On an error it is no value.
     #[track_caller]
-    pub(crate) fn refilled_dense<T: Element>(self, shape: Shape, values: &[T]) -> Result<Tensor> {
-        let held = T::into_buffer(self.into_parts().2).unwrap_or_default();
-        Tensor::dense(shape, held.refilled(values))
+    pub(crate) fn refill_dense<T: Element>(&mut self, shape: &[usize], values: &[T]) -> Result<()> {
+        T::buffer_mut(&mut self.values).refill(values);
+        self.layout = Layout::Dense;
+        if self.shape[..] != *shape {
+            self.shape = Shape::from(shape).checked().map_err(|e| e.operator("dense"))?;
+        }
+        let what = || format!("a dense tensor of shape {}", self.shape);
+        check_len(self.shape.size(), values.len(), what).map_err(|e| e.operator("dense"))
     }
 
     /// A row-sparse tensor from ascending, unique row ids and the rows' values, one after the other.

@@ -69,6 +69,10 @@ pub trait Element:
     /// The typed buffer by value, if the type fits.
     fn into_buffer(values: Values) -> Option<Buffer<Self>>;
 
+    /// The typed buffer, made an empty one if the type differs.
+    #[doc(hidden)]
+    fn buffer_mut(values: &mut Values) -> &mut Buffer<Self>;
+
     /// The elements to be written; empty if the type differs or the memory is shared.
     #[doc(hidden)]
     fn unique_slice(values: &mut Values) -> &mut [Self];
@@ -111,6 +115,16 @@ macro_rules! element {
                 match values {
                     Values::$variant(b) => Some(b),
                     _ => None,
+                }
+            }
+
+            fn buffer_mut(values: &mut Values) -> &mut Buffer<Self> {
+                if !matches!(values, Values::$variant(_)) {
+                    *values = Values::$variant(Buffer::default());
+                }
+                match values {
+                    Values::$variant(b) => b,
+                    _ => unreachable!("of this type now"),
                 }
             }
 

@@ -41,52 +41,48 @@ impl Pattern {
         Pattern::new(cols, indptr, indices).check(rows)
     }
 
-    /// A pattern of copies, in this one's memory if nobody shares it; checked as
-    /// [`Pattern::checked`] does.
+    /// Becomes a pattern of copies, in this one's memory if nobody shares it; checked as [`Pattern::checked`]
+    /// does. On an error it is none.
     #[track_caller]
-    pub(crate) fn refilled(
-        mut self: Arc<Self>,
+    pub(crate) fn refill(
+        shared: &mut Arc<Self>,
         cols: usize,
         indptr: &[usize],
         indices: &[u32],
-    ) -> Result<Arc<Self>> {
+    ) -> Result<()> {
+        if Arc::get_mut(shared).is_none() {
+            *shared = Arc::default();
+        }
+        let Some(own) = Arc::get_mut(shared) else { unreachable!("nobody shares what is new") };
         let rows = indptr.len().saturating_sub(1);
-        let Some(own) = Arc::get_mut(&mut self) else {
-            let copied =
-                Pattern::checked(rows, cols, indptr.to_vec().into(), indices.to_vec().into());
-            return Ok(Arc::new(copied?));
-        };
-        let held = std::mem::take(own);
-        let (indptr, indices) = (held.indptr.refilled(indptr), held.indices.refilled(indices));
-        *own = Pattern::new(cols, indptr, indices).check(rows)?;
-        Ok(self)
+        check_pointers(rows, cols, indptr, indices.len())?;
+        own.cols = cols;
+        own.columns.take();
+        // Requests are often alike.
+        if own.indptr[..] != *indptr {
+            own.indptr.refill(indptr);
+        }
+        let copy =
+            |to: &mut Vec<u32>| rows_ascend(indptr, indices, cols, |ids| to.extend_from_slice(ids));
+        match own.indices.refill_with(indices.len(), copy) {
+            true => Ok(()),
+            false => own.check_rows(),
+        }
     }
 
     #[track_caller]
     fn check(self, rows: usize) -> Result<Self> {
         let Pattern { cols, indptr, indices, .. } = &self;
-        check_extent("rows", rows)?;
-        check_extent("columns", *cols)?;
-        if indptr.len() != rows + 1 {
-            let message =
-                format!("{rows} rows need {} row pointers, got {}", rows + 1, indptr.len());
-            return Err(Error::new(ErrorKind::Shape, message));
-        }
-        if let Some(i) = indptr.windows(2).position(|w| w[0] > w[1]) {
-            let (a, b) = (indptr[i], indptr[i + 1]);
-            let message = format!("indptr[{}] = {b} is less than indptr[{i}] = {a}", i + 1);
-            return Err(Error::new(ErrorKind::Index, message));
-        }
-        let stored = indptr[rows] - indptr[0];
-        if stored != indices.len() {
-            let message =
-                format!("indptr spans {stored} entries, but there are {} indices", indices.len());
-            return Err(Error::new(ErrorKind::Shape, message));
-        }
-        if !rows_ascend(indptr, indices, *cols) {
-            (0..rows).try_for_each(|row| self.check_row(row))?;
+        check_pointers(rows, *cols, indptr, indices.len())?;
+        if !rows_ascend(indptr, indices, *cols, |_| {}) {
+            self.check_rows()?;
         }
         Ok(self)
+    }
+
+    #[track_caller]
+    fn check_rows(&self) -> Result<()> {
+        (0..self.rows()).try_for_each(|row| self.check_row(row))
     }
 
     #[track_caller]
@@ -229,6 +225,28 @@ impl Reusable for Arc<Pattern> {
     fn room(&self) -> usize {
         0
     }
+}
+
+/// Row pointers are monotone, and span as many entries as there are ids.
+#[track_caller]
+fn check_pointers(rows: usize, cols: usize, indptr: &[usize], ids: usize) -> Result<()> {
+    check_extent("rows", rows)?;
+    check_extent("columns", cols)?;
+    if indptr.len() != rows + 1 {
+        let message = format!("{rows} rows need {} row pointers, got {}", rows + 1, indptr.len());
+        return Err(Error::new(ErrorKind::Shape, message));
+    }
+    if let Some(i) = indptr.windows(2).position(|w| w[0] > w[1]) {
+        let (a, b) = (indptr[i], indptr[i + 1]);
+        let message = format!("indptr[{}] = {b} is less than indptr[{i}] = {a}", i + 1);
+        return Err(Error::new(ErrorKind::Index, message));
+    }
+    let stored = indptr[rows] - indptr[0];
+    if stored != ids {
+        let message = format!("indptr spans {stored} entries, but there are {ids} indices");
+        return Err(Error::new(ErrorKind::Shape, message));
+    }
+    Ok(())
 }
 
 /// Ids are `u32`: at most 2^32 rows or columns.

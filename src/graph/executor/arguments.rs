@@ -170,13 +170,18 @@ impl Executor {
             }
             Argument::Parameter(_) => return refuse(ErrorKind::Stype, ""),
         };
+        self.bound(id);
+        self.list_parameter(id);
+        Ok(())
+    }
+
+    /// Notes that a variable has another value.
+    pub(super) fn bound(&mut self, id: usize) {
         self.unbound[id] = false;
         // What the forward pass read is no longer there to go back through.
         if self.program.forward_reads[id] {
             self.passed = false;
         }
-        self.list_parameter(id);
-        Ok(())
     }
 
     /// Notes whether the variable is a parameter now.

@@ -8,7 +8,7 @@ use super::super::bind::Argument;
 use super::Executor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::Value;
-use crate::tensor::{Element, Shape, Stype, Tensor, row_len};
+use crate::tensor::{Element, Stype, Tensor, row_len};
 
 impl Executor {
     /// Binds variables to values of any shapes that go together, as another batch: where they differ
@@ -89,7 +89,7 @@ impl Executor {
         let id = self.find_variable(name)?;
         self.check_fed::<T>(id, Stype::Csr)?;
         let cols = self.program.types[id].shape[1];
-        self.refill(id, |last| last.refilled_csr(cols, indptr, indices, values))
+        self.refill(id, |last| last.refill_csr(cols, indptr, indices, values))
     }
 
     /// Copies the values of a dense variable from a borrowed slice, as [`Executor::feed_csr`] does; the size of
@@ -112,15 +112,14 @@ impl Executor {
     pub fn feed_dense<T: Element>(&mut self, name: &str, values: &[T]) -> Result<()> {
         let id = self.find_variable(name)?;
         self.check_fed::<T>(id, Stype::Default)?;
-        let mut shape = self.program.types[id].shape.to_vec();
+        let mut shape: SmallVec<[usize; 4]> = self.program.types[id].shape[..].into();
         let row = row_len(&shape);
         if let Some(first) = shape.first_mut()
             && row > 0
         {
             *first = values.len() / row;
         }
-        let shape = Shape::from(&shape[..]);
-        self.refill(id, |last| last.refilled_dense(shape, values))
+        self.refill(id, |last| last.refill_dense(&shape, values))
     }
 
     #[track_caller]
@@ -136,18 +135,20 @@ impl Executor {
         Err(Error::new(kind, message).operator("feed"))
     }
 
-    /// Binds a variable to a value that is made in the memory of its last one.
+    /// Binds a variable to a value that is made in place of its last one.
     #[track_caller]
-    fn refill(&mut self, id: usize, make: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<()> {
-        let last = std::mem::replace(&mut self.values[id], Value::Symbol);
-        self.unbound[id] = true;
+    fn refill(&mut self, id: usize, make: impl FnOnce(&mut Tensor) -> Result<()>) -> Result<()> {
         let at = Location::caller();
-        let fed = match last {
-            Value::Tensor(last) => make(last),
-            _ => make(Tensor::scalar(0.0f32)),
-        };
-        let fed = fed.and_then(|value| self.bind_fed(id, value));
+        self.unbound[id] = true;
+        if !matches!(self.values[id], Value::Tensor(_)) {
+            self.values[id] = Value::Tensor(Tensor::scalar(0.0f32));
+            self.list_parameter(id);
+        }
+        let Value::Tensor(own) = &mut self.values[id] else { unreachable!("a tensor now") };
+        let fed = make(own).and_then(|()| self.bind_fed(id));
         fed.or_else(|error| {
+            // What was refused is no value.
+            self.values[id] = Value::Symbol;
             self.fill_placeholders()?;
             let name = &self.program.body.nodes[id].name;
             let named = error.operator("feed").at(at);
@@ -155,10 +156,16 @@ impl Executor {
         })
     }
 
-    fn bind_fed(&mut self, id: usize, value: Tensor) -> Result<()> {
-        if self.program.types[id].shape != *value.shape() {
-            self.reshape_to(vec![self.of_shape(id, value.shape())])?;
+    /// Takes what stands in place of a variable's last value, of its storage and element type, for its value.
+    fn bind_fed(&mut self, id: usize) -> Result<()> {
+        let Value::Tensor(own) = &self.values[id] else { unreachable!("fed with a tensor") };
+        if *own.shape() != self.program.types[id].shape {
+            let known = vec![self.of_shape(id, own.shape())];
+            let fed = std::mem::replace(&mut self.values[id], Value::Symbol);
+            self.reshape_to(known)?;
+            self.values[id] = fed;
         }
-        self.assign(id, Argument::Tensor(value))
+        self.bound(id);
+        Ok(())
     }
 }

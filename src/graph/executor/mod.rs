@@ -153,11 +153,11 @@ impl Executor {
     /// with operator, operand types and the user's line; [`ErrorKind::Busy`] while a parameter is updated.
     #[track_caller]
     pub fn forward(&mut self, is_train: bool) -> Result<()> {
-        self.begin(is_train);
         let program = Arc::clone(&self.program);
+        self.begin(&program, is_train);
         self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
         self.slabs.in_use = !self.is_watched();
-        self.run_steps(0..program.forward)?;
+        self.run_steps(&program, 0..program.forward)?;
         self.passed = true;
         Ok(())
     }
@@ -204,14 +204,15 @@ impl Executor {
             given.push(id as usize);
         }
         self.start_heads()?;
-        let steps = self.program.forward..self.program.steps.len();
+        let program = Arc::clone(&self.program);
+        let steps = program.forward..program.steps.len();
         let gradients = self.program.body.gradients.iter();
         self.check_bound(steps.clone(), gradients.map(|slope| slope.gradient))?;
         self.passed = false;
         if self.is_watched() {
             self.leave_slabs()?;
         }
-        let ran = self.run_steps(steps);
+        let ran = self.run_steps(&program, steps);
         // A head cotangent serves one backward pass.
         given.into_iter().for_each(|id| self.unbound[id] = true);
         ran?;

@@ -1,7 +1,6 @@
 //! How steps run: operands as views, results in the memory of dead ones.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::super::program::{Program, Step};
 use super::Executor;
@@ -11,12 +10,11 @@ use crate::tensor::{Tensor, View};
 
 impl Executor {
     /// Before a run: parameters as they are now, nothing left that shares memory to be written.
-    pub(super) fn begin(&mut self, is_train: bool) {
+    pub(super) fn begin(&mut self, program: &Program, is_train: bool) {
         self.passed = false;
         self.forget_aliases();
         self.carry_gradients();
-        let program = Arc::clone(&self.program);
-        program.kept.iter().for_each(|&id| self.release(&program, id));
+        program.kept.iter().for_each(|&id| self.release(program, id));
         for &id in &self.parameters {
             if let Value::Parameter(parameter, updates) = &mut self.values[id as usize] {
                 *updates = parameter.updates();
@@ -53,18 +51,17 @@ impl Executor {
         }
     }
 
-    pub(super) fn run_steps(&mut self, steps: Range<usize>) -> Result<()> {
-        let program = Arc::clone(&self.program);
+    pub(super) fn run_steps(&mut self, program: &Program, steps: Range<usize>) -> Result<()> {
         let mut at = steps.start;
         while at < steps.end {
             if let Some(segment) = program.segments.starting_at(at).filter(|_| self.slabs.in_use) {
-                self.run_segment(&program, segment)?;
+                self.run_segment(program, segment)?;
                 at = segment.steps.end;
                 continue;
             }
             let step = &program.steps[at];
-            self.run_step(&program, step).map_err(|error| program.blame(step, error))?;
-            step.dead.iter().for_each(|&dead| self.release(&program, dead));
+            self.run_step(program, step).map_err(|error| program.blame(step, error))?;
+            step.dead.iter().for_each(|&dead| self.release(program, dead));
             at += 1;
         }
         Ok(())

@@ -40,10 +40,10 @@ fn fit<T: Real>(own: &mut Vec<T>, slab: &Slab<T>) {
 }
 
 /// A copy in the memory of a tensor that is dead, or else in recycled memory.
-fn copied<T: Real>(last: Option<Tensor>, shape: Shape, from: &[T]) -> Result<Tensor> {
+fn copied<T: Real>(last: Option<Tensor>, shape: &Shape, from: &[T]) -> Result<Tensor> {
     match last {
-        Some(last) => last.refilled_dense(shape, from),
-        None => Tensor::dense(shape, Temp::copied(from)),
+        Some(mut last) => last.refill_dense(shape, from).map(|()| last),
+        None => Tensor::dense(shape.clone(), Temp::copied(from)),
     }
 }
 
@@ -94,7 +94,7 @@ impl Executor {
             Value::Tensor(last) => Some(last),
             _ => self.memory[place].take(),
         };
-        let (shape, from) = (program.types[node].shape.clone(), held.at..held.at + held.len);
+        let (shape, from) = (&program.types[node].shape, held.at..held.at + held.len);
         let (Slabs { f32, f64, .. }, Workspace { arena, .. }) = (&self.slabs, &mut self.workspace);
         self.values[node] = Value::Tensor(arena.during(|| match dtype {
             DType::F32 => copied(last, shape, &f32[from]),

@@ -86,7 +86,7 @@ fn apart(shapes: &[PartialShape]) -> Error {
 
 /// [`stretched`] for variables.
 pub(crate) fn stretched_of(operands: &[Var<'_>]) -> u32 {
-    if operands.iter().all(|x| x.is_like(operands[0])) {
+    if operands.iter().skip(1).all(|x| x.is_like(operands[0])) {
         return 0;
     }
     let shape = |x: &Var<'_>| x.inferred_type().map(|ty| ty.shape).unwrap_or_default();

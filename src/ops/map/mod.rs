@@ -26,7 +26,7 @@ use self::program::{Instr, Program, Rows, Rule, Source, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::elementwise::Unary;
 use crate::kernels::slab::{Lanewise, Primitive};
-use crate::tape::op::{Case, Grads, Op, Sample};
+use crate::tape::op::{Case, Grads, Op, Sample, Slope};
 use crate::tape::{OpRef, PartialShape, Var};
 use crate::tensor::{Real, Shape, View};
 
@@ -197,6 +197,18 @@ impl Op for Map {
 
     fn lanewise(&self) -> Option<&Lanewise> {
         self.program.lanewise.as_ref().filter(|_| self.stretched == 0)
+    }
+
+    fn slope(&self, i: usize) -> Option<Slope> {
+        match self.program.rule(i) {
+            _ if !self.is_plain() => None,
+            Rule::Zero | Rule::None(_) => None,
+            Rule::Operand(k) => Some(Slope::Value(*k)),
+            Rule::Map(program, values) => {
+                let op = OpRef::from_static(program.plain());
+                Some(Slope::Primitive(op, program.lanewise.as_ref()?, values))
+            }
+        }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {
