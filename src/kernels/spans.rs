@@ -24,7 +24,7 @@ type Place = (u32, u32);
 /// at first, and then groups of spans.
 pub(super) fn compact_spans(indices: &[u32], cols: usize) -> (Temp<u32>, Temp<u32>) {
     let threads = rayon::current_num_threads();
-    let (places, ends) = distributed(indices, (cols - 1 >> SPAN) + 1, threads);
+    let (places, ends) = distributed(indices, ((cols - 1) >> SPAN) + 1, threads);
     let mut slots = Temp::unspecified(indices.len());
     let to = Scattered::of(&mut slots);
     let mut groups = groups(&ends, threads);

@@ -176,7 +176,7 @@ pub(super) fn for_each_slot_part<T: Send, F>(
 pub(super) const ALL_SLOTS: Range<u32> = 0..u32::MAX;
 
 /// At least 1; `rows` or more if the work is too little to share.
-fn rows_per_part(rows: usize, cost_per_row: usize) -> usize {
+pub(super) fn rows_per_part(rows: usize, cost_per_row: usize) -> usize {
     let cost = cost_per_row.max(1);
     if rows.saturating_mul(cost) < 2 * PART_COST || rayon::current_num_threads() == 1 {
         return rows.max(1);

@@ -13,14 +13,14 @@ use std::slice::from_mut;
 use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
-use super::threads::for_each_job;
+use super::threads::{for_each_job, rows_per_part};
 use super::vectorized::{Task, is_far, prefetch_row, vectorized};
 
 /// How many rows ahead the memory is asked for.
 const AHEAD: usize = 16;
 
-/// Elements that one thread updates before it is worth to ask another.
-const SHARE: usize = 1 << 16;
+/// Elements that one thread updates in a row before it is worth to ask another: some 20 µs in the caches.
+const SHARE: usize = 1 << 17;
 
 /// The most parts that rows are cut into.
 const MAX_PARTS: usize = 64;
@@ -114,11 +114,11 @@ pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
     ascending: bool,
 ) {
     debug_assert!(!ascending || slots.is_sorted());
-    let (k, elements) = (rows.k, slots.len() * rows.k * (N + 1));
-    if !ascending || elements < 2 * SHARE || rayon::current_num_threads() == 1 {
+    let k = rows.k;
+    let at_once = rows_per_part(slots.len(), 2 + k * (N + 1) / 4);
+    if !ascending || at_once >= slots.len() {
         return vectorized(Touched { rule, rows, first: 0, slots, g });
     }
-    let at_once = slots.len().div_ceil((elements / SHARE).min(MAX_PARTS));
     let (mut jobs, mut rest, mut first) = (Vec::new(), rows, 0);
     for (n, slots) in slots.chunks(at_once).enumerate() {
         let end = slots[slots.len() - 1] as usize + 1;
@@ -273,7 +273,7 @@ mod tests {
 
     /// A step of SGD by rows: the table, its momenta and what the step made of them.
     fn stepped(threads: usize, ascending: bool) -> (Vec<f32>, Vec<f32>) {
-        let (n, k) = (20_000, 8);
+        let (n, k) = (40_000, 8);
         let step = heavy_ball();
         let mut w: Vec<f32> = (0..n * k).map(|i| (i as f32).sin()).collect();
         let mut m: Vec<f32> = (0..n * k).map(|i| (i as f32).cos()).collect();
@@ -281,6 +281,7 @@ mod tests {
         let g: Vec<f32> = (0..slots.len() * k).map(|i| (i as f32 * 0.3).sin()).collect();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
+            assert_eq!(rows_per_part(slots.len(), k / 2) < slots.len(), threads > 1);
             let rows = Rows { w: &mut w, s: [&mut m], k, widths: [k] };
             update_rows(&step, rows, &slots, &g, ascending);
         });
