@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use counting::Counting;
 use sparsetape::check::Repeated;
 use sparsetape::ops::all_repeated;
-use sparsetape::optim::Sgd;
+use sparsetape::optim::{AdaGrad, Adam, Optimizer, Sgd, Update};
 use sparsetape::{
     Bind, Executor, GradReq, Gradients, Graph, Parameter, Params, Stype, Tape, Tensor, Var,
     variable,
@@ -17,10 +17,13 @@ use sparsetape::{
 thread_local! {
     /// Allocations of this thread: small work stays on it.
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// The largest of them, in bytes.
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count(_: usize) {
+fn count(bytes: usize) {
     COUNT.set(COUNT.get() + 1);
+    LARGEST.set(LARGEST.get().max(bytes));
 }
 
 #[global_allocator]
@@ -85,10 +88,22 @@ fn a_step_recorded_again_allocates_hardly_anything() {
     assert!(each < 16, "{each} allocations in a step");
 }
 
-/// Rows of five entries; another `shift` has other columns, as many.
-fn rows(shift: usize) -> Tensor {
-    let row = |i: usize| (0..5).map(move |k| (k * 20 + (i * 7 + k + shift) % 20, 0.5 + k as f32));
-    Tensor::from_rows(100, &(0..8).map(|i| row(i).collect::<Vec<_>>()).collect::<Vec<_>>()).unwrap()
+/// So many rows of five entries in `n` columns; another `shift` has other columns, as many.
+fn rows(n: usize, count: usize, shift: usize) -> Tensor {
+    let column = |i: usize, k: usize| k * (n / 5) + (i * 7 + k + shift) % (n / 5);
+    let row = |i| (0..5).map(move |k| (column(i, k), 0.5 + k as f32));
+    let rows: Vec<Vec<_>> = (0..count).map(|i| row(i).collect()).collect();
+    Tensor::from_rows(n, &rows).unwrap()
+}
+
+/// So many ids below `n`, some of them twice.
+fn ids(n: usize, count: usize, shift: usize) -> Tensor {
+    let ids: Vec<i64> = (0..count).map(|i| ((i / 2 * 7919 + shift) % n) as i64).collect();
+    Tensor::dense([count], ids).unwrap()
+}
+
+fn labels(count: usize) -> Tensor {
+    Tensor::dense([count, 1], (0..count).map(|i| (i % 2) as f32).collect::<Vec<_>>()).unwrap()
 }
 
 fn parameter(name: &str, shape: [usize; 2]) -> Parameter {
@@ -97,67 +112,144 @@ fn parameter(name: &str, shape: [usize; 2]) -> Parameter {
     Parameter::new(name, Tensor::dense(shape, values).unwrap()).unwrap()
 }
 
-/// A model of csr rows and their labels: parameters, and the loss on symbols of them.
-type Model = (&'static str, Vec<Parameter>, for<'t> fn(Var<'t>, Var<'t>, &[Var<'t>]) -> Var<'t>);
+struct Model {
+    name: &'static str,
+    /// Rows of its tables.
+    n: usize,
+    parameters: Vec<Parameter>,
+    /// Of tables of so many rows, so many examples; another number gives others.
+    batch: fn(usize, usize, usize) -> Tensor,
+    /// Of a batch, its labels and the parameters.
+    loss: for<'t> fn(Var<'t>, Var<'t>, &[Var<'t>]) -> Var<'t>,
+}
 
-fn models() -> Vec<Model> {
+fn models(n: usize) -> Vec<Model> {
     vec![
-        ("logistic", vec![parameter("w", [100, 1]), parameter("b", [1, 1])], |x, y, p| {
-            (x.dot(p[0]) + p[1]).sigmoid_binary_cross_entropy(y)
-        }),
-        ("softmax head", vec![parameter("w", [100, 3])], |x, y, p| {
-            x.dot(p[0]).softmax_output(y.reshape(&[-1]))
-        }),
-        (
-            "factorization machine",
-            vec![parameter("w", [100, 1]), parameter("v", [100, 4])],
-            |x, y, p| {
+        Model {
+            name: "logistic",
+            n,
+            parameters: vec![parameter("w", [n, 1]), parameter("b", [1, 1])],
+            batch: rows,
+            loss: |x, y, p| (x.dot(p[0]) + p[1]).sigmoid_binary_cross_entropy(y),
+        },
+        Model {
+            name: "softmax head",
+            n,
+            parameters: vec![parameter("w", [n, 3])],
+            batch: rows,
+            loss: |x, y, p| x.dot(p[0]).softmax_output(y.reshape(&[-1])),
+        },
+        Model {
+            name: "factorization machine",
+            n,
+            parameters: vec![parameter("w", [n, 1]), parameter("v", [n, 4])],
+            batch: rows,
+            loss: |x, y, p| {
                 let v = p[1].rows_of(x);
                 let pairs = x.dot(v).square() - x.square().dot(v.square());
                 let z = x.dot(p[0]) + pairs.sum_axes(&[1], true) * 0.5;
                 z.dropout(0.25).sigmoid_binary_cross_entropy(y)
             },
-        ),
+        },
+        Model {
+            name: "embedding",
+            n,
+            parameters: vec![parameter("e", [n, 4])],
+            batch: ids,
+            loss: |x, y, p| {
+                let z = p[0].take(x).sum_axes(&[1], true);
+                z.sigmoid_binary_cross_entropy(y)
+            },
+        },
     ]
 }
 
-fn executor((_, parameters, loss): &Model) -> Executor {
+type Rule = fn() -> Box<dyn Optimizer + Send>;
+
+const RULES: [(&str, Rule); 4] = [
+    ("SGD", || Box::new(Sgd::new(0.1).momentum(0.9))),
+    ("AdaGrad", || Box::new(AdaGrad::new(0.1))),
+    ("Adam", || Box::new(Adam::new(0.1))),
+    ("exact Adam", || Box::new(Adam::new(0.1).update(Update::Exact))),
+];
+
+/// Bound to 8 rows.
+fn executor(Model { n, parameters, batch, loss, .. }: &Model) -> Executor {
     let tape = Tape::symbolic();
-    let x = tape.symbol(variable("x").stype(Stype::Csr).shape([None, Some(100)]));
+    let first = batch(*n, 8, 0);
+    let sizes: Vec<_> =
+        [None].into_iter().chain(first.shape()[1..].iter().map(|&n| Some(n))).collect();
+    let of_type = variable("x").stype(first.stype()).dtype(first.dtype());
+    let x = tape.symbol(of_type.shape(Some(sizes)));
     let y = tape.symbol(variable("y").shape([None, Some(1)]));
     let p: Vec<Var<'_>> = parameters.iter().map(|p| tape.parameter(p)).collect();
     let graph = Graph::new(&[loss(x, y, &p)]).unwrap();
-    let y = Tensor::dense([8, 1], vec![0.0f32, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0]).unwrap();
     let bind = Bind::from(&Params::new(parameters).unwrap());
-    graph.bind(bind.tensor("x", rows(0)).tensor("y", y).train()).unwrap()
+    graph.bind(bind.tensor("x", first).tensor("y", labels(8)).train()).unwrap()
+}
+
+/// A step on a tape allocates what its batch asks for, and nothing in the order of a table: neither once warm
+/// nor for a batch of a size that has not been seen before.
+#[test]
+fn eager_steps_allocate_nothing_of_a_tables_size() {
+    const N: usize = 1_000_000;
+    for (name, rule) in RULES {
+        for Model { name: model, n, parameters, batch, loss } in models(N) {
+            let (params, mut rule) = (Params::new(&parameters).unwrap(), rule());
+            let (mut tape, mut gradients) = (Tape::new(), Gradients::default());
+            let mut step = |count: usize, shift: usize| {
+                let (x, y) = (batch(n, count, shift), labels(count));
+                LARGEST.set(0);
+                tape.clear();
+                let p: Vec<Var<'_>> = parameters.iter().map(|p| tape.parameter(p)).collect();
+                let loss = loss(tape.constant(x), tape.constant(y), &p);
+                loss.backward_into(&mut gradients).unwrap();
+                rule.step(&params, &gradients).unwrap();
+                assert!(loss.value().is_ok());
+                LARGEST.get()
+            };
+            let first = step(64, 0);
+            let state = 4 * N;
+            assert!(first >= state, "{model}: a state is as large as a table, but {first} bytes");
+            step(64, 1);
+            for (count, shift) in [(64, 2), (65, 3), (90, 4), (300, 5), (7, 6), (301, 7)] {
+                let largest = step(count, shift);
+                // For each of five entries, of which some go twice, a row of four.
+                let most = 2 * 5 * count * 4 * size_of::<f32>() + 8192;
+                assert!(largest <= most, "{model}, {name}: {largest} bytes for {count} rows");
+            }
+        }
+    }
 }
 
 /// After the first runs, forward, backward and the optimizer's step allocate nothing, also with other rows.
 #[test]
 fn executors_allocate_nothing_once_warm() {
-    let batches = [rows(0), rows(3)];
-    for model in models() {
-        let (mut executor, mut sgd) = (executor(&model), Sgd::new(0.1).momentum(0.9));
-        let mut step = |batch: &Tensor| {
-            let before = COUNT.get();
-            executor.set("x", batch).unwrap();
-            executor.backward_into(&mut sgd).unwrap();
-            let training = COUNT.get() - before;
-            executor.forward(false).unwrap();
-            (training, COUNT.get() - before - training)
-        };
-        let counts: Vec<_> = (0..8).map(|i| step(&batches[i % 2])).collect();
-        assert_eq!(counts[6..], [(0, 0); 2], "{}: {counts:?}", model.0);
+    for (name, rule) in RULES {
+        for model in models(100) {
+            let batches = [0, 3].map(|shift| (model.batch)(100, 8, shift));
+            let (mut executor, mut rule) = (executor(&model), rule());
+            let mut step = |batch: &Tensor| {
+                let before = COUNT.get();
+                executor.set("x", batch).unwrap();
+                executor.backward_into(&mut *rule).unwrap();
+                let training = COUNT.get() - before;
+                executor.forward(false).unwrap();
+                (training, COUNT.get() - before - training)
+            };
+            let counts: Vec<_> = (0..8).map(|i| step(&batches[i % 2])).collect();
+            assert_eq!(counts[6..], [(0, 0); 2], "{}, {name}: {counts:?}", model.name);
+        }
     }
 }
 
 /// Nor do several passes that add up, and the step with their sum.
 #[test]
 fn accumulation_allocates_nothing_once_warm() {
-    for model in models() {
-        model.1.iter().for_each(|p| p.set_grad_req(GradReq::Add));
+    for model in models(100) {
+        model.parameters.iter().for_each(|p| p.set_grad_req(GradReq::Add));
         let (mut executor, mut sgd) = (executor(&model), Sgd::new(0.1).momentum(0.9));
-        let parts = [rows(0), rows(3), rows(9)];
+        let parts = [0, 3, 9].map(|shift| (model.batch)(100, 8, shift));
         let mut step = || {
             let before = COUNT.get();
             for part in &parts {
@@ -169,7 +261,7 @@ fn accumulation_allocates_nothing_once_warm() {
             COUNT.get() - before
         };
         let counts: Vec<_> = (0..8).map(|_| step()).collect();
-        assert_eq!(counts[5..], [0; 3], "{}: {counts:?}", model.0);
+        assert_eq!(counts[5..], [0; 3], "{}: {counts:?}", model.name);
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use peak::{LIVE, MEASURING, PEAK};
-use sparsetape::data::{BatchSource, IdBase, Libsvm, Wider};
+use sparsetape::data::{Batch, BatchSource, IdBase, Libsvm, Wider};
 use sparsetape::optim::Sgd;
 use sparsetape::{Gradients, Parameter, Params, Tape, Tensor};
 
@@ -78,10 +78,14 @@ fn reader() -> Libsvm {
 
 /// The bits of a logistic model's weights after an epoch of lazy SGD.
 fn trained(source: &impl BatchSource) -> Vec<u32> {
+    trained_for(1, source)
+}
+
+fn trained_for(epochs: u64, source: &impl BatchSource) -> Vec<u32> {
     let weights = Parameter::new("w", Tensor::full([FEATURES, 1], 0.0f32).unwrap()).unwrap();
     let params = Params::new([&weights]).unwrap();
     let (mut sgd, mut tape, mut gradients) = (Sgd::new(0.5), Tape::new(), Gradients::default());
-    for batch in source.read(0, 0).unwrap() {
+    for batch in (0..epochs).flat_map(|epoch| source.read(epoch, 0).unwrap()) {
         let batch = batch.unwrap();
         tape.clear();
         let logits = tape.constant(batch.features).dot(tape.parameter(&weights));
@@ -129,6 +133,29 @@ fn a_job_in_memory_takes_little_beyond_its_data() {
     assert!(training <= bytes / 2 + 2 * parameters);
     // The order of columns of every window.
     assert!(keeping <= training + 8 * stored);
+}
+
+#[test]
+fn kept_windows_change_no_bit_and_take_little() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    let data = reader().read_from(power_law(4 << 20).as_bytes()).unwrap();
+    let plan = data.batches(256).shuffle(7);
+    let [kept, passing] =
+        [true, false].map(|keep| plan.clone().keep_windows(keep).build().unwrap());
+    let first = |epoch| kept.epoch(epoch).next().unwrap().first_row;
+    assert_ne!(first(0), first(1), "epochs differ in order");
+    let expected = trained_for(3, &passing);
+    let before = LIVE.load(Relaxed);
+    let weights = trained_for(3, &kept);
+    let held = LIVE.load(Relaxed) - before - size_of_val(&weights[..]);
+    assert!(weights == expected, "kept windows train otherwise");
+    let distinct =
+        |batch: Batch| batch.features.pattern().map_or(0, |own| own.columns().distinct.len());
+    let (entries, columns) = (data.features.nnz(), kept.epoch(0).map(distinct).sum::<usize>());
+    println!("{held} bytes for {entries} entries, {columns} columns in {} windows", kept.len());
+    assert!(held <= 8 * entries && held >= 4 * (entries + columns));
+    // And the windows themselves.
+    assert!(held <= 4 * (entries + columns) + 1500 * kept.len());
 }
 
 /// The peak while an epoch is read and no batch is kept.

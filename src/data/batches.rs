@@ -164,6 +164,14 @@ impl Batch {
         Batch { features, labels, qids, inputs: inputs.into(), first_row, pad, numbers }
     }
 
+    /// The same batch, to be held for long.
+    fn lasting(mut self) -> Batch {
+        self.features.set_lasting();
+        let inputs = Arc::get_mut(&mut self.inputs).into_iter().flatten();
+        inputs.for_each(|(_, values)| values.set_lasting());
+        self
+    }
+
     /// Number of rows, padded ones too.
     pub fn rows(&self) -> usize {
         self.features.shape()[0]
@@ -321,7 +329,7 @@ impl Batches {
     fn batch(&self, i: usize) -> Batch {
         let cut = || self.cut(i).expect("rows that were checked when the batches were planned");
         match &self.kept {
-            Some(kept) => (**kept[i].get_or_init(|| Box::new(cut()))).clone(),
+            Some(kept) => (**kept[i].get_or_init(|| Box::new(cut().lasting()))).clone(),
             None => cut(),
         }
     }

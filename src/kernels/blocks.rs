@@ -48,11 +48,12 @@ pub(crate) fn scatter<T: Number>(
     other: T,
     out: &mut [T],
 ) {
-    let next = |first| ids.partition_point(|&id| (id as usize) < first);
-    for_each_block(out, 1, 1, next, |next, first, out| {
+    let next = |first: usize| ids.partition_point(|&id| (id as usize) < 8 * first);
+    // Eight places at a time: one alone takes less than a nanosecond.
+    for_each_block(out, 8, 2, next, |next, first, out| {
         out.fill(other);
         while let Some(&id) = ids.get(*next)
-            && let Some(to) = out.get_mut(id as usize - first)
+            && let Some(to) = out.get_mut(id as usize - 8 * first)
         {
             *to = value(*next);
             *next += 1;

@@ -135,8 +135,8 @@ fn norm<T: Real>(op: &Norm, ins: &[View], out: &mut Out, scratch: &mut Scratch) 
     let (x, y) = (ins[0].typed::<T>()?, folding.result::<T>(out)?);
     let mut squares = scratch.take::<T>(x.len());
     let mut sum_squares = |scale: T, sums: &mut [T], scratch: &mut Scratch| {
-        for_each_part(&mut squares, 1, 1, |first, squares| {
-            for (square, &x) in squares.iter_mut().zip(&x[first..]) {
+        for_each_part(&mut squares, 8, 2, |first, squares| {
+            for (square, &x) in squares.iter_mut().zip(&x[8 * first..]) {
                 *square = (x * scale) * (x * scale);
             }
         });

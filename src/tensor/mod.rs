@@ -222,6 +222,17 @@ impl Tensor {
         })
     }
 
+    /// Says that the tensor is held for long: what its pattern computes takes no more memory than it needs. A
+    /// pattern that is shared stays as it is.
+    #[cfg(feature = "data")]
+    pub(crate) fn set_lasting(&mut self) {
+        if let Layout::Csr(pattern) = &mut self.layout
+            && let Some(own) = Arc::get_mut(pattern)
+        {
+            own.lasting = true;
+        }
+    }
+
     /// A borrowed view, as kernels take operands.
     pub fn view(&self) -> View<'_> {
         self.layout.view(&self.shape, &self.values)

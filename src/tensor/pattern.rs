@@ -18,6 +18,8 @@ pub struct Pattern {
     indptr: Buffer<usize>,
     indices: Buffer<u32>,
     columns: OnceLock<Columns>,
+    /// Whether the columns stay for later, in memory that fits, instead of being recycled soon.
+    pub(super) lasting: bool,
 }
 
 /// The distinct columns of a pattern and where each entry's column stands among them.
@@ -110,7 +112,7 @@ impl Pattern {
 
     /// A pattern that is valid by construction.
     pub(crate) fn new(cols: usize, indptr: Buffer<usize>, indices: Buffer<u32>) -> Self {
-        Pattern { cols, indptr, indices, columns: OnceLock::new() }
+        Pattern { cols, indptr, indices, columns: OnceLock::new(), lasting: false }
     }
 
     /// This pattern, to be shared, in recycled memory.
@@ -191,7 +193,11 @@ impl Pattern {
     /// The distinct columns and each entry's slot among them; computed once and kept.
     pub fn columns(&self) -> &Columns {
         self.columns.get_or_init(|| {
-            let (distinct, slots) = compact(&self.indices, self.cols);
+            let (mut distinct, mut slots) = compact(&self.indices, self.cols);
+            if self.lasting {
+                distinct.shrink_to_fit();
+                slots.shrink_to_fit();
+            }
             Columns { distinct: distinct.into(), slots: slots.into() }
         })
     }

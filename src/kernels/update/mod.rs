@@ -19,8 +19,14 @@ use super::vectorized::{Task, is_far, prefetch_row, vectorized};
 /// How many rows ahead the memory is asked for.
 const AHEAD: usize = 16;
 
+/// Elements that one thread updates in a row before it is worth to ask another: some 20 µs in the caches.
+const SHARE: usize = 1 << 17;
+
 /// Nanoseconds that a row takes longer if it is in no near cache.
 const FAR_ROW: usize = 6;
+
+/// The most parts that rows are cut into.
+const MAX_PARTS: usize = 64;
 
 /// Elements that are updated by a zero gradient at a time.
 const CHUNK: usize = 1024;
@@ -95,6 +101,10 @@ impl<'a, T: Number, const N: usize> Rows<'a, T, N> {
             prefetch_row(s, slot.wrapping_mul(width), width);
         }
     }
+
+    fn elements(&self) -> usize {
+        self.w.len() * (N + 1)
+    }
 }
 
 /// Updates the rows at `slots` by the rows of `g`; absent slots are left out. Ascending slots may be shared
@@ -108,7 +118,7 @@ pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
 ) {
     debug_assert!(!ascending || slots.is_sorted());
     let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
-    let at_once = rows_per_part(slots.len(), 1 + k * (N + 1) / 8 + if far { FAR_ROW } else { 0 });
+    let at_once = rows_per_part(slots.len(), 2 + k * (N + 1) / 4 + if far { FAR_ROW } else { 0 });
     if !ascending || at_once >= slots.len() {
         return vectorized(Touched { rule, rows, first: 0, slots, g });
     }
@@ -166,10 +176,11 @@ pub(crate) fn update_all<T: Number, R: Rule<T, N>, const N: usize>(
     g: Option<&[T]>,
 ) {
     let count = rows.w.len().checked_div(rows.k).unwrap_or(0);
-    let at_once = rows_per_part(count, rows.k * (N + 1) / 2);
-    if at_once >= count {
+    let parts = (rows.elements() / SHARE).min(MAX_PARTS);
+    if parts < 2 || rayon::current_num_threads() == 1 {
         return update_run(rule, rows, g);
     }
+    let at_once = count.div_ceil(parts);
     let (mut jobs, mut rest) = (Vec::new(), rows);
     while !rest.w.is_empty() {
         let first = jobs.len() * at_once;
@@ -265,7 +276,7 @@ mod tests {
 
     /// A step of SGD by rows: the table, its momenta and what the step made of them.
     fn stepped(threads: usize, ascending: bool) -> (Vec<f32>, Vec<f32>) {
-        let (n, k) = (20_000, 8);
+        let (n, k) = (40_000, 8);
         let step = heavy_ball();
         let mut w: Vec<f32> = (0..n * k).map(|i| (i as f32).sin()).collect();
         let mut m: Vec<f32> = (0..n * k).map(|i| (i as f32).cos()).collect();
@@ -273,6 +284,7 @@ mod tests {
         let g: Vec<f32> = (0..slots.len() * k).map(|i| (i as f32 * 0.3).sin()).collect();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
+            assert_eq!(rows_per_part(slots.len(), k / 2) < slots.len(), threads > 1);
             let rows = Rows { w: &mut w, s: [&mut m], k, widths: [k] };
             update_rows(&step, rows, &slots, &g, ascending);
         });

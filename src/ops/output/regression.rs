@@ -176,7 +176,7 @@ fn sigmoid<T: Real>(
 ) -> Result<()> {
     check_label(ins)?;
     let x = ins[0].typed::<T>()?;
-    for_each_part(out.dense::<T>(), 1, 2, |first, out| {
+    for_each_part(out.dense::<T>(), 1, 1, |first, out| {
         unary(Unary::Sigmoid, &x[first..][..out.len()], out);
     });
     Ok(())

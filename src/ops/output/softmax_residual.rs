@@ -85,7 +85,7 @@ fn residual<T: Real>(
         false => targets(options.smooth_alpha, along.len),
     };
     let block = along.len * along.inner;
-    for_each_part(result, block, 4 * block, |first, result| {
+    for_each_part(result, block, 2 * block, |first, result| {
         for (row, to) in (first * along.inner..).zip(0..result.len() / along.len) {
             let label = labels.get_f64(row);
             let ignored = ignored(options, label);

@@ -1,6 +1,6 @@
 //! Parameters as operands: brought up to date before they are read, locked while they are.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::RwLockReadGuard;
 
 use smallvec::SmallVec;
@@ -12,7 +12,7 @@ use super::super::op::Read;
 use super::{Needs, Parameter, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::columns::compact;
-use crate::kernels::memory::Arena;
+use crate::kernels::memory::{Arena, Temp};
 use crate::tensor::{DenseView, Slice, Stype, Tensor, View, row_len};
 
 /// The parameters among an operator's operands, locked for reading.
@@ -141,7 +141,7 @@ struct Named<'a> {
     operand: usize,
     parameter: &'a Parameter,
     /// Rows, if these alone are read.
-    ids: Option<Cow<'a, [u32]>>,
+    ids: Option<Ids<'a>>,
     /// What is needed if not.
     all: Needs<'static>,
     insert: bool,
@@ -158,6 +158,23 @@ impl Named<'_> {
     }
 }
 
+/// Rows that are read.
+enum Ids<'a> {
+    Held(&'a [u32]),
+    Listed(Temp<u32>),
+}
+
+impl Deref for Ids<'_> {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Ids::Held(ids) => ids,
+            Ids::Listed(ids) => ids,
+        }
+    }
+}
+
 /// Whether a row-sparse value of the one shape is one of the other as it is.
 fn same_rows(one: &[usize], other: &[usize]) -> bool {
     one.first() == other.first() && row_len(one) == row_len(other)
@@ -165,39 +182,41 @@ fn same_rows(one: &[usize], other: &[usize]) -> bool {
 
 /// Columns of a csr matrix, or ids, distinct and ascending if the table searches them; anything else names
 /// all rows.
-fn rows_named_by(value: &Value, table: Stype) -> Option<Cow<'_, [u32]>> {
+fn rows_named_by(value: &Value, table: Stype) -> Option<Ids<'_>> {
     let Value::Tensor(tensor) = value else { return None };
     match tensor.view() {
-        View::Csr(csr) => Some(Cow::Borrowed(&csr.pattern.columns().distinct)),
+        View::Csr(csr) => Some(Ids::Held(&csr.pattern.columns().distinct)),
         View::Dense(DenseView { values: Slice::I64(named), .. }) => {
-            let mut ids = Vec::with_capacity(named.len());
+            let mut ids = Temp::with_capacity(named.len());
             // The operator refuses what is no id.
             ids.extend(named.iter().filter_map(|&id| u32::try_from(id).ok()));
             if table == Stype::Default {
-                return Some(Cow::Owned(ids));
+                return Some(Ids::Listed(ids));
             }
             let end = ids.iter().max().map_or(0, |&id| id as usize + 1);
-            Some(Cow::Owned(compact(&ids, end).0.into()))
+            Some(Ids::Listed(compact(&ids, end).0))
         }
         _ => None,
     }
 }
 
 /// The parameter's own rows that hold these rows of it in another shape.
-fn in_rows_of<'i>(parameter: &Parameter, shape: &[usize], ids: Cow<'i, [u32]>) -> Cow<'i, [u32]> {
+fn in_rows_of<'i>(parameter: &Parameter, shape: &[usize], ids: Ids<'i>) -> Ids<'i> {
     let (own, k) = (row_len(parameter.shape()), row_len(shape));
     let rows = parameter.shape().first().copied().unwrap_or(1);
     if own == k {
         return match ids.iter().all(|&id| (id as usize) < rows) {
             true => ids,
-            false => ids.iter().copied().filter(|&id| (id as usize) < rows).collect(),
+            false => {
+                Ids::Listed(Temp::collect(ids.iter().copied().filter(|&id| (id as usize) < rows)))
+            }
         };
     }
     let parts = |&id: &u32| {
         let first = id as usize * k;
         first / own.max(1)..(first + k).div_ceil(own.max(1)).min(rows)
     };
-    let mut own_rows: Vec<u32> = ids.iter().flat_map(parts).map(|row| row as u32).collect();
+    let mut own_rows = Temp::collect(ids.iter().flat_map(parts).map(|row| row as u32));
     own_rows.dedup();
-    Cow::Owned(own_rows)
+    Ids::Listed(own_rows)
 }

@@ -45,8 +45,8 @@ fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) 
 
 /// Adds all elements to a dense sum.
 fn add_elements<T: Real>(values: &[T], sum: &mut [T]) {
-    for_each_part(sum, 1, 1, |first, sum| {
-        sum.iter_mut().zip(&values[first..]).for_each(|(s, &x)| *s = *s + x);
+    for_each_part(sum, 8, 2, |first, sum| {
+        sum.iter_mut().zip(&values[8 * first..]).for_each(|(s, &x)| *s = *s + x);
     });
 }
 
