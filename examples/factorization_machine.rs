@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The sum over f is that over all pairs i < j of ⟨vᵢ, vⱼ⟩ xᵢ xⱼ at the cost of the row's own entries: two products of a csr
-//! matrix with a table. The gradients of w and v are row-sparse: they hold the features of the batch and no
+//! matrix with a table, one of which has a number for each feature. The gradients of w and v are row-sparse: they hold the features of the batch and no
 //! others. So do the squares, which are those of `rows_of` the batch; nothing here costs what the tables hold. Tables too
 //! large to be kept whole are `Parameter::drawn`: a row exists from the first batch on that has its feature, so that memory
 //! follows the features that occur, be there a million or a billion of them. A linear model, the same without v, is trained
@@ -72,12 +72,12 @@ impl Machine {
     }
 }
 
-/// ½ Σ_f [(Σ v_if xᵢ)² − Σ v_if² xᵢ²] for each row of x: `(rows, 1)`. The difference is taken factor by factor, where
-/// both terms are of one size, before the sum.
+/// ½ [Σ_f (Σ v_if xᵢ)² − Σ xᵢ² Σ_f v_if²] for each row of x: `(rows, 1)`. Of the squares a number per feature is
+/// enough.
 pub(crate) fn pairs<'t>(x: Var<'t>, v: Var<'t>) -> Var<'t> {
-    let sums = x.dot(v).square();
-    let squares = x.square().dot(v.rows_of(x).square());
-    (sums - squares).sum_axes(&[1], true) * 0.5
+    let sums = x.dot(v).square_sum(&[1], true);
+    let squares = x.square().dot(v.rows_of(x).square_sum(&[1], true));
+    (sums - squares) * 0.5
 }
 
 /// Rows with one id in each field, popular ones more often, and labels of a planted machine. Also

@@ -61,9 +61,9 @@ impl Machine {
 
     fn loss<'t>(&self, tape: &'t Tape, x: Var<'t>, labels: Var<'t>) -> Var<'t> {
         let v = tape.parameter(&self.factors);
-        let sums = x.dot(v).square();
-        let squares = x.square().dot(v.rows_of(x).square());
-        let pairs = (sums - squares).sum_axes(&[1], true) * 0.5;
+        let sums = x.dot(v).square_sum(&[1], true);
+        let squares = x.square().dot(v.rows_of(x).square_sum(&[1], true));
+        let pairs = (sums - squares) * 0.5;
         let z = x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias) + pairs;
         z.sigmoid_binary_cross_entropy(labels)
     }

@@ -37,11 +37,6 @@ pub(crate) fn rows_ascend(
     descents == ends
 }
 
-/// Whether ids ascend, none twice.
-pub(crate) fn ascend(ids: &[u32]) -> bool {
-    rows_ascend(&[0, ids.len()], ids, usize::MAX, |_| {})
-}
-
 /// How many ids are followed by one that is not larger, and the largest.
 struct Scan<'a> {
     ids: &'a [u32],

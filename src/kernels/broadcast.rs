@@ -2,6 +2,8 @@
 
 use smallvec::SmallVec;
 
+use super::vectorized::{Task, each_width, load_mut, vectorized};
+
 /// Steps through a slice for each axis of a shape; a stride of 0 repeats.
 ///
 /// Adjacent axes are merged where they can be, so that runs are long.
@@ -34,6 +36,12 @@ impl Broadcast {
     /// Writes what positions `start..start + out.len()` read.
     pub fn fill<T: Copy>(&self, values: &[T], start: usize, out: &mut [T]) {
         let (size, stride) = self.dims[self.dims.len() - 1];
+        if let [(_, 1), (len @ 1.., 0)] = self.dims[..]
+            && start.is_multiple_of(len)
+            && out.len().is_multiple_of(len)
+        {
+            return repeat_each(&values[start / len..], len, out);
+        }
         let (mut row, mut col) = (start / size.max(1), start % size.max(1));
         let mut rest = out;
         while !rest.is_empty() {
@@ -59,6 +67,39 @@ impl Broadcast {
             row /= size;
         }
         offset
+    }
+}
+
+/// Rows that share one pass over a chunk of columns.
+const BLOCK: usize = 64;
+
+/// Fills consecutive rows of length `len` with a value each.
+fn repeat_each<T: Copy>(values: &[T], len: usize, out: &mut [T]) {
+    for (values, out) in values.chunks(BLOCK).zip(out.chunks_mut(BLOCK * len)) {
+        each_width!(len, at, C => {
+            let out = &mut *out;
+            vectorized(Repeat::<T, C> { values, len, at, out });
+        });
+    }
+}
+
+/// Columns `at..at + C` of the rows.
+struct Repeat<'a, T, const C: usize> {
+    values: &'a [T],
+    len: usize,
+    at: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Copy, const C: usize> Task for Repeat<'_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (out, &x) in self.out.chunks_exact_mut(self.len).zip(self.values) {
+            // SAFETY: `at + C <= len`.
+            *unsafe { load_mut::<T, C>(out, self.at) } = [x; C];
+        }
     }
 }
 

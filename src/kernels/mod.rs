@@ -46,6 +46,7 @@ pub(crate) mod slab;
 mod spans;
 pub(crate) mod spgemm;
 pub(crate) mod spmm;
+pub(crate) mod square_grad;
 pub(crate) mod steps;
 pub(crate) mod strided;
 pub(crate) mod sums;

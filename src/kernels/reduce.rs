@@ -80,45 +80,82 @@ impl<T: Real> Fold<T> for Min {
     }
 }
 
+/// What is made of each element before it is folded.
+pub(crate) trait Each<T>: Copy + Sync {
+    fn of(self, x: T) -> T;
+}
+
+/// The element.
+#[derive(Clone, Copy)]
+pub(crate) struct Itself;
+
+impl<T> Each<T> for Itself {
+    #[inline(always)]
+    fn of(self, x: T) -> T {
+        x
+    }
+}
+
+/// The square of the element times a number.
+#[derive(Clone, Copy)]
+pub(crate) struct Square<T>(pub T);
+
+impl<T: Number> Each<T> for Square<T> {
+    #[inline(always)]
+    fn of(self, x: T) -> T {
+        (x * self.0) * (x * self.0)
+    }
+}
+
 /// All elements in one.
 pub(crate) fn fold<F: Fold<T>, T: Number>(x: &[T]) -> T {
     if x.len() <= CHUNK {
-        return vectorized(All::<F, T>(x, PhantomData));
+        return vectorized(all::<F, T>(x));
     }
     let mut parts = Temp::unspecified(x.len().div_ceil(CHUNK));
     for_each_part(&mut parts, 1, CHUNK / 8, |first, parts| {
         for (part, chunk) in parts.iter_mut().zip(x[first * CHUNK..].chunks(CHUNK)) {
-            *part = vectorized(All::<F, T>(chunk, PhantomData));
+            *part = vectorized(all::<F, T>(chunk));
         }
     });
-    vectorized(All::<F, T>(&parts, PhantomData))
+    vectorized(all::<F, T>(&parts))
 }
 
-struct All<'a, F, T>(&'a [T], PhantomData<F>);
+struct All<'a, F, E, T> {
+    x: &'a [T],
+    each: E,
+    fold: PhantomData<F>,
+}
 
-impl<F: Fold<T>, T: Number> Task for All<'_, F, T> {
+#[inline(always)]
+fn all<F, T>(x: &[T]) -> All<'_, F, Itself, T> {
+    All { x, each: Itself, fold: PhantomData }
+}
+
+impl<F: Fold<T>, E: Each<T>, T: Number> Task for All<'_, F, E, T> {
     type Output = T;
 
     #[inline(always)]
     fn run(self) -> T {
-        match self.0.len() {
-            ..16 => return leaf::<F, T, 1>(self.0),
-            16..FEW => return leaf::<F, T, 8>(self.0),
-            FEW..=LEAF => return leaf::<F, T, LANES>(self.0),
+        let each = self.each;
+        match self.x.len() {
+            ..16 => return leaf::<F, E, T, 1>(self.x, each),
+            16..FEW => return leaf::<F, E, T, 8>(self.x, each),
+            FEW..=LEAF => return leaf::<F, E, T, LANES>(self.x, each),
             _ => {}
         }
         // What 2^n leaves give waits at bit n until its other half is there.
         let mut waiting = [F::empty(); usize::BITS as usize];
-        let leaves = self.0.chunks(LEAF);
+        let leaves = self.x.chunks(LEAF);
         for (n, x) in leaves.enumerate() {
-            let mut part = leaf::<F, T, LANES>(x);
+            let mut part = leaf::<F, E, T, LANES>(x, each);
             let full = n.trailing_ones() as usize;
             for &half in &waiting[..full] {
                 part = F::join(half, part);
             }
             waiting[full] = part;
         }
-        let count = self.0.len().div_ceil(LEAF);
+        let count = self.x.len().div_ceil(LEAF);
         let mut total = F::empty();
         for (n, &part) in waiting.iter().enumerate() {
             if count >> n & 1 == 1 {
@@ -130,20 +167,44 @@ impl<F: Fold<T>, T: Number> Task for All<'_, F, T> {
 }
 
 /// Each row of length `len` in one.
-struct Rows<'a, F, T> {
+struct Rows<'a, F, E, T> {
     x: &'a [T],
     len: usize,
     out: &'a mut [T],
+    each: E,
     fold: PhantomData<F>,
 }
 
-impl<F: Fold<T>, T: Number> Task for Rows<'_, F, T> {
+impl<F: Fold<T>, E: Each<T>, T: Number> Task for Rows<'_, F, E, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
+        // Of a constant length, short rows are folded without a loop.
+        match self.len {
+            4 => self.short::<4>(),
+            8 => self.short::<8>(),
+            16 => self.short::<16>(),
+            32 => self.short::<32>(),
+            64 => self.short::<64>(),
+            _ => self.any(),
+        }
+    }
+}
+
+impl<F: Fold<T>, E: Each<T>, T: Number> Rows<'_, F, E, T> {
+    #[inline(always)]
+    fn short<const L: usize>(self) {
+        for (x, out) in self.x.as_chunks::<L>().0.iter().zip(self.out) {
+            *out = All { x, each: self.each, fold: self.fold }.run();
+        }
+    }
+
+    #[inline(always)]
+    fn any(self) {
         for (n, out) in self.out.iter_mut().enumerate() {
-            *out = All::<F, T>(&self.x[n * self.len..][..self.len], PhantomData).run();
+            let x = &self.x[n * self.len..][..self.len];
+            *out = All { x, each: self.each, fold: self.fold }.run();
         }
     }
 }
@@ -172,23 +233,23 @@ impl<F: Fold<T>, T: Number> Task for CsrRows<'_, F, T> {
         for (n, out) in self.out.iter_mut().enumerate() {
             *out = match self.x.row(self.first + n).1 {
                 long if long.len() > CHUNK => fold::<F, T>(long),
-                short => All::<F, T>(short, PhantomData).run(),
+                short => all::<F, T>(short).run(),
             };
         }
     }
 }
 
 #[inline(always)]
-fn leaf<F: Fold<T>, T: Number, const L: usize>(x: &[T]) -> T {
+fn leaf<F: Fold<T>, E: Each<T>, T: Number, const L: usize>(x: &[T], each: E) -> T {
     let mut parts = [F::empty(); L];
     let (chunks, rest) = x.as_chunks::<L>();
     for chunk in chunks {
         for l in 0..L {
-            parts[l] = F::join(parts[l], chunk[l]);
+            parts[l] = F::join(parts[l], each.of(chunk[l]));
         }
     }
     for (part, &x) in parts.iter_mut().zip(rest) {
-        *part = F::join(*part, x);
+        *part = F::join(*part, each.of(x));
     }
     let mut half = L / 2;
     while half > 0 {
@@ -208,15 +269,20 @@ pub(crate) fn fold_axis<F: Fold<T>, T: Number>(
 ) {
     assert!(x.len() == outer * axis * inner && out.len() == outer * inner);
     if inner == 1 {
-        return for_each_part(out, 1, axis / 8 + 4, |first, out| {
-            let fold = PhantomData::<F>;
-            vectorized(Rows { x: &x[first * axis..], len: axis, out, fold });
-        });
+        return fold_runs::<F, _, T>(x, Itself, out);
     }
     for_each_part(out, inner, axis * inner / 8 + 8, |first, out| {
         for (o, out) in out.chunks_exact_mut(inner).enumerate() {
             fold_rows::<F, T>(&x[(first + o) * axis * inner..][..axis * inner], inner, out);
         }
+    });
+}
+
+/// Folds what `each` makes of runs of equal length, one for each element of `out`.
+pub(crate) fn fold_runs<F: Fold<T>, E: Each<T>, T: Number>(x: &[T], each: E, out: &mut [T]) {
+    let len = x.len() / out.len().max(1);
+    for_each_part(out, 1, len / 8 + 4, |first, out| {
+        vectorized(Rows { x: &x[first * len..], len, out, each, fold: PhantomData::<F> });
     });
 }
 

@@ -79,7 +79,10 @@ impl<T: Real> Code<T> {
     /// # Panics
     /// If the result overlaps an operand.
     pub fn push(&mut self, primitive: Primitive, operands: &[usize], to: usize, len: usize) {
-        assert!(len.is_multiple_of(PAD) && operands.iter().all(|&at| at.abs_diff(to) >= len));
+        // A fill reads one element, which may be less than `len` before its result.
+        let read = if primitive == Primitive::Fill { 1 } else { len };
+        let apart = |&at: &usize| at + read <= to || to + len <= at;
+        assert!(len.is_multiple_of(PAD) && operands.iter().all(apart));
         let run = match primitive {
             Primitive::Copy => Some(copy::<T> as Loop<T>),
             Primitive::Fill => Some(fill::<T> as Loop<T>),

@@ -104,6 +104,7 @@ mod shape;
 mod size_of;
 mod slice;
 mod softmax;
+mod square_sum;
 mod stop_gradient;
 mod straight_through;
 mod take;
@@ -142,6 +143,7 @@ pub use shape::Reshape;
 pub use size_of::SizeOf;
 pub use slice::{SliceAxes, SliceGrad, SliceRange};
 pub use softmax::LogSoftmax;
+pub use square_sum::{SquareSum, SquareSumGrad};
 pub use stop_gradient::StopGradient;
 pub use straight_through::StraightThrough;
 pub use take::{Take, TakeGrad};
@@ -241,7 +243,7 @@ ops! {
     CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, DotMap, Dropout,
     Extremum, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
     Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SizeOf, SliceAxes,
-    SliceGrad, SoftmaxOutput, SoftmaxResidual, StopGradient, StraightThrough, Sum, SumLike, Take,
+    SliceGrad, SoftmaxOutput, SoftmaxResidual, SquareSum, SquareSumGrad, StopGradient, StraightThrough, Sum, SumLike, Take,
     TakeGrad, Ties, TopK, Transpose, ZerosLike,
 }
 

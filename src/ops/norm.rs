@@ -1,4 +1,4 @@
-//! Norms and sums of squares over axes.
+//! Norms over axes.
 
 use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,6 @@ use super::map::expr::Expr;
 use super::reduce::{reduction_cases, spread};
 use crate::case;
 use crate::error::{ErrorKind, Result};
-use crate::kernels::reduce::Add;
-use crate::kernels::threads::for_each_part;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Sample};
 use crate::tape::structural::{Folding, Reduction, sum_mimic};
@@ -77,23 +75,6 @@ impl<'t> Var<'t> {
             NormOrder::L2 => Var::apply(Norm(Reduction::over(axes, keepdims)), &[self]),
         }
     }
-
-    /// Sums of squares over `axes` (negative ones count from the last), which go or stay with size 1.
-    /// Storage as for [`Var::sum_axes`]. (MXNet: `_square_sum`, of row-sparse operands only.)
-    ///
-    /// ```
-    /// use sparsetape::{Stype, Tape, Tensor};
-    /// let tape = Tape::new();
-    /// let x = tape.constant(Tensor::row_sparse([9, 2], vec![4], vec![3.0f32, -4.0])?);
-    /// let y = x.square_sum(&[1], true).value()?;
-    /// assert_eq!((y.stype(), y.values::<f32>()?), (Stype::RowSparse, &[25.0][..]));
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    #[doc(alias = "_square_sum")]
-    #[track_caller]
-    pub fn square_sum(self, axes: &[isize], keepdims: bool) -> Var<'t> {
-        self.tape().composition("square_sum", || self.square().sum_axes(axes, keepdims))
-    }
 }
 
 impl Tensor {
@@ -104,15 +85,6 @@ impl Tensor {
     #[track_caller]
     pub fn norm_axes(&self, order: NormOrder, axes: &[isize], keepdims: bool) -> Result<Tensor> {
         compose([self], |[x]| x.norm_axes(order, axes, keepdims))
-    }
-
-    /// Unrecorded [`Var::square_sum`].
-    ///
-    /// # Errors
-    /// What the recorded operators refuse, at once.
-    #[track_caller]
-    pub fn square_sum(&self, axes: &[isize], keepdims: bool) -> Result<Tensor> {
-        compose([self], |[x]| x.square_sum(axes, keepdims))
     }
 }
 
@@ -133,24 +105,15 @@ static GRADIENT: LazyLock<Map> = LazyLock::new(|| {
 fn norm<T: Real>(op: &Norm, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
     let folding = Folding::into_result(&op.0, ins[0], out)?;
     let (x, y) = (ins[0].typed::<T>()?, folding.result::<T>(out)?);
-    let mut squares = scratch.take::<T>(x.len());
-    let mut sum_squares = |scale: T, sums: &mut [T], scratch: &mut Scratch| {
-        for_each_part(&mut squares, 8, 2, |first, squares| {
-            for (square, &x) in squares.iter_mut().zip(&x[8 * first..]) {
-                *square = (x * scale) * (x * scale);
-            }
-        });
-        folding.fold::<Add, T>(&squares, sums, scratch);
-    };
-    sum_squares(T::one(), y, scratch);
+    folding.sum_squares(x, T::one(), y, scratch);
     // Below `least` a sum may lack squares that underflow. Scaled by `up`, or down as much, neither
     // the smallest nor the largest numbers have squares that do harm; a power of 2 is exact.
     let least = T::min_positive_value() / T::epsilon();
     let up = (T::min_positive_value().sqrt() * T::epsilon() * T::epsilon()).recip();
     if y.iter().any(|&sum| sum < least || sum.is_infinite()) {
         let (mut small, mut large) = (folding.small::<T>(scratch), folding.small::<T>(scratch));
-        sum_squares(up, &mut small, scratch);
-        sum_squares(up.recip(), &mut large, scratch);
+        folding.sum_squares(x, up, &mut small, scratch);
+        folding.sum_squares(x, up.recip(), &mut large, scratch);
         for ((y, &small), &large) in y.iter_mut().zip(&small).zip(&large) {
             *y = match *y {
                 sum if sum < least => small.sqrt() / up,
@@ -163,7 +126,6 @@ fn norm<T: Real>(op: &Norm, ins: &[View], out: &mut Out, scratch: &mut Scratch) 
     } else {
         y.iter_mut().for_each(|y| *y = y.sqrt());
     }
-    scratch.give(squares);
     Ok(())
 }
 

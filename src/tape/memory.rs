@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::ascending::ascend;
+use crate::kernels::ascending::rows_ascend;
 use crate::kernels::memory::{Arena, Csr, Temp, give_back};
 use crate::tensor::construct::dense_len_of;
 use crate::tensor::dtype::each_dtype;
@@ -252,10 +252,8 @@ impl<'a> Out<'a> {
     /// As [`Tensor::row_sparse`].
     pub fn rows<T: Element>(&mut self, rows: impl Into<Buffer<u32>>) -> Result<&mut [T]> {
         let rows = rows.into();
-        let sorted = ascend(&rows);
         let bound = self.shape.first().copied().unwrap_or(0);
-        let bounded = rows.last().is_none_or(|&r| (r as usize) < bound);
-        if self.shape.is_empty() || !sorted || !bounded {
+        if self.shape.is_empty() || !rows_ascend(&[0, rows.len()], &rows, bound, |_| {}) {
             let message =
                 format!("rows of a result of shape {} out of order or bounds", self.shape);
             return Err(Error::new(ErrorKind::Index, message));

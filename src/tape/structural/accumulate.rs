@@ -29,7 +29,7 @@ fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) 
     let (a, b, sum) = (ins[first], ins[1 - first], out.dense::<T>());
     match (own, b) {
         (None, View::Dense(b)) => {
-            elementwise::add(a.typed()?, b.values.typed()?, sum);
+            add_all(a.typed()?, b.values.typed()?, sum);
             return Ok(());
         }
         (None, _) => sum.copy_from_slice(a.typed()?),
@@ -41,6 +41,13 @@ fn dense<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) 
         View::Dense(b) => add_elements(b.values.typed()?, sum),
     }
     Ok(())
+}
+
+/// The sum of values stored alike, shared among threads.
+fn add_all<T: Real>(a: &[T], b: &[T], sum: &mut [T]) {
+    for_each_part(sum, 1, 1, |first, sum| {
+        elementwise::add(&a[first..][..sum.len()], &b[first..][..sum.len()], sum);
+    });
 }
 
 /// Adds all elements to a dense sum.
@@ -79,7 +86,7 @@ fn rows<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) -
     let (a, b) = (ins[0].row_sparse()?, ins[1].row_sparse()?);
     let (left, right) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
     if a.rows == b.rows {
-        elementwise::add(left, right, out.rows::<T>(a.rows.clone())?);
+        add_all(left, right, out.rows::<T>(a.rows.clone())?);
         return Ok(());
     }
     let (union, places) = merge::union_places(&[a.rows, b.rows]);
@@ -92,7 +99,7 @@ fn csr<T: Real>(_: &Accumulate, ins: &[View], out: &mut Out, _: &mut Scratch) ->
     let (a, b) = (ins[0].csr()?, ins[1].csr()?);
     let (left, right) = (a.values.typed::<T>()?, b.values.typed::<T>()?);
     if a.pattern.same_entries(b.pattern) {
-        elementwise::add(left, right, out.csr_on::<T>(a.pattern)?);
+        add_all(left, right, out.csr_on::<T>(a.pattern)?);
         return Ok(());
     }
     let (a, b) = (csr_ref(a, left), csr_ref(b, right));

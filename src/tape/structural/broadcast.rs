@@ -5,6 +5,7 @@ use ndarray::{ArrayD, Axis};
 use super::folding::Folding;
 use super::reduction::{Axes, Reduction, reduce, sum_mimic};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
@@ -13,6 +14,7 @@ use crate::kernels::convert::scatter_rows;
 use crate::kernels::gather::gather_compact;
 use crate::kernels::memory::Temp;
 use crate::kernels::merge::{intersect_rows, positions};
+use crate::kernels::threads::for_each_part;
 use crate::tape::methods::methods;
 use crate::tape::op::{Case, Grads, Op, Read, Sample};
 use crate::tape::{Out, PartialShape, Scratch, Var};
@@ -96,43 +98,79 @@ fn sum_like<T: Real>(
     reduce::<T>(&op.0, ins[0], out, scratch)
 }
 
-/// A row-sparse operand: rows that it does not store stay absent, unless one row repeats for all.
+/// A row-sparse value, repeated to the rows that another value stores.
+pub(crate) struct Spread<'a, T: Real> {
+    /// Rows of the result: where the value's own stay, those that it does not store stay absent.
+    pub rows: Buffer<u32>,
+    small: Small<'a, T>,
+    steps: Broadcast,
+}
+
+/// The elements that repeat.
+enum Small<'a, T: Real> {
+    /// As they are stored.
+    Held(&'a [T]),
+    Made(Temp<T>),
+}
+
+impl<'a, T: Real> Spread<'a, T> {
+    pub fn new(reduction: &Reduction, small: View<'a>, like: View<'a>) -> Result<Self> {
+        let (v, large) = (small.row_sparse()?, like.shape());
+        let strides = reduction.strides(v.shape, large)?;
+        let (k, held) = (row_len(v.shape), v.values.typed::<T>()?);
+        let stays = v.shape[0] == large[0] && (strides[0] == k || large[0] == 1);
+        let rows: Buffer<u32> = match like {
+            View::RowSparse(like) if v.rows == like.rows => v.rows.clone(),
+            View::RowSparse(like) if stays => intersect_rows(&[v.rows, like.rows]).into(),
+            View::RowSparse(like) => like.rows.clone(),
+            _ if stays => v.rows.clone(),
+            _ => Temp::collect((0..large[0]).map(|row| row as u32)).into(),
+        };
+        let (small, row_stride) = if stays && rows == *v.rows {
+            (Small::Held(held), k)
+        } else if stays {
+            let mut small = Temp::unspecified(rows.len() * k);
+            gather_compact(&positions(&rows, v.rows), held, k, &mut small);
+            (Small::Made(small), k)
+        } else {
+            // The value's elements, dense: as many as it would have, and the same for all rows.
+            let mut small = Temp::unspecified(size_of(v.shape));
+            scatter_rows(v.rows, held, k, &mut small);
+            (Small::Made(small), 0)
+        };
+        let mut shape: SmallVec<[usize; 4]> = large.into();
+        shape[0] = rows.len();
+        let mut steps = strides;
+        steps[0] = row_stride;
+        Ok(Spread { rows, small, steps: Broadcast::new(&shape, &steps) })
+    }
+
+    /// Writes what elements `start..start + out.len()` of the result's rows are.
+    pub fn fill(&self, start: usize, out: &mut [T]) {
+        let small = match &self.small {
+            Small::Held(held) => held,
+            Small::Made(made) => &made[..],
+        };
+        self.steps.fill(small, start, out);
+    }
+}
+
 fn broadcast_rows<T: Real>(
     op: &BroadcastLike,
     ins: &[View],
     out: &mut Out,
-    scratch: &mut Scratch,
+    _: &mut Scratch,
 ) -> Result<()> {
-    let (v, large) = (ins[0].row_sparse()?, ins[1].shape());
-    let strides = op.0.strides(v.shape, large)?;
-    let (k, held) = (row_len(v.shape), v.values.typed::<T>()?);
-    let count = op.0.count::<T>(v.shape, large).unwrap_or(T::one());
-    let stays = v.shape[0] == large[0] && (strides[0] == k || large[0] == 1);
-    let rows: Buffer<u32> = match ins[1] {
-        View::RowSparse(like) if stays => intersect_rows(&[v.rows, like.rows]).into(),
-        View::RowSparse(like) => like.rows.clone(),
-        _ if stays => v.rows.clone(),
-        _ => Temp::collect((0..large[0]).map(|row| row as u32)).into(),
-    };
-    // The operand's own elements, dense: as many as it would have, where its rows mix.
-    let (small, row_stride) = if stays {
-        let mut small = scratch.take::<T>(rows.len() * k);
-        gather_compact(&positions(&rows, v.rows), held, k, &mut small);
-        (small, k)
-    } else {
-        let mut small = scratch.take::<T>(size_of(v.shape));
-        scatter_rows(v.rows, held, k, &mut small);
-        (small, strides[0])
-    };
-    let inner = Broadcast::new(&large[1..], &strides[1..]);
-    let wide = row_len(large);
-    let repeated = out.rows::<T>(rows.clone())?;
-    for (n, (to, &r)) in repeated.chunks_exact_mut(wide.max(1)).zip(rows.iter()).enumerate() {
-        let row = if stays { n } else { r as usize };
-        inner.fill(&small[row * row_stride..], 0, to);
-        to.iter_mut().for_each(|x| *x = *x / count);
-    }
-    scratch.give(small);
+    let spread = Spread::<T>::new(&op.0, ins[0], ins[1])?;
+    let count = op.0.count::<T>(ins[0].shape(), ins[1].shape());
+    let wide = row_len(ins[1].shape());
+    let repeated = out.rows::<T>(spread.rows.clone())?;
+    for_each_part(repeated, wide.max(1), wide / 8 + 2, |first, part| {
+        spread.fill(first * wide, part);
+        if let Some(count) = count {
+            part.iter_mut().for_each(|x| *x = *x / count);
+        }
+    });
     Ok(())
 }
 

@@ -8,7 +8,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::blocks::scatter;
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::memory::Temp;
-use crate::kernels::reduce::{Fold, fold, fold_axis, fold_csr_rows, fold_slots};
+use crate::kernels::reduce::{
+    Add, Each, Fold, Square, fold, fold_axis, fold_csr_rows, fold_runs, fold_slots,
+};
+use crate::kernels::threads::for_each_part;
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::{CsrView, Element, Real, RowSparseView, Shape, Stype, View, row_len, size_of};
@@ -96,6 +99,39 @@ impl<'a> Folding<'a> {
             View::Csr(v) => fold_csr::<F, T>(&v, values, &self.strides, to, scratch),
             View::RowSparse(v) => self.fold_rows::<F, T>(&v, values, to, scratch),
         }
+    }
+
+    /// Sums the squares of `values` times `scale`.
+    pub fn sum_squares<T: Real>(
+        &self,
+        values: &[T],
+        scale: T,
+        to: &mut [T],
+        scratch: &mut Scratch,
+    ) {
+        let square = Square(scale);
+        if self.is_runs() && !to.is_empty() {
+            return fold_runs::<Add, _, T>(values, square, to);
+        }
+        let mut squares = scratch.take::<T>(values.len());
+        for_each_part(&mut squares, 1, 1, |first, squares| {
+            squares.iter_mut().zip(&values[first..]).for_each(|(s, &x)| *s = square.of(x));
+        });
+        self.fold::<Add, T>(&squares, to, scratch);
+        scratch.give(squares);
+    }
+
+    /// Whether what goes to an element is a run of the operand's elements along one axis.
+    fn is_runs(&self) -> bool {
+        let shape = self.x.shape();
+        let stored = match self.x {
+            View::Dense(_) => true,
+            View::Csr(_) => false,
+            View::RowSparse(_) => self.by_row,
+        };
+        let mut wide = (0..shape.len()).rev().filter(|&axis| shape[axis] != 1);
+        let last = wide.next().is_some_and(|axis| self.strides[axis] == 0);
+        stored && last && wide.all(|axis| self.strides[axis] != 0)
     }
 
     /// Row by row first, then the rows where they are reduced, too.

@@ -9,6 +9,7 @@ mod project;
 mod reduction;
 
 pub use accumulate::Accumulate;
+pub(crate) use broadcast::Spread;
 pub use broadcast::{BroadcastLike, SumLike};
 pub use cast::{Cast, CastStorage};
 pub(crate) use folding::Folding;
