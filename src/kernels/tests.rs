@@ -1,6 +1,7 @@
 //! Every kernel against the obvious loop. Values are small integers, so sums are exact in any order.
 
 mod bits;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 

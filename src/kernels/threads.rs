@@ -43,9 +43,17 @@ pub(super) fn for_each_job<J: Send>(jobs: &mut [J], f: impl Fn(&mut J) + Sync) {
     share(parts.len, &|part| unsafe { parts.get(part) }.iter_mut().for_each(&f));
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has asked others to share its work.
+    pub(super) static SHARED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Calls `work` with each number below `parts` once, on all threads. Compiled once: what rayon makes of a loop is
 /// larger than most loops.
 fn share(parts: usize, work: &(dyn Fn(usize) + Sync)) {
+    #[cfg(test)]
+    SHARED.set(SHARED.get() + usize::from(parts > 1 && rayon::current_num_threads() > 1));
     (0..parts).into_par_iter().with_max_len(1).for_each(work);
 }
 

@@ -22,7 +22,7 @@ use super::super::vectorized::{Level, limit};
 use super::super::{CsrRef, Real};
 
 /// Uneven numbers, so that the order of additions shows in the bits.
-fn uneven<T: Real>(len: usize, seed: u64) -> Vec<T> {
+pub(super) fn uneven<T: Real>(len: usize, seed: u64) -> Vec<T> {
     let mut state = seed | 1;
     let mut next = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
