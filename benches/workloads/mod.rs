@@ -92,7 +92,7 @@ pub fn criterion(workload: Workload) {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800))
         .configure_from_args();
-    let one = single_thread();
+    let one = pool(1);
     workload(size(), &mut |case| {
         let mut group = criterion.benchmark_group(&case.name);
         for Contender { name, mut run } in case.contenders {
@@ -113,9 +113,9 @@ pub fn size() -> Size {
     }
 }
 
-/// A pool in which nothing is shared among threads.
-pub fn single_thread() -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread")
+/// A pool of so many threads; 0 for as many as there are cores.
+pub fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads")
 }
 
 /// The time of so many runs.

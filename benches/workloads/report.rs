@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rayon::ThreadPool;
 
-use super::{Case, EAGER, FLOOR, FROZEN, Run, Size, Workload, single_thread, size, time};
+use super::{Case, EAGER, FLOOR, FROZEN, Run, Size, Workload, pool, size, time};
 
 /// How long a contender runs before it is the next one's turn.
 const BLOCK: Duration = Duration::from_millis(40);
@@ -20,13 +20,13 @@ pub fn report(workloads: &[(&str, Workload)]) {
     let size = size();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let named = |name: &str| wanted.is_empty() || wanted.iter().any(|a| a == name);
-    let one = single_thread();
+    let pools = [pool(1), pool(0)];
     println!(
         "| workload | floor, ns | eager | frozen | eager, 2 threads | frozen, 2 threads | others |"
     );
     println!("|---|---|---|---|---|---|---|");
     for (_, workload) in workloads.iter().filter(|(name, _)| named(name)) {
-        workload(size, &mut |case| print(case, size, &one));
+        workload(size, &mut |case| print(case, size, &pools));
     }
 }
 
@@ -46,7 +46,7 @@ enum Threads {
     All,
 }
 
-fn print(mut case: Case, size: Size, one: &ThreadPool) {
+fn print(mut case: Case, size: Size, pools: &[ThreadPool; 2]) {
     let mut turns: Vec<Turn> = Vec::new();
     for (run, contender) in case.contenders.iter().enumerate() {
         let shared = [EAGER, FROZEN].contains(&contender.name);
@@ -60,8 +60,8 @@ fn print(mut case: Case, size: Size, one: &ThreadPool) {
     let rounds = if size == Size::Test { 1 } else { ROUNDS };
     for turn in &mut turns {
         let run = &mut case.contenders[turn.run].run;
-        timed(run, turn.threads, one, 1);
-        let once = timed(run, turn.threads, one, 1).max(Duration::from_nanos(100));
+        timed(run, turn.threads, pools, 1);
+        let once = timed(run, turn.threads, pools, 1).max(Duration::from_nanos(100));
         if size == Size::Full {
             turn.times = (BLOCK.as_nanos() / once.as_nanos()).max(1) as u64;
         }
@@ -69,18 +69,15 @@ fn print(mut case: Case, size: Size, one: &ThreadPool) {
     for _ in 0..rounds {
         for turn in &mut turns {
             let run = &mut case.contenders[turn.run].run;
-            let took = timed(run, turn.threads, one, turn.times).as_secs_f64() * 1e9;
+            let took = timed(run, turn.threads, pools, turn.times).as_secs_f64() * 1e9;
             turn.blocks.push(took / turn.times as f64 / case.count as f64);
         }
     }
     println!("{}", line(&case, &turns));
 }
 
-fn timed(run: &mut Run, threads: Threads, one: &ThreadPool, times: u64) -> Duration {
-    match threads {
-        Threads::One => one.install(|| time(run, times)),
-        Threads::All => time(run, times),
-    }
+fn timed(run: &mut Run, threads: Threads, pools: &[ThreadPool; 2], times: u64) -> Duration {
+    pools[threads as usize].install(|| time(run, times))
 }
 
 fn line(case: &Case, turns: &[Turn]) -> String {

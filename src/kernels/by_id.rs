@@ -18,7 +18,7 @@ use super::vectorized::{
 const AHEAD: usize = 8;
 
 /// Rows that are summed in the element type; the sums of more are joined in a wider one.
-const SHORT: usize = 128;
+const SHORT: usize = 64;
 
 /// Sums that share one pass over a chunk of columns.
 const BLOCK: usize = 16;
