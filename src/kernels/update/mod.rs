@@ -23,7 +23,7 @@ const AHEAD: usize = 16;
 const SHARE: usize = 1 << 17;
 
 /// Nanoseconds that a row takes longer if it is in no near cache.
-const FAR_ROW: usize = 6;
+const FAR_ROW: usize = 2;
 
 /// The most parts that rows are cut into.
 const MAX_PARTS: usize = 64;
@@ -118,7 +118,7 @@ pub(crate) fn update_rows<T: Number, R: Rule<T, N>, const N: usize>(
 ) {
     debug_assert!(!ascending || slots.is_sorted());
     let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
-    let at_once = rows_per_part(slots.len(), 2 + k * (N + 1) / 4 + if far { FAR_ROW } else { 0 });
+    let at_once = rows_per_part(slots.len(), 1 + k * (N + 1) / 4 + if far { FAR_ROW } else { 0 });
     if !ascending || at_once >= slots.len() {
         return vectorized(Touched { rule, rows, first: 0, slots, g });
     }
