@@ -84,7 +84,11 @@ impl Pattern {
 
     #[track_caller]
     fn check_rows(&self) -> Result<()> {
-        (0..self.rows()).try_for_each(|row| self.check_row(row))
+        // A closure would lose the caller's line.
+        for row in 0..self.rows() {
+            self.check_row(row)?;
+        }
+        Ok(())
     }
 
     #[track_caller]
