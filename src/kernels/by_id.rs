@@ -9,6 +9,7 @@ use num_traits::AsPrimitive;
 
 use super::Number;
 use super::memory::Temp;
+use super::radix::{Place, sorted_places};
 use super::threads::for_each_part;
 use super::vectorized::{
     Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
@@ -29,36 +30,33 @@ pub(crate) struct ById {
     pub distinct: Temp<u32>,
     /// Where the positions of each begin, and where the last ones end.
     bounds: Temp<u32>,
-    /// Ids, and below them their positions.
-    keys: Temp<u64>,
+    /// Sorted.
+    places: Temp<Place>,
 }
 
 impl ById {
     /// Of ids below `bound`, fewer than 2³².
     pub fn new(ids: &[u32], bound: usize) -> ById {
-        let mut keys =
-            Temp::collect(ids.iter().zip(0u64..).map(|(&id, n)| u64::from(id) << 32 | n));
-        sort(&mut keys, bound);
+        let places = sorted_places(ids, bound);
         let [mut distinct, mut bounds] = [(); 2].map(|()| Temp::unspecified(ids.len() + 1));
         let (mut count, mut last) = (0, None);
         bounds[0] = 0;
-        for (&key, n) in keys.iter().zip(1..) {
-            let id = Some((key >> 32) as u32);
+        for (&(id, _), n) in places.iter().zip(1..) {
             // No branch depends on whether the id is new.
-            count += usize::from(id != last);
-            distinct[count - 1] = (key >> 32) as u32;
+            count += usize::from(Some(id) != last);
+            distinct[count - 1] = id;
             bounds[count] = n;
-            last = id;
+            last = Some(id);
         }
         distinct.truncate(count);
         bounds.truncate(count + 1);
-        ById { distinct, bounds, keys }
+        ById { distinct, bounds, places }
     }
 
     /// Adds up the rows of `values` at the positions of each id, in their order, from 0 on.
     pub fn sum<T: Number>(&self, values: &[T], k: usize, out: &mut [T]) {
-        assert_eq!((values.len(), out.len()), (self.keys.len() * k, self.distinct.len() * k));
-        let each = self.keys.len() / self.distinct.len().max(1) + 1;
+        assert_eq!((values.len(), out.len()), (self.places.len() * k, self.distinct.len() * k));
+        let each = self.places.len() / self.distinct.len().max(1) + 1;
         for_each_part(out, k, each * (2 + k / 4), |first, out| {
             for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
                 let first = first + n * BLOCK;
@@ -121,55 +119,22 @@ impl<T: Number, const C: usize> Sums<'_, T, C> {
     /// The sum of some rows, which are asked for `ahead`, whether they straddle lines or not.
     #[inline(always)]
     fn part(&self, range: Range<usize>, ahead: Option<bool>) -> [T; C] {
-        let Sums { by_id: ById { keys, .. }, values, k, at, .. } = *self;
-        let keys = &keys[..];
+        let Sums { by_id: ById { places, .. }, values, k, at, .. } = *self;
+        let places = &places[..];
         let mut sum = [T::default(); C];
         for n in range {
             if let Some(straddles) = ahead
-                && let Some(&key) = keys.get(n + AHEAD)
+                && let Some(&(_, ahead)) = places.get(n + AHEAD)
             {
-                prefetch_lines::<T, C>(values, key as u32 as usize * k + at, straddles);
+                prefetch_lines::<T, C>(values, ahead as usize * k + at, straddles);
             }
             // SAFETY: positions are below the number of rows, and `at + C <= k`.
-            let row: &[T; C] = unsafe { load(values, keys[n] as u32 as usize * k + at) };
+            let row: &[T; C] = unsafe { load(values, places[n].1 as usize * k + at) };
             for l in 0..C {
                 sum[l] = sum[l] + row[l];
             }
         }
         sum
-    }
-}
-
-/// Fewer keys are sorted by comparing them.
-const FEW: usize = 256;
-
-/// Keys from which on more bits are sorted by at once.
-const MANY: usize = 1 << 13;
-
-/// Sorts by the high half, which is below `bound`, in the order that there is among equals: digit by digit
-/// from the lowest.
-fn sort(keys: &mut Temp<u64>, bound: usize) {
-    if keys.len() < FEW {
-        return keys.sort_unstable();
-    }
-    let bits = usize::BITS - bound.saturating_sub(1).leading_zeros();
-    let passes = bits.div_ceil(if keys.len() < MANY { 8 } else { 12 });
-    let width = bits.div_ceil(passes.max(1));
-    let mut sorted: Temp<u64> = Temp::unspecified(keys.len());
-    let mut starts: Temp<u32> = Temp::unspecified(1 << width);
-    for pass in 0..passes {
-        let mask = (1 << width) - 1;
-        let digit = |key: u64| (key >> (32 + pass * width)) as usize & mask;
-        starts.fill(0);
-        keys.iter().for_each(|&key| starts[digit(key)] += 1);
-        let mut sum = 0;
-        starts.iter_mut().for_each(|start| sum += std::mem::replace(start, sum));
-        for &key in keys.iter() {
-            let start = &mut starts[digit(key)];
-            sorted[*start as usize] = key;
-            *start += 1;
-        }
-        std::mem::swap(keys, &mut sorted);
     }
 }
 
@@ -187,17 +152,16 @@ mod tests {
             let ids: Vec<u32> =
                 (0..count).map(|n| (id(n) * (bound as u64 / 7777).max(1)) as u32).collect();
             let by_id = ById::new(&ids, bound);
-            let mut expected: Vec<u64> =
-                ids.iter().zip(0..).map(|(&id, n)| u64::from(id) << 32 | n).collect();
+            let mut expected: Vec<Place> = ids.iter().copied().zip(0..).collect();
             expected.sort_unstable();
-            assert_eq!(by_id.keys[..], expected);
+            assert_eq!(by_id.places[..], expected);
             let mut distinct = ids.clone();
             distinct.sort_unstable();
             distinct.dedup();
             assert_eq!(by_id.distinct[..], distinct);
             for (id, bounds) in distinct.iter().zip(by_id.bounds.windows(2)) {
-                let own = &by_id.keys[bounds[0] as usize..bounds[1] as usize];
-                assert!(!own.is_empty() && own.iter().all(|key| (key >> 32) as u32 == *id));
+                let own = &by_id.places[bounds[0] as usize..bounds[1] as usize];
+                assert!(!own.is_empty() && own.iter().all(|place| place.0 == *id));
             }
         }
     }

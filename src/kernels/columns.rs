@@ -1,6 +1,7 @@
 //! The distinct columns of a pattern.
 
 use super::memory::Temp;
+use super::radix::sorted_places;
 use super::ranks::Ranks;
 use super::spans::compact_spans;
 use super::vectorized::{Task, vectorized};
@@ -46,32 +47,8 @@ impl Task for Compact<'_> {
     }
 }
 
-/// An index and which one it is.
-type Place = (u32, u32);
-
-/// Turns counts into where each one's part begins.
-fn starts(counts: &mut [u32]) {
-    let mut sum = 0;
-    counts.iter_mut().for_each(|count| sum += std::mem::replace(count, sum));
-}
-
-/// Appends each place to its part. Where parts begin becomes where they end.
-#[inline(always)]
-fn distribute(
-    places: impl Iterator<Item = Place>,
-    part: impl Fn(Place) -> usize,
-    starts: &mut [u32],
-    to: &mut [Place],
-) {
-    for place in places {
-        let start = &mut starts[part(place)];
-        to[*start as usize] = place;
-        *start += 1;
-    }
-}
-
 fn sort(indices: &[u32], cols: usize) -> (Temp<u32>, Temp<u32>) {
-    let sorted = sorted(indices, cols);
+    let sorted = sorted_places(indices, cols);
     let [mut distinct, mut slots] = [(); 2].map(|()| Temp::unspecified(indices.len()));
     let (mut last, mut slot) = (sorted.first().map_or(0, |first| first.0), 0);
     for &(index, n) in sorted.iter() {
@@ -83,40 +60,4 @@ fn sort(indices: &[u32], cols: usize) -> (Temp<u32>, Temp<u32>) {
     }
     distinct.truncate(if indices.is_empty() { 0 } else { slot + 1 });
     (distinct, slots)
-}
-
-/// Fewer indices are sorted by comparing them.
-const FEW: usize = 256;
-
-/// Bits of a digit, at most: counts of all digits stay in the nearest cache.
-const DIGIT: u32 = 11;
-
-/// The places of indices below `cols`, sorted digit by digit from the lowest, so that equal ones stay in order.
-fn sorted(indices: &[u32], cols: usize) -> Temp<Place> {
-    let all = indices.iter().copied().zip(0..);
-    if indices.len() < FEW {
-        let mut few = Temp::collect(all);
-        few.sort_unstable();
-        return few;
-    }
-    let bits = usize::BITS - cols.leading_zeros();
-    let digits = bits.div_ceil(DIGIT);
-    let width = bits.div_ceil(digits);
-    let digit =
-        |n: u32| move |(index, _): Place| (index >> (n * width)) as usize & ((1 << width) - 1);
-    let mut counts = [[0; 1 << DIGIT]; u32::BITS.div_ceil(DIGIT) as usize];
-    for place in all.clone() {
-        for (n, counts) in (0..digits).zip(&mut counts) {
-            counts[digit(n)(place)] += 1;
-        }
-    }
-    let [mut from, mut to] = [(); 2].map(|()| Temp::<Place>::unspecified(indices.len()));
-    starts(&mut counts[0][..1 << width]);
-    distribute(all, digit(0), &mut counts[0], &mut from);
-    for (n, counts) in (0..digits).zip(&mut counts).skip(1) {
-        starts(&mut counts[..1 << width]);
-        distribute(from.iter().copied(), digit(n), counts, &mut to);
-        std::mem::swap(&mut from, &mut to);
-    }
-    from
 }

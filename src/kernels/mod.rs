@@ -36,6 +36,7 @@ pub(crate) mod memory;
 pub(crate) mod merge;
 pub(crate) mod pages;
 pub(crate) mod patterns;
+mod radix;
 mod ranks;
 mod real;
 pub(crate) mod reduce;

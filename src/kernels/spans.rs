@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::memory::Temp;
+use super::radix::Place;
 use super::ranks::Ranks;
 use super::threads::{Scattered, for_each_job, for_each_part};
 use super::vectorized::{Task, vectorized};
@@ -14,9 +15,6 @@ const SPAN: u32 = 18;
 fn span(index: u32) -> usize {
     (index >> SPAN) as usize
 }
-
-/// An index and which one it is.
-type Place = (u32, u32);
 
 /// The distinct `indices` below `cols`, ascending, and for each index its position among them.
 ///
