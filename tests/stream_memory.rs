@@ -55,10 +55,14 @@ const FEATURES: usize = 1 << 15;
 
 /// Rows of few common features and many rare ones, with labels of a planted model.
 fn power_law(bytes: usize) -> String {
+    power_law_of(bytes, FEATURES, 40)
+}
+
+fn power_law_of(bytes: usize, features: usize, most: usize) -> String {
     let (mut random, mut text) = (Random(7), String::with_capacity(bytes + 1000));
     while text.len() < bytes {
-        let mut ids: Vec<usize> = (0..1 + (random.next() * 40.0) as usize)
-            .map(|_| (FEATURES as f64 * random.next().powi(4)) as usize)
+        let mut ids: Vec<usize> = (0..1 + (random.next() * most as f64) as usize)
+            .map(|_| (features as f64 * random.next().powi(4)) as usize)
             .collect();
         ids.sort_unstable();
         ids.dedup();
@@ -73,16 +77,20 @@ fn power_law(bytes: usize) -> String {
 }
 
 fn reader() -> Libsvm {
-    Libsvm::new().base(IdBase::Zero).features(FEATURES)
+    reader_of(FEATURES)
+}
+
+fn reader_of(features: usize) -> Libsvm {
+    Libsvm::new().base(IdBase::Zero).features(features)
 }
 
 /// The bits of a logistic model's weights after an epoch of lazy SGD.
 fn trained(source: &impl BatchSource) -> Vec<u32> {
-    trained_for(1, source)
+    trained_for(1, FEATURES, source)
 }
 
-fn trained_for(epochs: u64, source: &impl BatchSource) -> Vec<u32> {
-    let weights = Parameter::new("w", Tensor::full([FEATURES, 1], 0.0f32).unwrap()).unwrap();
+fn trained_for(epochs: u64, features: usize, source: &impl BatchSource) -> Vec<u32> {
+    let weights = Parameter::new("w", Tensor::full([features, 1], 0.0f32).unwrap()).unwrap();
     let params = Params::new([&weights]).unwrap();
     let (mut sgd, mut tape, mut gradients) = (Sgd::new(0.5), Tape::new(), Gradients::default());
     for batch in (0..epochs).flat_map(|epoch| source.read(epoch, 0).unwrap()) {
@@ -135,6 +143,27 @@ fn a_job_in_memory_takes_little_beyond_its_data() {
     assert!(keeping <= training + 8 * stored);
 }
 
+/// A file of 110 MB with a million features, for three epochs.
+#[test]
+#[ignore = "takes a minute without optimization: a smaller job runs always"]
+fn a_large_job_keeps_to_its_memory() {
+    let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
+    const MANY: usize = 1_000_000;
+    let file = Scratch::new("large", &power_law_of(110 << 20, MANY, 80));
+    let reader = reader_of(MANY);
+    let (expected, in_memory) = peak(|| {
+        let batches = reader.read(&file.0).unwrap().batches(1024).build().unwrap();
+        trained_for(3, MANY, &batches)
+    });
+    let (weights, streamed) = peak(|| {
+        let plan = reader.stream_batches(&[&file.0], 1024).memory(32 << 20);
+        trained_for(3, MANY, &plan.build().unwrap())
+    });
+    println!("bytes at the peak: {in_memory} in memory, {streamed} streamed");
+    assert!(weights == expected, "streamed training gives other weights");
+    assert!(in_memory <= 160_000_000 && streamed <= 60_000_000);
+}
+
 #[test]
 fn kept_windows_change_no_bit_and_take_little() {
     let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,9 +173,9 @@ fn kept_windows_change_no_bit_and_take_little() {
         [true, false].map(|keep| plan.clone().keep_windows(keep).build().unwrap());
     let first = |epoch| kept.epoch(epoch).next().unwrap().first_row;
     assert_ne!(first(0), first(1), "epochs differ in order");
-    let expected = trained_for(3, &passing);
+    let expected = trained_for(3, FEATURES, &passing);
     let before = LIVE.load(Relaxed);
-    let weights = trained_for(3, &kept);
+    let weights = trained_for(3, FEATURES, &kept);
     let held = LIVE.load(Relaxed) - before - size_of_val(&weights[..]);
     assert!(weights == expected, "kept windows train otherwise");
     let distinct =

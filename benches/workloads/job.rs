@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use memmap2::Mmap;
-use sparsetape::data::{Batches, Chunk, Dataset, Libsvm, Schema};
+use sparsetape::data::{BatchSource, Chunk, Dataset, IdBase, Libsvm, Schema};
 use sparsetape::optim::Sgd;
 use sparsetape::random::{Distribution, Popularity, Random};
 use sparsetape::train::metrics::LogLoss;
@@ -31,9 +31,12 @@ pub fn cases(size: Size, visit: Visit) {
     visit(training(&text));
 }
 
-/// A libsvm file of power-law columns and labels of planted weights, removed in the end.
+/// A libsvm file of power-law columns and labels of planted weights, and the same cut in two: removed in the
+/// end.
 struct Text {
     path: PathBuf,
+    train: PathBuf,
+    held_out: PathBuf,
     rows: usize,
     features: usize,
     map: Mmap,
@@ -41,7 +44,9 @@ struct Text {
 
 impl Drop for Text {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
+        for path in [&self.path, &self.train, &self.held_out] {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -75,7 +80,19 @@ impl Text {
         drop(file.into_inner().unwrap());
         // SAFETY: nobody else knows of the file.
         let map = unsafe { Mmap::map(&File::open(&path).unwrap()) }.unwrap();
-        Ok(Text { path, rows, features, map })
+        let text = Text {
+            train: path.with_extension("train"),
+            held_out: path.with_extension("held-out"),
+            path,
+            rows,
+            features,
+            map,
+        };
+        let mut ends = (1..).zip(&text.map[..]).filter(|(_, byte)| **byte == b'\n');
+        let (cut, _) = ends.nth(text.trained() - 1).unwrap();
+        std::fs::write(&text.train, &text.map[..cut]).unwrap();
+        std::fs::write(&text.held_out, &text.map[cut..]).unwrap();
+        Ok(text)
     }
 
     /// How many rows are trained on; the others are held out.
@@ -212,48 +229,66 @@ fn training(text: &Arc<Text>) -> Case {
     let same = move |loss: f64| {
         assert!((loss - expected).abs() < 1e-3, "a loss of {loss}, that of the floor is {expected}")
     };
-    let (floor, own, frozen) = (text.clone(), text.clone(), text.clone());
+    let (floor, own, frozen, streamed) = (text.clone(), text.clone(), text.clone(), text.clone());
     case.with(FLOOR, move || {
         rows.parse(&floor.map);
         same(rows.train(floor.trained(), &mut weights));
     })
-    .with(EAGER, move || same(eager(&own).unwrap()))
-    .with(FROZEN, move || same(on_graph(&frozen).unwrap()))
+    .with(EAGER, move || same(in_memory(&own, eager).unwrap()))
+    .with(FROZEN, move || same(in_memory(&frozen, on_graph).unwrap()))
+    .with("streaming", move || same(streaming(&streamed).unwrap()))
 }
 
-/// The weights at first, and batches to train on and to score.
-fn begin(text: &Text) -> Result<(Parameter, Batches, Batches)> {
+/// Trains the weights on batches; the log-loss of others.
+type Job = fn(&Parameter, &dyn BatchSource, &dyn BatchSource) -> Result<f64>;
+
+fn in_memory(text: &Text, job: Job) -> Result<f64> {
     let data = Libsvm::new().read(&text.path)?;
     let train = data.rows_window(0, text.trained())?.batches(BATCH).build()?;
     let held_out = data.rows_window(text.trained(), text.rows)?.batches(BATCH).build()?;
-    let weight = Parameter::new("weight", Tensor::full([data.schema.features(), 1], 0.0f32)?)?;
-    Ok((weight, train, held_out))
+    job(&weight(text)?, &train, &held_out)
 }
 
-fn eager(text: &Text) -> Result<f64> {
-    let (weight, train, held_out) = begin(text)?;
+fn streaming(text: &Text) -> Result<f64> {
+    let reader = Libsvm::new().base(IdBase::One).features(text.features);
+    let batches = |path| reader.stream_batches(&[path], BATCH).memory(32 << 20).build();
+    eager(&weight(text)?, &batches(&text.train)?, &batches(&text.held_out)?)
+}
+
+fn weight(text: &Text) -> Result<Parameter> {
+    Parameter::new("weight", Tensor::full([text.features, 1], 0.0f32)?)
+}
+
+fn eager(weight: &Parameter, train: &dyn BatchSource, held_out: &dyn BatchSource) -> Result<f64> {
     let model = supervised(
-        |tape, batch| batch.var(tape, "data").dot(tape.parameter(&weight)),
+        |tape, batch| batch.var(tape, "data").dot(tape.parameter(weight)),
         |logits, label| logits.sigmoid_binary_cross_entropy(label),
         |logits| logits.sigmoid(),
     );
-    let trainer = Trainer::new(&model, Params::new([&weight])?, Sgd::new(f64::from(RATE)));
-    log_loss(trainer, &train, &held_out)
+    let trainer = Trainer::new(&model, Params::new([weight])?, Sgd::new(f64::from(RATE)));
+    log_loss(trainer, train, held_out)
 }
 
-fn on_graph(text: &Text) -> Result<f64> {
-    let (weight, train, held_out) = begin(text)?;
+fn on_graph(
+    weight: &Parameter,
+    train: &dyn BatchSource,
+    held_out: &dyn BatchSource,
+) -> Result<f64> {
     let tape = Tape::symbolic();
     let x = tape.symbol(variable("data").stype(Stype::Csr));
     let label = tape.symbol(variable("label").shape([None, Some(1)]));
-    let logits = x.dot(tape.parameter(&weight));
+    let logits = x.dot(tape.parameter(weight));
     let loss = logits.sigmoid_binary_cross_entropy(label);
     let graph = Graph::new(&[loss, logits.sigmoid()])?;
-    let trainer = Trainer::from_graph(&graph, Params::new([&weight])?, Sgd::new(f64::from(RATE)))?;
-    log_loss(trainer, &train, &held_out)
+    let trainer = Trainer::from_graph(&graph, Params::new([weight])?, Sgd::new(f64::from(RATE)))?;
+    log_loss(trainer, train, held_out)
 }
 
-fn log_loss(mut trainer: Trainer, train: &Batches, held_out: &Batches) -> Result<f64> {
+fn log_loss(
+    mut trainer: Trainer,
+    train: &dyn BatchSource,
+    held_out: &dyn BatchSource,
+) -> Result<f64> {
     trainer.set_progress(Progress::hidden());
     trainer.fit(train, Fit::epochs(EPOCHS as u64))?;
     let mut loss = LogLoss::new();

@@ -12,7 +12,7 @@ use super::memory::Temp;
 use super::radix::{Place, sorted_places};
 use super::threads::for_each_part;
 use super::vectorized::{
-    Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
+    Task, each_width, is_far, load, load_mut, prefetch_lines, rows_at_once, straddles, vectorized,
 };
 
 /// How many rows ahead one is asked for.
@@ -58,8 +58,9 @@ impl ById {
         assert_eq!((values.len(), out.len()), (self.places.len() * k, self.distinct.len() * k));
         let each = self.places.len() / self.distinct.len().max(1) + 1;
         for_each_part(out, k, each * (2 + k / 4), |first, out| {
-            for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
-                let first = first + n * BLOCK;
+            let block = rows_at_once(k, BLOCK);
+            for (n, out) in out.chunks_mut(block * k).enumerate() {
+                let first = first + n * block;
                 each_width!(k, at, C => {
                     let out = &mut *out;
                     vectorized(Sums::<T, C> { by_id: self, values, k, at, first, out });

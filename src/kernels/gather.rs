@@ -4,7 +4,7 @@ use super::memory::Csr;
 use super::spmm::ABSENT;
 use super::threads::for_each_part;
 use super::vectorized::{
-    Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
+    Task, each_width, is_far, load, load_mut, prefetch_lines, rows_at_once, straddles, vectorized,
 };
 use super::{CsrRef, Number};
 
@@ -30,8 +30,9 @@ pub(crate) fn gather_compact<T: Number>(slots: &[u32], values: &[T], k: usize, o
 fn gather<T: Number, const HOLES: bool>(table: &[T], k: usize, ids: &[u32], out: &mut [T]) {
     assert_eq!(out.len(), ids.len() * k);
     for_each_part(out, k, 2 + k / 4, |first, out| {
-        for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
-            let first = first + n * BLOCK;
+        let block = rows_at_once(k, BLOCK);
+        for (n, out) in out.chunks_mut(block * k).enumerate() {
+            let first = first + n * block;
             each_width!(k, at, C => {
                 let out = &mut *out;
                 vectorized(Gather::<T, C, HOLES> { table, k, ids, at, first, out });

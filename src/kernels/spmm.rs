@@ -6,7 +6,7 @@ use num_traits::AsPrimitive;
 
 use super::threads::for_each_part;
 use super::vectorized::{
-    Task, each_width, is_far, load, load_mut, prefetch_lines, straddles, vectorized,
+    Task, each_width, is_far, load, load_mut, prefetch_lines, rows_at_once, straddles, vectorized,
 };
 use super::{CsrRef, Real};
 
@@ -85,8 +85,9 @@ fn product<T: Real, const HOLES: bool>(
     assert_eq!(out.len(), a.rows() * k);
     let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
     for_each_part(out, k, cost, |first, out| {
-        for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
-            let first = first + n * BLOCK;
+        let block = rows_at_once(k, BLOCK);
+        for (n, out) in out.chunks_mut(block * k).enumerate() {
+            let first = first + n * block;
             each_width!(k, at, C => {
                 let out = &mut *out;
                 vectorized(Rows::<T, C, HOLES> { a, ids, b, k, at, first, out });

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 /// Work in a part, about nanoseconds on one thread. Handing a part to another thread costs
 /// some 10 µs when the caller is not one of the pool's threads.
@@ -108,31 +108,22 @@ impl<'a, T: Copy> Scattered<'a, T> {
     }
 }
 
-/// `f(range)` for consecutive ranges of `rows` rows, in order.
+/// `f` of each of the [`row_ranges`], in order.
 pub(super) fn map_parts<R: Send, F>(rows: usize, cost_per_row: usize, f: F) -> SmallVec<[R; 1]>
 where
-    F: Fn(Range<usize>) -> R + Sync,
+    F: Fn(Range<usize>) -> R + Send + Sync,
 {
-    let step = rows_per_part(rows, cost_per_row);
-    if step >= rows {
-        return smallvec![f(0..rows)];
-    }
-    let mut results: Vec<Option<R>> = Vec::new();
-    results.resize_with(rows.div_ceil(step), || None);
-    for_each_part(&mut results, 1, usize::MAX, |part, result| {
-        result[0] = Some(f(part * step..((part + 1) * step).min(rows)));
-    });
-    results.into_iter().flatten().collect()
+    map_owned(row_ranges(rows, cost_per_row).collect(), f)
 }
 
 /// Consecutive ranges of `rows` rows that take about `cost_per_row` nanoseconds each, for a thread
-/// each; one, if the work is too little to share.
+/// each; one, if the work is too little to share or there are no rows.
 pub(super) fn row_ranges(
     rows: usize,
     cost_per_row: usize,
 ) -> impl Iterator<Item = Range<usize>> + Clone {
     let step = rows_per_part(rows, cost_per_row);
-    (0..rows).step_by(step).map(move |first| first..rows.min(first + step))
+    (0..rows.max(1)).step_by(step).map(move |first| first..rows.min(first + step))
 }
 
 /// `f` of each part, in order.

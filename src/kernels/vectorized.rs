@@ -131,6 +131,11 @@ macro_rules! each_width {
 }
 pub(super) use each_width;
 
+/// Rows of `k` columns that share one pass over a chunk of columns: `few`, but all if there is one chunk only.
+pub(super) fn rows_at_once(k: usize, few: usize) -> usize {
+    if k.is_power_of_two() && k <= 64 { usize::MAX / k } else { few }
+}
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 

@@ -8,16 +8,17 @@ pub(crate) mod missed;
 pub(crate) mod products;
 pub(crate) mod sgd;
 
-use std::slice::from_mut;
-
 use super::Number;
 use super::memory::Temp;
 use super::spmm::ABSENT;
 use super::threads::{for_each_job, rows_per_part};
-use super::vectorized::{Task, is_far, prefetch_row, vectorized};
+use super::vectorized::{Task, is_far, load, prefetch, prefetch_row, vectorized};
 
 /// How many rows ahead the memory is asked for.
 const AHEAD: usize = 16;
+
+/// Rows of one weight that move at once, side by side in full lanes.
+const AT_ONCE: usize = 16;
 
 /// Elements that one thread updates in a row before it is worth to ask another: some 20 µs in the caches.
 const SHARE: usize = 1 << 17;
@@ -86,13 +87,6 @@ impl<'a, T: Number, const N: usize> Rows<'a, T, N> {
         (&mut self.w[slot * self.k..][..self.k], s)
     }
 
-    /// One row of one weight, with one element of each state.
-    #[inline(always)]
-    fn single(&mut self, slot: usize) -> (&mut [T], [&mut [T]; N]) {
-        let s = self.s.each_mut().map(|s| from_mut(&mut s[slot]));
-        (from_mut(&mut self.w[slot]), s)
-    }
-
     /// Asks for a row that is used soon.
     #[inline(always)]
     pub fn ask_for(&self, slot: usize) {
@@ -145,25 +139,76 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Task for Touched<'_, '_, T, R, N>
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
-        let Touched { rule, mut rows, first, slots, g } = self;
-        let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
-        // Lengths that are known make one element of a row of one.
-        let single = k == 1 && rows.widths == [1; N];
-        for (i, &slot) in slots.iter().enumerate() {
-            if far && let Some(&slot) = slots.get(i + AHEAD) {
-                rows.ask_for((slot as usize).wrapping_sub(first));
+    fn run(mut self) {
+        let single = self.rows.k == 1 && self.rows.widths == [1; N];
+        let (mut start, end) = (0, self.slots.len());
+        while start < end {
+            let next = if single { end.min(start + AT_ONCE) } else { end };
+            let slots = &self.slots[start..next];
+            if single && slots.len() == AT_ONCE && !any_absent(slots) {
+                self.move_block(start);
+            } else {
+                self.move_each(start, next);
             }
-            if slot == ABSENT {
+            start = next;
+        }
+    }
+}
+
+#[inline(always)]
+fn any_absent(slots: &[u32]) -> bool {
+    slots.iter().fold(false, |any, &slot| any | (slot == ABSENT))
+}
+
+impl<T: Number, R: Rule<T, N>, const N: usize> Touched<'_, '_, T, R, N> {
+    /// Moves the rows of slots `start..end`.
+    #[inline(always)]
+    fn move_each(&mut self, start: usize, end: usize) {
+        let Touched { rule, rows, first, slots, g } = self;
+        let (k, far) = (rows.k, is_far::<T>(rows.w.len()));
+        for i in start..end {
+            if far && let Some(&slot) = slots.get(i + AHEAD) {
+                rows.ask_for((slot as usize).wrapping_sub(*first));
+            }
+            if slots[i] == ABSENT {
                 continue;
             }
-            let at = slot as usize - first;
-            if single {
-                let (w, s) = rows.single(at);
-                rule.rows(1, w, s, std::slice::from_ref(&g[i]));
-            } else {
-                let (w, s) = rows.row(at);
-                rule.rows(k, w, s, &g[i * k..][..k]);
+            let (w, s) = rows.row(slots[i] as usize - *first);
+            rule.rows(k, w, s, &g[i * k..][..k]);
+        }
+    }
+
+    /// Moves a block of rows of one weight, with one element of each state, from slot `start` on.
+    #[inline(always)]
+    fn move_block(&mut self, start: usize) {
+        let Touched { rule, rows, first, slots, g } = self;
+        let ahead = start + 2 * AT_ONCE;
+        if is_far::<T>(rows.w.len()) && ahead + AT_ONCE <= slots.len() {
+            // SAFETY: the slots ahead are as many.
+            for slot in unsafe { load::<_, AT_ONCE>(slots, ahead) } {
+                let at = (*slot as usize).wrapping_sub(*first);
+                prefetch::<T, 1>(rows.w, at);
+                rows.s.iter().for_each(|s| prefetch::<T, 1>(s, at));
+            }
+        }
+        // SAFETY: the caller found a block of slots; each has a row of `g`.
+        let slots = unsafe { load::<_, AT_ONCE>(slots, start) };
+        let g = &g[start..start + AT_ONCE];
+        let mut w = [T::default(); AT_ONCE];
+        let mut s = [[T::default(); AT_ONCE]; N];
+        for l in 0..AT_ONCE {
+            let at = slots[l] as usize - *first;
+            w[l] = rows.w[at];
+            for n in 0..N {
+                s[n][l] = rows.s[n][at];
+            }
+        }
+        rule.rows(1, &mut w, s.each_mut().map(|s| &mut s[..]), g);
+        for l in 0..AT_ONCE {
+            let at = slots[l] as usize - *first;
+            rows.w[at] = w[l];
+            for n in 0..N {
+                rows.s[n][at] = s[n][l];
             }
         }
     }
