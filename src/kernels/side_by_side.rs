@@ -57,13 +57,13 @@ fn make<T: Number>(
     let longest = part.rows.clone().map(|row| x.range(row).len() + y.range(row).len()).max();
     let room = (BLOCK + longest.unwrap_or(0)).min(part.indices.len());
     let (mut left, mut right) = (Temp::unspecified(room), Temp::unspecified(room));
-    let last = part.rows.end - 1;
+    let rows_end = part.rows.end;
     let (mut len, mut held) = (0, 0);
     for (row, end) in part.rows.zip(part.ends) {
         let to = (&mut part.indices[len + held..], &mut left[held..], &mut right[held..]);
         held += merge(self::row(x, row), self::row(y, row), to);
         *end = len + held;
-        if held >= BLOCK || row == last {
+        if held >= BLOCK || row + 1 == rows_end {
             f(&left[..held], &right[..held], &mut part.values[len..*end]);
             (len, held) = (*end, 0);
         }

@@ -13,9 +13,13 @@ use super::{CsrRef, Real};
 /// The slot of a row that is absent from a compact operand.
 pub(crate) const ABSENT: u32 = u32::MAX;
 
-/// Sums kept for a row: entry `e` of the row goes to sum `e % SUMS`, so that one addition need not
-/// wait for the one before. A row's order of additions depends on its own entries only.
-const SUMS: usize = 2;
+/// Sums kept for a row in a chunk of so many columns: entry `e` of the row goes to sum `e % sums`, so that one
+/// addition need not wait for the one before. A row's order of additions depends on its own entries only.
+const fn sums_of(columns: usize) -> usize {
+    if columns <= 16 { MOST_SUMS } else { 2 }
+}
+
+const MOST_SUMS: usize = 4;
 
 /// Entries of a row that are summed in the element type; the sums of more are joined in a wider one.
 const SHORT: usize = 128;
@@ -148,10 +152,10 @@ impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
     #[inline(always)]
     fn sum(&self, entries: Range<usize>, ahead: Option<bool>) -> [T; C] {
         let Rows { a, ids, b, k, at, .. } = *self;
-        let mut sums = [[T::zero(); C]; SUMS];
+        let mut sums = [[T::zero(); C]; MOST_SUMS];
         let mut e = entries.start;
-        while e + SUMS <= entries.end {
-            for (u, sum) in sums.iter_mut().enumerate() {
+        while e + sums_of(C) <= entries.end {
+            for (u, sum) in sums.iter_mut().enumerate().take(sums_of(C)) {
                 if let Some(straddles) = ahead
                     && let Some(&id) = ids.get(e + u + AHEAD)
                 {
@@ -160,16 +164,19 @@ impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
                 }
                 add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
             }
-            e += SUMS;
+            e += sums_of(C);
         }
-        for (u, sum) in sums.iter_mut().enumerate() {
+        for (u, sum) in sums.iter_mut().enumerate().take(sums_of(C)) {
             if e + u < entries.end {
                 add_entry::<T, C, HOLES>(sum, a.values, ids, b, k, at, e + u);
             }
         }
-        let [mut total, rest] = sums;
+        let [mut total, second, third, fourth] = sums;
         for l in 0..C {
-            total[l] = total[l] + rest[l];
+            total[l] = total[l] + second[l];
+            if sums_of(C) == MOST_SUMS {
+                total[l] = total[l] + (third[l] + fourth[l]);
+            }
         }
         total
     }
