@@ -28,7 +28,7 @@ pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};
 pub use stype::{Stype, Type};
-pub use view::{CsrView, DenseView, RowSparseView, View};
+pub use view::{CsrSlices, CsrView, DenseView, RowSparseView, View};
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
+use super::construct::check_values;
 use super::dtype::{DType, Element, Slice, Values};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, check_ids, check_pointers};
 use super::shape::Shape;
 use super::stype::{Stype, Type};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::CsrRef;
 
 /// A borrowed tensor or parameter, in its storage type.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,20 @@ pub struct CsrView<'a> {
     pub(crate) values: Slice<'a>,
     /// The handle that owns them, for results that share them.
     pub(crate) owner: &'a Values,
+}
+
+/// A csr operand in slices that are lent for a call. Column ids are not checked: a kernel checks those of a row
+/// before it follows them.
+#[derive(Clone, Copy, Debug)]
+pub struct CsrSlices<'a> {
+    /// `[rows, columns]`.
+    pub(crate) shape: [usize; 2],
+    /// Monotone row pointers, which span all entries.
+    pub(crate) indptr: &'a [usize],
+    /// The column of each entry.
+    pub(crate) indices: &'a [u32],
+    /// One value per entry.
+    pub(crate) values: Slice<'a>,
 }
 
 /// A row-sparse operand.
@@ -79,6 +95,37 @@ impl<'a> CsrView<'a> {
     /// One value per stored entry.
     pub fn values(&self) -> Slice<'a> {
         self.values
+    }
+}
+
+impl<'a> CsrSlices<'a> {
+    /// A matrix of so many columns; all is checked but for the column ids.
+    ///
+    /// # Errors
+    /// As [`Tensor::csr`](super::Tensor::csr).
+    #[track_caller]
+    pub(crate) fn new<T: Element>(
+        cols: usize,
+        indptr: &'a [usize],
+        indices: &'a [u32],
+        values: &'a [T],
+    ) -> Result<Self> {
+        let rows = indptr.len().saturating_sub(1);
+        check_pointers(rows, cols, indptr, indices.len())?;
+        check_values(indices.len(), values.len())?;
+        Ok(CsrSlices { shape: [rows, cols], indptr, indices, values: T::erase_slice(values) })
+    }
+
+    /// The entries, for kernels that check column ids.
+    pub(crate) fn unchecked<T: Element>(&self) -> Result<CsrRef<'a, T>> {
+        let CsrSlices { shape: [_, cols], indptr, indices, .. } = *self;
+        Ok(CsrRef { cols, indptr, indices, values: self.values.typed()? })
+    }
+
+    /// Finds the first fault among the column ids.
+    #[track_caller]
+    pub(crate) fn check(&self) -> Result<()> {
+        check_ids(self.shape[1], self.indptr, self.indices)
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::program::{Program, Step};
 use super::Executor;
+use super::lend::Loan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{InPlace, Lent, Made, Mode, Observed, PerOperand, Read, Reuse, Value, Workspace};
 use crate::tensor::{Tensor, View};
@@ -51,7 +52,12 @@ impl Executor {
         }
     }
 
-    pub(super) fn run_steps(&mut self, program: &Program, steps: Range<usize>) -> Result<()> {
+    pub(super) fn run_steps(
+        &mut self,
+        program: &Program,
+        steps: Range<usize>,
+        loan: Option<&Loan<'_>>,
+    ) -> Result<()> {
         let mut at = steps.start;
         while at < steps.end {
             if let Some(segment) = program.segments.starting_at(at).filter(|_| self.slabs.in_use) {
@@ -60,11 +66,16 @@ impl Executor {
                 continue;
             }
             let step = &program.steps[at];
-            self.run_step(program, step).map_err(|error| program.blame(step, error))?;
+            let lent = loan.filter(|loan| step.ins.first() == Some(&loan.variable));
+            self.run_step(program, step, lent).map_err(|error| program.blame(step, error))?;
             step.dead.iter().for_each(|&dead| self.release(program, dead));
             at += 1;
         }
         Ok(())
+    }
+
+    pub(super) fn forget_results(&mut self, program: &Program) {
+        program.steps.iter().for_each(|step| self.release(program, step.node));
     }
 
     /// Forgets a result; its memory waits in its place.
@@ -80,34 +91,35 @@ impl Executor {
         }
     }
 
-    pub(super) fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
+    /// Runs one step; rows that are lent stand for its first operand.
+    fn run_step(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<()> {
         let reuse = self.memory_for(program, step);
-        let made = {
-            let operands: PerOperand<&Value> =
-                step.ins.iter().map(|&i| &self.values[i as usize]).collect();
-            let types = step.ins.iter().map(|&i| &program.types[i as usize]);
-            let shapes: PerOperand<&[usize]> = types.map(|ty| &ty.shape[..]).collect();
-            let Workspace { arena, scratch, .. } = &mut self.workspace;
-            let train = scratch.mode() != Mode::Predict;
-            let lent =
-                Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena)?;
-            let mut views: PerOperand<View<'_>> = PerOperand::new();
-            for (i, (value, shape)) in operands.iter().zip(&shapes).enumerate() {
-                views.push(match &reuse {
-                    Reuse::InPlace(own) if own.operand() == i => {
-                        let ty = &program.types[step.ins[i] as usize];
-                        View::without_values(&ty.shape, ty.dtype)
-                    }
-                    _ => value.view(i, shape, &lent),
-                });
+        let Executor { values, workspace, .. } = self;
+        let lent = lend(workspace, program, step, values)?;
+        // Pushed, not collected: that is what small steps spend their time on.
+        let mut views: PerOperand<View<'_>> = PerOperand::new();
+        for (i, &id) in step.ins.iter().enumerate().skip(loan.is_some() as usize) {
+            let ty = &program.types[id as usize];
+            views.push(match (&values[id as usize], &reuse) {
+                (_, Reuse::InPlace(own)) if own.operand() == i => {
+                    View::without_values(&ty.shape, ty.dtype)
+                }
+                (Value::Tensor(tensor), _) => tensor.view(),
+                (value, _) => value.view(i, &ty.shape, &lent),
+            });
+        }
+        let made = match loan {
+            Some(Loan { rows, .. }) => {
+                workspace.run_on_slices(&*step.op, &step.plan, rows, &views, reuse)
             }
-            let line = &program.body.nodes[step.node as usize].line;
-            let made = self.workspace.run(&*step.op, &step.plan, &views, line, reuse);
-            drop(views);
-            lent.end(&mut self.workspace.arena);
-            made?
+            None => {
+                let line = &program.body.nodes[step.node as usize].line;
+                workspace.run(&*step.op, &step.plan, &views, line, reuse)
+            }
         };
-        self.values[step.node as usize] = match made {
+        drop(views);
+        lent.end(&mut workspace.arena);
+        self.values[step.node as usize] = match made? {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(step.plan.shape.clone(), layout, values))
             }
@@ -198,4 +210,23 @@ impl Executor {
         };
         Error::new(ErrorKind::State, message).at_line(node.line.clone())
     }
+}
+
+/// Locks the parameters among the operands of a step.
+fn lend<'a>(
+    workspace: &mut Workspace,
+    program: &Program,
+    step: &Step,
+    values: &'a [Value],
+) -> Result<Lent<'a>> {
+    let is_parameter = |&id: &u32| matches!(values[id as usize], Value::Parameter(..));
+    if !step.ins.iter().any(is_parameter) {
+        return Ok(Lent::default());
+    }
+    let operands: PerOperand<&Value> = step.ins.iter().map(|&id| &values[id as usize]).collect();
+    let shapes = step.ins.iter().map(|&id| &program.types[id as usize].shape[..]);
+    let shapes: PerOperand<&[usize]> = shapes.collect();
+    let Workspace { arena, scratch, .. } = workspace;
+    let train = scratch.mode() != Mode::Predict;
+    Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena)
 }

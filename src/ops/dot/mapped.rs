@@ -7,15 +7,16 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::kernels::multiply;
 use super::{Dot, sparse_sample};
 use crate::error::{ErrorKind, Result};
 use crate::kernels::elementwise::{Binary, Unary};
 use crate::ops::Map;
 use crate::ops::map::expr::Expr;
 use crate::ops::map::program::Program;
-use crate::tape::op::{ByDtype, Case, Cotangent, Grads, Ins, Op, Read, Sample};
+use crate::tape::op::{ByDtype, Case, Cotangent, Grads, Ins, Op, Read, Sample, SliceKernel};
 use crate::tape::{self, Out, PartialShape, Scratch, Var};
-use crate::tensor::{Real, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Real, Stype, Tensor, View};
 
 /// `dot_map`: `map(dot(a, b), ..)`, an element-wise operator on a dense matrix product, in the memory
 /// of the product. The operands are those of the product and the further ones of the element-wise
@@ -43,6 +44,19 @@ fn run<T: Real>(op: &DotMap, ins: &[View], out: &mut Out, scratch: &mut Scratch)
     tape::DynOp::run(&op.dot, row, T::DTYPE, factors, out, scratch)?;
     let shape = out.shape();
     op.map.run_on(others, shape, out.made::<T>())
+}
+
+fn on_slices<T: Real>(
+    op: &DotMap,
+    a: &CsrSlices,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
+    let shape = out.shape();
+    let to = out.dense::<T>();
+    multiply(a, &ins[0], shape[1], to)?;
+    op.map.run_on(&ins[1..], shape, to)
 }
 
 /// The rows of the product with dense results, and as many dense operands more.
@@ -91,6 +105,11 @@ impl Op for DotMap {
             Some(known) => known.get_or_init(|| table(&self.dot, others)),
             None => &[],
         }
+    }
+
+    fn on_slices(&self, dtype: DType) -> Option<SliceKernel<Self>> {
+        self.dot.on_slices(dtype)?;
+        Some(if dtype == DType::F32 { on_slices::<f32> } else { on_slices::<f64> })
     }
 
     fn reads(&self, i: usize) -> Read {
