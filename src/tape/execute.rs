@@ -16,7 +16,7 @@ use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::kernels::memory::Arena;
 use crate::tensor::construct::check_room;
-use crate::tensor::{CsrSlices, DType, Shape, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Shape, Stype, Tensor, Values, View};
 
 /// Where and how an operator is going to run.
 pub(crate) struct Plan {
@@ -115,6 +115,7 @@ impl Workspace {
         let (own, spare) = match reuse {
             Reuse::InPlace(own) => (Some(own), None),
             Reuse::Tensor(dead) => (None, Some(recycle_layout(dead, &mut self.arena))),
+            Reuse::Values(dead) => (None, Some(dead)),
             Reuse::None => (None, None),
         };
         let Workspace { arena, scratch, .. } = self;
@@ -132,6 +133,8 @@ pub(crate) enum Reuse {
     None,
     /// A tensor that is dead, such as an earlier result, as far as nobody shares it.
     Tensor(Tensor),
+    /// The values of such a tensor.
+    Values(Values),
     /// That of an operand that dies, and that [`Op::in_place`](super::Op::in_place) allows.
     InPlace(InPlace),
 }

@@ -78,6 +78,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
 impl Deref for Shape {
     type Target = [usize];
 
+    #[inline]
     fn deref(&self) -> &[usize] {
         &self.0
     }

@@ -158,6 +158,7 @@ impl<'a> View<'a> {
     }
 
     /// Sizes per axis.
+    #[inline]
     pub fn shape(&self) -> &'a [usize] {
         match self {
             View::Dense(v) => v.shape,
@@ -167,6 +168,7 @@ impl<'a> View<'a> {
     }
 
     /// The stored values.
+    #[inline]
     pub fn values(&self) -> Slice<'a> {
         match self {
             View::Dense(v) => v.values,
@@ -179,17 +181,20 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DType`] if they are of another type.
+    #[inline]
     #[track_caller]
     pub fn typed<T: Element>(&self) -> Result<&'a [T]> {
         self.values().typed()
     }
 
     /// The element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
         self.values().dtype()
     }
 
     /// The storage type.
+    #[inline]
     pub fn stype(&self) -> Stype {
         match self {
             View::Dense(_) => Stype::Default,

@@ -1,6 +1,7 @@
 //! Requests that are served from the caller's own slices.
 
 use std::panic::Location;
+use std::sync::Arc;
 
 use super::Executor;
 use crate::error::Result;
@@ -46,21 +47,40 @@ impl Executor {
     ) -> Result<()> {
         let id = self.find_variable(name)?;
         self.check_fed::<T>(id, Stype::Csr)?;
-        if !self.lends(id) {
-            self.feed_csr(name, indptr, indices, values)?;
-            let ran = self.forward(false);
-            (self.unbound[id], self.passed) = (true, false);
-            return ran;
+        let ran = match self.lends(id) {
+            true => self.run_lent(id, indptr, indices, values),
+            false => match self.feed_csr(name, indptr, indices, values) {
+                Ok(()) => self.forward(false),
+                refused => refused,
+            },
+        };
+        // The rows are no value, there is nothing to go back through, and nothing is left of an earlier request.
+        (self.unbound[id], self.passed) = (true, false);
+        if ran.is_err() {
+            let program = Arc::clone(&self.program);
+            self.forget_results(&program);
         }
-        self.unbound[id] = true;
+        ran
+    }
+
+    #[track_caller]
+    fn run_lent<T: Element>(
+        &mut self,
+        id: usize,
+        indptr: &[usize],
+        indices: &[u32],
+        values: &[T],
+    ) -> Result<()> {
         let at = Location::caller();
-        let rows = CsrSlices::new(self.program.types[id].shape[1], indptr, indices, values);
-        let rows = rows.map_err(|error| self.refused(id, error.operator("csr"), at))?;
+        let cols = self.program.types[id].shape[1];
+        let rows = CsrSlices::new(cols, indptr, indices, values)
+            .map_err(|fault| self.refused(id, fault.operator("csr"), at))?;
         if rows.shape != self.program.types[id].shape[..] {
             self.reshape_to(vec![self.of_shape(id, &rows.shape)])?;
         }
-        let ran = self.forward_on(Loan { variable: id as u32, rows });
-        // The kernel that found a fault in the rows does not know whose they are.
+        self.unbound[id] = false;
+        let ran = self.pass(false, Some(&Loan { variable: id as u32, rows }));
+        // The kernel that finds a fault in the rows does not know whose they are.
         ran.or_else(|error| {
             rows.check().map_err(|fault| self.refused(id, fault.operator("csr"), at))?;
             Err(error)
@@ -70,14 +90,5 @@ impl Executor {
     /// Whether rows can stand for a variable: all kernels that read it take slices, and nobody looks at it.
     fn lends(&self, id: usize) -> bool {
         self.program.lendable[id] && self.parameters.is_empty() && !self.is_watched()
-    }
-
-    fn forward_on(&mut self, loan: Loan<'_>) -> Result<()> {
-        let id = loan.variable as usize;
-        self.unbound[id] = false;
-        let ran = self.pass(false, Some(&loan));
-        // There is nothing to go back through.
-        (self.unbound[id], self.passed) = (true, false);
-        ran
     }
 }

@@ -7,7 +7,7 @@ use super::Executor;
 use super::lend::Loan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{InPlace, Lent, Made, Mode, Observed, PerOperand, Read, Reuse, Value, Workspace};
-use crate::tensor::{Tensor, View};
+use crate::tensor::{Layout, Tensor, View};
 
 impl Executor {
     /// Before a run: parameters as they are now, nothing left that shares memory to be written.
@@ -67,7 +67,10 @@ impl Executor {
             }
             let step = &program.steps[at];
             let lent = loan.filter(|loan| step.ins.first() == Some(&loan.variable));
-            self.run_step(program, step, lent).map_err(|error| program.blame(step, error))?;
+            if let Err(error) = self.run_step(program, step, lent) {
+                self.values[step.node as usize] = Value::Symbol;
+                return Err(program.blame(step, error));
+            }
             step.dead.iter().for_each(|&dead| self.release(program, dead));
             at += 1;
         }
@@ -93,6 +96,27 @@ impl Executor {
 
     /// Runs one step; rows that are lent stand for its first operand.
     fn run_step(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<()> {
+        let made = self.make(program, step, loan)?;
+        let node = step.node as usize;
+        match (made, &mut self.values[node]) {
+            (Made::Value(Layout::Dense, values), Value::Tensor(last)) => last.put_values(values),
+            (Made::Value(layout, values), own) => {
+                let shape = step.plan.shape.clone();
+                *own = Value::Tensor(Tensor::from_parts(shape, layout, values));
+            }
+            (Made::Alias(i), _) => {
+                self.aliased.push(step.node);
+                self.is_alias[node] = true;
+                self.values[node] = self.values[step.ins[i] as usize].alias(&step.plan.shape);
+            }
+        }
+        if !self.observers.is_empty() {
+            self.show(program, step)?;
+        }
+        Ok(())
+    }
+
+    fn make(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<Made> {
         let reuse = self.memory_for(program, step);
         let Executor { values, workspace, .. } = self;
         let lent = lend(workspace, program, step, values)?;
@@ -105,7 +129,10 @@ impl Executor {
                     View::without_values(&ty.shape, ty.dtype)
                 }
                 (Value::Tensor(tensor), _) => tensor.view(),
-                (value, _) => value.view(i, &ty.shape, &lent),
+                (value, _) => match &lent {
+                    Some(lent) => value.view(i, &ty.shape, lent),
+                    None => unreachable!("the parameters among the operands are lent"),
+                },
             });
         }
         let made = match loan {
@@ -118,21 +145,10 @@ impl Executor {
             }
         };
         drop(views);
-        lent.end(&mut workspace.arena);
-        self.values[step.node as usize] = match made? {
-            Made::Value(layout, values) => {
-                Value::Tensor(Tensor::from_parts(step.plan.shape.clone(), layout, values))
-            }
-            Made::Alias(i) => {
-                self.aliased.push(step.node);
-                self.is_alias[step.node as usize] = true;
-                self.values[step.ins[i] as usize].alias(&step.plan.shape)
-            }
-        };
-        if !self.observers.is_empty() {
-            self.show(program, step)?;
+        if let Some(lent) = lent {
+            lent.end(&mut workspace.arena);
         }
-        Ok(())
+        made
     }
 
     /// Shows a result that was just computed to those who observe it.
@@ -144,8 +160,15 @@ impl Executor {
         self.observers.show(&Observed { name, operator, ty, value, line })
     }
 
-    /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.
-    pub(super) fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
+    /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result. Of a dense
+    /// result of the last run, which is of the same type, its values alone: the rest waits for others.
+    fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
+        if step.in_place.is_none()
+            && let Value::Tensor(last) = &mut self.values[step.node as usize]
+            && let Some(values) = last.take_values()
+        {
+            return Reuse::Values(values);
+        }
         let take = |value: &mut Value| std::mem::replace(value, Value::Symbol);
         let earlier = take(&mut self.values[step.node as usize]);
         if let Some(i) = step.in_place {
@@ -212,21 +235,22 @@ impl Executor {
     }
 }
 
-/// Locks the parameters among the operands of a step.
+/// Locks the parameters among the operands of a step, if there are any.
+#[inline]
 fn lend<'a>(
     workspace: &mut Workspace,
     program: &Program,
     step: &Step,
     values: &'a [Value],
-) -> Result<Lent<'a>> {
+) -> Result<Option<Lent<'a>>> {
     let is_parameter = |&id: &u32| matches!(values[id as usize], Value::Parameter(..));
     if !step.ins.iter().any(is_parameter) {
-        return Ok(Lent::default());
+        return Ok(None);
     }
     let operands: PerOperand<&Value> = step.ins.iter().map(|&id| &values[id as usize]).collect();
     let shapes = step.ins.iter().map(|&id| &program.types[id as usize].shape[..]);
     let shapes: PerOperand<&[usize]> = shapes.collect();
     let Workspace { arena, scratch, .. } = workspace;
     let train = scratch.mode() != Mode::Predict;
-    Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena)
+    Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena).map(Some)
 }

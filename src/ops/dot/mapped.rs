@@ -7,6 +7,7 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::epilogue::{Coded, Epilogue};
 use super::kernels::multiply;
 use super::{Dot, sparse_sample};
 use crate::error::{ErrorKind, Result};
@@ -16,7 +17,7 @@ use crate::ops::map::expr::Expr;
 use crate::ops::map::program::Program;
 use crate::tape::op::{ByDtype, Case, Cotangent, Grads, Ins, Op, Read, Sample, SliceKernel};
 use crate::tape::{self, Out, PartialShape, Scratch, Var};
-use crate::tensor::{CsrSlices, DType, Real, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Stype, Tensor, View};
 
 /// `dot_map`: `map(dot(a, b), ..)`, an element-wise operator on a dense matrix product, in the memory
 /// of the product. The operands are those of the product and the further ones of the element-wise
@@ -25,6 +26,8 @@ use crate::tensor::{CsrSlices, DType, Real, Stype, Tensor, View};
 pub struct DotMap {
     dot: Dot,
     map: Map,
+    #[serde(skip)]
+    epilogue: Epilogue,
 }
 
 /// Operands besides those of the product, at most.
@@ -33,20 +36,20 @@ pub(crate) const MAX_OTHERS: usize = 6;
 impl DotMap {
     /// The element-wise operator on the product, its first operand, which does not broadcast.
     pub(crate) fn new(dot: Dot, map: Map) -> DotMap {
-        DotMap { dot, map }
+        DotMap { dot, map, epilogue: Epilogue::default() }
     }
 }
 
-fn run<T: Real>(op: &DotMap, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
+fn run<T: Coded>(op: &DotMap, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
     let (factors, others) = ins.split_at(2);
     let stypes = [factors[0].stype(), factors[1].stype()];
     let row = tape::DynOp::find_row(&op.dot, &stypes).map_or(0, |(row, _)| row);
     tape::DynOp::run(&op.dot, row, T::DTYPE, factors, out, scratch)?;
     let shape = out.shape();
-    op.map.run_on(others, shape, out.made::<T>())
+    op.epilogue.run(&op.map, others, shape, out.made::<T>())
 }
 
-fn on_slices<T: Real>(
+fn on_slices<T: Coded>(
     op: &DotMap,
     a: &CsrSlices,
     ins: &[View],
@@ -56,7 +59,7 @@ fn on_slices<T: Real>(
     let shape = out.shape();
     let to = out.dense::<T>();
     multiply(a, &ins[0], shape[1], to)?;
-    op.map.run_on(&ins[1..], shape, to)
+    op.epilogue.run(&op.map, &ins[1..], shape, to)
 }
 
 /// The rows of the product with dense results, and as many dense operands more.

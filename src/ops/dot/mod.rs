@@ -1,5 +1,6 @@
 //! Matrix products.
 
+mod epilogue;
 mod kernels;
 mod mapped;
 

@@ -16,7 +16,6 @@ use crate::kernels::memory::{Arena, Temp};
 use crate::tensor::{DenseView, Slice, Stype, Tensor, View, row_len};
 
 /// The parameters among an operator's operands, locked for reading.
-#[derive(Default)]
 pub(crate) struct Lent<'a> {
     guards: SmallVec<[(usize, RwLockReadGuard<'a, Table>); 2]>,
     /// By operand: copies of the rows that are read, of tables whose rows are in no order.
@@ -131,7 +130,6 @@ impl<'a> Lent<'a> {
     }
 
     /// Gives memory back, but for that of copies as large as a table.
-    #[inline]
     pub fn end(self, arena: &mut Arena) {
         let rows = self.gathered.into_iter().filter(|(_, copy)| copy.rows().is_some());
         rows.for_each(|(_, rows)| recycle(rows, arena));
