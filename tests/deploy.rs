@@ -126,8 +126,7 @@ fn threads_share_a_model() {
         let (indptr, ids) = (x.indptr().unwrap(), x.indices().unwrap());
         for row in indptr.windows(2).map(|ends| ends[0]..ends[1]) {
             let values = &x.values::<f32>().unwrap()[row.clone()];
-            executor.feed_csr("data", &[0, row.len()], &ids[row], values).unwrap();
-            executor.forward(false).unwrap();
+            executor.run_csr("data", &[0, row.len()], &ids[row], values).unwrap();
             found.extend_from_slice(executor.output(0).unwrap().values().unwrap());
         }
         found

@@ -27,8 +27,7 @@ pub fn cases(size: Size, visit: Visit) {
         let mut own = requests.clone();
         let frozen = move || {
             let (indptr, ids, values) = own.next();
-            executor.feed_csr("x", indptr, ids, values).expect("a request");
-            executor.forward(false).expect("a prediction");
+            executor.run_csr("x", indptr, ids, values).expect("a prediction");
             black_box(executor.output(0).expect("probabilities"));
         };
         let (mut own, weight) = (requests, weight.clone());

@@ -28,10 +28,12 @@ pub(super) struct Program {
     pub place_of: Vec<u32>,
     /// How many results live at once, at most.
     pub places: usize,
-    /// The results that are alive after a run.
+    /// The results that are alive after a run, and make room for others in the next one.
     pub kept: Vec<u32>,
     /// By node: whether the forward pass reads more of it than its shape.
     pub forward_reads: Vec<bool>,
+    /// By node: whether all steps that the forward pass reads it with take slices in its place.
+    pub lendable: Vec<bool>,
 }
 
 /// A graph as it was recorded, which types are inferred with, and as it runs.
@@ -93,7 +95,8 @@ pub(super) struct Step {
     pub plan: Plan,
     /// The operand that dies here and whose memory is the result's, if its kernels can do that.
     pub in_place: Option<usize>,
-    /// The results that nobody needs after this step; what may be another's memory comes first.
+    /// The results that nobody needs after this step and that make room for others; what may be another's memory
+    /// comes first.
     pub dead: SmallVec<[u32; 2]>,
 }
 
@@ -108,13 +111,30 @@ impl Program {
         let forward = steps.len();
         steps.extend(self::steps(&body, &types, backward)?);
         let (place_of, places) = place(&body, &types, &mut steps);
-        let segments = Segments::of(&body, &types, &steps, forward);
         let mut kept = of_all;
-        steps.iter().flat_map(|step| &step.dead).for_each(|&id| kept[id as usize] = false);
-        let kept = (0..kept.len() as u32).filter(|&id| kept[id as usize] && is_result(&body, id));
-        let kept = kept.collect();
+        let stay = staying(&steps, &place_of, places);
+        for step in &mut steps {
+            step.dead.iter().for_each(|&id| kept[id as usize] = false);
+            step.dead.retain(|id| !stay[*id as usize]);
+        }
+        let makes_room =
+            |&id: &u32| kept[id as usize] && is_result(&body, id) && !stay[id as usize];
+        let kept = (0..kept.len() as u32).filter(makes_room).collect();
+        let segments = Segments::of(&body, &types, &steps, forward);
         let forward_reads = reads(&body, &steps[..forward]);
-        Ok(Program { body, types, steps, forward, segments, place_of, places, kept, forward_reads })
+        let lendable = lendable(&body, &types, &steps[..forward]);
+        Ok(Program {
+            body,
+            types,
+            steps,
+            forward,
+            segments,
+            place_of,
+            places,
+            kept,
+            forward_reads,
+            lendable,
+        })
     }
 
     /// Says, at log level INFO, what is going to run on which types.
@@ -144,6 +164,24 @@ fn reads(body: &Body, steps: &[Step]) -> Vec<bool> {
         read.for_each(|(_, &id)| reads[id as usize] = true);
     }
     reads
+}
+
+/// What these steps read as their first operand, csr beside dense ones, with kernels that take slices; and no other
+/// step.
+fn lendable(body: &Body, types: &[Type], steps: &[Step]) -> Vec<bool> {
+    let dense = |id: u32| types[id as usize].stype == Stype::Default;
+    let mut lendable: Vec<bool> = types.iter().map(|ty| ty.stype == Stype::Csr).collect();
+    let mut read = vec![false; types.len()];
+    for step in steps {
+        let all_dense = step.ins.iter().skip(1).chain([&step.node]).all(|&id| dense(id));
+        let takes = all_dense && step.op.takes_slices(types[step.node as usize].dtype);
+        for (i, &id) in step.ins.iter().enumerate() {
+            read[id as usize] = true;
+            lendable[id as usize] &= takes && i == 0;
+        }
+    }
+    body.outputs.iter().for_each(|&id| read[id as usize] = false);
+    lendable.iter().zip(read).map(|(lendable, read)| lendable & read).collect()
 }
 
 fn steps(body: &Body, types: &[Type], which: impl Iterator<Item = bool>) -> Result<Vec<Step>> {
@@ -191,6 +229,19 @@ fn place(body: &Body, types: &[Type], steps: &mut [Step]) -> (Vec<u32>, usize) {
         step.dead = dead;
     }
     (place_of, places.len())
+}
+
+/// By node: whether a result stays where it is until the next run writes over it. It has its place for itself, and
+/// is never another value.
+fn staying(steps: &[Step], place_of: &[u32], places: usize) -> Vec<bool> {
+    let mut living = vec![0; places];
+    steps.iter().for_each(|step| living[place_of[step.node as usize] as usize] += 1);
+    let mut stay = vec![false; place_of.len()];
+    for step in steps {
+        let own = (0..step.ins.len()).all(|i| !step.op.may_alias(i));
+        stay[step.node as usize] = own && living[place_of[step.node as usize] as usize] == 1;
+    }
+    stay
 }
 
 /// The operand in whose memory the result can be.

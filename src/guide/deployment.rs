@@ -26,8 +26,7 @@
 //! std::thread::scope(|scope| {
 //!     let serve = |column: u32| {
 //!         let mut executor = model.graph.bind(model.bind().shape("data", [1, 1_000_000]))?;
-//!         executor.feed_csr("data", &[0, 2], &[7, column], &[1.0f32, -1.0])?; // borrowed slices
-//!         executor.forward(false)?;
+//!         executor.run_csr("data", &[0, 2], &[7, column], &[1.0f32, -1.0])?; // borrowed slices
 //!         executor.output(0)?.item::<f32>()
 //!     };
 //!     let threads = [8, 90_000].map(|column| scope.spawn(move || serve(column)));
@@ -41,8 +40,10 @@
 //!
 //! Of what a `Trainer` has trained, `Trainer::prediction_graph` is the graph to save; it wants no labels.
 //!
-//! - **Requests.** [`feed_csr`](crate::Executor::feed_csr) and [`feed_dense`](crate::Executor::feed_dense) copy a request from
-//!   borrowed slices into memory of the executor. Once warm, a request allocates nothing.
+//! - **Requests.** [`run_csr`](crate::Executor::run_csr) predicts from borrowed slices. A product with weights reads them
+//!   where they are; for a model that looks at the rows in other ways they are copied first, as
+//!   [`feed_csr`](crate::Executor::feed_csr) and [`feed_dense`](crate::Executor::feed_dense) do for any variable. Once warm, a
+//!   request allocates nothing.
 //! - **Batch sizes.** The shape in `bind` is a first guess; every request may have another number of rows. A row's
 //!   result does not depend on its batch: requests may be gathered without anybody seeing a difference.
 //! - **Bad requests.** Column ids out of range or order are errors that name position and bound; the executor

@@ -56,6 +56,7 @@ mod tests;
 pub(crate) mod threads;
 pub(crate) mod top_k;
 pub(crate) mod transposed;
+pub(crate) mod unchecked;
 pub(crate) mod update;
 mod vectorized;
 

@@ -14,7 +14,7 @@ use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::slab::Lanewise;
-use crate::tensor::{DType, Stype, View};
+use crate::tensor::{CsrSlices, DType, Stype, View};
 
 /// The object-safe twin of [`Op`]: what tapes hold.
 pub trait DynOp: Debug + Send + Sync {
@@ -40,6 +40,19 @@ pub trait DynOp: Debug + Send + Sync {
         row: usize,
         dtype: DType,
         ins: &[View<'_>],
+        out: &mut Out<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()>;
+    /// Whether there is a kernel [on slices](Op::on_slices) for results of this element type.
+    #[doc(hidden)]
+    fn takes_slices(&self, dtype: DType) -> bool;
+    /// Runs it.
+    #[doc(hidden)]
+    fn run_on_slices(
+        &self,
+        dtype: DType,
+        first: &CsrSlices<'_>,
+        others: &[View<'_>],
         out: &mut Out<'_>,
         scratch: &mut Scratch,
     ) -> Result<()>;
@@ -125,6 +138,24 @@ impl<O: Op> DynOp for O {
                     format!("does not take {dtype}, only {}; use `cast`", taken.join(" and "));
                 Err(Error::new(ErrorKind::DType, message))
             }
+        }
+    }
+
+    fn takes_slices(&self, dtype: DType) -> bool {
+        self.on_slices(dtype).is_some()
+    }
+
+    fn run_on_slices(
+        &self,
+        dtype: DType,
+        first: &CsrSlices<'_>,
+        others: &[View<'_>],
+        out: &mut Out<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        match self.on_slices(dtype) {
+            Some(kernel) => kernel(self, first, others, out, scratch),
+            None => Err(Error::new(ErrorKind::DType, format!("takes no slices of {dtype}"))),
         }
     }
 

@@ -275,16 +275,12 @@ impl<'a> Out<'a> {
     }
 
     fn fill<T: Element>(&mut self, layout: Layout, len: usize) -> &mut [T] {
-        let spare = self.spare.take().and_then(T::into_buffer);
-        let buffer = match spare.map(|spare| spare.of_length(len)) {
-            Some(Ok(buffer)) => buffer,
-            Some(Err(outgrown)) => {
-                give_back(outgrown);
-                Temp::<T>::unspecified(len).into()
-            }
-            None => Temp::<T>::unspecified(len).into(),
-        };
-        self.store(layout, T::erase(buffer))
+        let mut values = self.spare.take().unwrap_or_else(|| T::erase(Buffer::default()));
+        let buffer = T::buffer_mut(&mut values);
+        if !buffer.set_length(len) {
+            give_back(std::mem::replace(buffer, Temp::<T>::unspecified(len).into()));
+        }
+        self.store(layout, values)
     }
 
     fn store<T: Element>(&mut self, layout: Layout, values: Values) -> &mut [T] {

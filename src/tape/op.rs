@@ -15,10 +15,14 @@ use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::slab::Lanewise;
-use crate::tensor::{DType, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Stype, Tensor, View};
 
 /// A kernel: one table row for one element type.
 pub type Kernel<O> = fn(&O, &[View<'_>], &mut Out<'_>, &mut Scratch) -> Result<()>;
+
+/// A kernel that takes its first operand as slices, which it checks, and the other ones as views.
+pub type SliceKernel<O> =
+    fn(&O, &CsrSlices<'_>, &[View<'_>], &mut Out<'_>, &mut Scratch) -> Result<()>;
 
 /// An operator: one output, computed from the operands and the operator's own fields.
 ///
@@ -96,6 +100,14 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
     #[doc(hidden)]
     fn slope(&self, i: usize) -> Option<Slope> {
         let _ = i;
+        None
+    }
+
+    /// The kernel for results of this element type that takes the first operand, csr, as slices, and the others
+    /// and the result dense.
+    #[doc(hidden)]
+    fn on_slices(&self, dtype: DType) -> Option<SliceKernel<Self>> {
+        let _ = dtype;
         None
     }
 

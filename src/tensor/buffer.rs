@@ -114,18 +114,19 @@ impl<T: Send + Sync> Buffer<T> {
         Buffer { range, ..vec.into() }
     }
 
-    /// The same memory with `len` elements of unspecified contents, if it has room for them and nobody
+    /// Becomes `len` elements of unspecified contents in the same memory, if it has room for them and nobody
     /// shares it.
-    pub(crate) fn of_length(mut self, len: usize) -> Result<Self, Self>
+    pub(crate) fn set_length(&mut self, len: usize) -> bool
     where
         T: Clone + Default,
     {
-        let Owner::Vec(handle) = &mut self.owner else { return Err(self) };
-        match Arc::get_mut(handle).filter(|vec| vec.capacity() >= len) {
-            Some(vec) => vec.resize(len, T::default()),
-            None => return Err(self),
-        }
-        Ok(Buffer { range: 0..len, ..self })
+        let Owner::Vec(handle) = &mut self.owner else { return false };
+        let Some(vec) = Arc::get_mut(handle).filter(|vec| vec.capacity() >= len) else {
+            return false;
+        };
+        vec.resize(len, T::default());
+        self.range = 0..len;
+        true
     }
 
     /// Becomes `len` elements that `write` appends to an empty vector, in this memory if nobody shares it.
@@ -173,6 +174,7 @@ impl<T: Send + Sync + 'static> Reusable for Arc<Vec<T>> {
 impl<T> Deref for Buffer<T> {
     type Target = [T];
 
+    #[inline]
     fn deref(&self) -> &[T] {
         let all = match &self.owner {
             Owner::None => &[],

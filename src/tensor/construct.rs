@@ -59,8 +59,7 @@ impl Tensor {
         let named = |e: Error| e.operator("csr");
         let pattern = Pattern::checked(shape[0], shape[1], indptr.into(), indices.into());
         let (pattern, values) = (pattern.map_err(named)?, values.into());
-        let what = || format!("a csr matrix with {} indices", pattern.nnz());
-        check_len(pattern.nnz(), values.len(), what).map_err(named)?;
+        check_values(pattern.nnz(), values.len()).map_err(named)?;
         Ok(Tensor::from_parts(shape.into(), Layout::Csr(pattern.share()), T::erase(values)))
     }
 
@@ -80,8 +79,7 @@ impl Tensor {
         let Layout::Csr(pattern) = &mut self.layout else { unreachable!("csr now") };
         let named = |e: Error| e.operator("csr");
         Pattern::refill(pattern, cols, indptr, indices).map_err(named)?;
-        let what = || format!("a csr matrix with {} indices", indices.len());
-        check_len(indices.len(), values.len(), what).map_err(named)?;
+        check_values(indices.len(), values.len()).map_err(named)?;
         T::buffer_mut(&mut self.values).refill(values);
         let rows = indptr.len() - 1;
         if self.shape[..] != [rows, cols] {
@@ -372,6 +370,12 @@ fn check_rows(rows: &[u32], bound: usize) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// There is a value for each column id of a csr matrix.
+#[track_caller]
+pub(super) fn check_values(ids: usize, values: usize) -> Result<()> {
+    check_len(ids, values, || format!("a csr matrix with {ids} indices"))
 }
 
 #[track_caller]

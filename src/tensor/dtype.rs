@@ -185,11 +185,13 @@ pub enum Values {
 
 impl Values {
     /// The element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
         self.as_slice().dtype()
     }
 
     /// Number of elements.
+    #[inline]
     pub fn len(&self) -> usize {
         self.as_slice().len()
     }
@@ -200,6 +202,7 @@ impl Values {
     }
 
     /// The elements, borrowed.
+    #[inline]
     pub fn as_slice(&self) -> Slice<'_> {
         match self {
             Values::F32(b) => Slice::F32(b),
@@ -235,6 +238,7 @@ pub enum Slice<'a> {
 
 impl<'a> Slice<'a> {
     /// The element type.
+    #[inline]
     pub fn dtype(self) -> DType {
         match self {
             Slice::F32(_) => DType::F32,
@@ -244,6 +248,7 @@ impl<'a> Slice<'a> {
     }
 
     /// Number of elements.
+    #[inline]
     pub fn len(self) -> usize {
         each_dtype!(Slice::self, s => s.len())
     }
@@ -262,6 +267,7 @@ impl<'a> Slice<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DType`] if they are of another type.
+    #[inline]
     #[track_caller]
     pub fn typed<T: Element>(self) -> Result<&'a [T]> {
         match T::typed_slice(self) {

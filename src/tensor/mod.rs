@@ -28,7 +28,7 @@ pub use pattern::{Columns, Pattern};
 pub use shape::Shape;
 pub(crate) use shape::{row_len, size_of};
 pub use stype::{Stype, Type};
-pub use view::{CsrView, DenseView, RowSparseView, View};
+pub use view::{CsrSlices, CsrView, DenseView, RowSparseView, View};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -233,7 +233,20 @@ impl Tensor {
         }
     }
 
+    /// The values of a dense tensor, which is none until others are [put](Tensor::put_values) in their place.
+    pub(crate) fn take_values(&mut self) -> Option<Values> {
+        let none = Values::F32(Buffer::default());
+        matches!(self.layout, Layout::Dense).then(|| std::mem::replace(&mut self.values, none))
+    }
+
+    /// Values for a dense tensor of which they were taken.
+    pub(crate) fn put_values(&mut self, values: Values) {
+        debug_assert_eq!(values.len(), stored_len(&self.shape, &self.layout));
+        self.values = values;
+    }
+
     /// A borrowed view, as kernels take operands.
+    #[inline]
     pub fn view(&self) -> View<'_> {
         self.layout.view(&self.shape, &self.values)
     }
@@ -241,6 +254,7 @@ impl Tensor {
 
 impl Layout {
     /// Values that belong here, as kernels take operands.
+    #[inline]
     pub(crate) fn view<'a>(&'a self, shape: &'a [usize], owner: &'a Values) -> View<'a> {
         let values = owner.as_slice();
         match self {

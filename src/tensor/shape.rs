@@ -16,8 +16,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// assert_eq!(Shape::from([7]).to_string(), "(7,)");
 /// assert_eq!(Shape::from([]).size(), 1);
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Shape(SmallVec<[usize; 4]>);
+
+/// A copy of the sizes at once; the derived one goes through them.
+impl Clone for Shape {
+    #[inline]
+    fn clone(&self) -> Self {
+        Shape(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Shape {
     /// Number of elements, were the tensor dense; saturates.
@@ -70,6 +78,7 @@ pub(crate) fn broadcast(a: &[usize], b: &[usize]) -> Option<Shape> {
 impl Deref for Shape {
     type Target = [usize];
 
+    #[inline]
     fn deref(&self) -> &[usize] {
         &self.0
     }

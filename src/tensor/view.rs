@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::buffer::Buffer;
+use super::construct::check_values;
 use super::dtype::{DType, Element, Slice, Values};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, check_ids, check_pointers};
 use super::shape::Shape;
 use super::stype::{Stype, Type};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::CsrRef;
 
 /// A borrowed tensor or parameter, in its storage type.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +42,20 @@ pub struct CsrView<'a> {
     pub(crate) values: Slice<'a>,
     /// The handle that owns them, for results that share them.
     pub(crate) owner: &'a Values,
+}
+
+/// A csr operand in slices that are lent for a call. Column ids are not checked: a kernel checks those of a row
+/// before it follows them.
+#[derive(Clone, Copy, Debug)]
+pub struct CsrSlices<'a> {
+    /// `[rows, columns]`.
+    pub(crate) shape: [usize; 2],
+    /// Monotone row pointers, which span all entries.
+    pub(crate) indptr: &'a [usize],
+    /// The column of each entry.
+    pub(crate) indices: &'a [u32],
+    /// One value per entry.
+    pub(crate) values: Slice<'a>,
 }
 
 /// A row-sparse operand.
@@ -82,6 +98,37 @@ impl<'a> CsrView<'a> {
     }
 }
 
+impl<'a> CsrSlices<'a> {
+    /// A matrix of so many columns; all is checked but for the column ids.
+    ///
+    /// # Errors
+    /// As [`Tensor::csr`](super::Tensor::csr).
+    #[track_caller]
+    pub(crate) fn new<T: Element>(
+        cols: usize,
+        indptr: &'a [usize],
+        indices: &'a [u32],
+        values: &'a [T],
+    ) -> Result<Self> {
+        let rows = indptr.len().saturating_sub(1);
+        check_pointers(rows, cols, indptr, indices.len())?;
+        check_values(indices.len(), values.len())?;
+        Ok(CsrSlices { shape: [rows, cols], indptr, indices, values: T::erase_slice(values) })
+    }
+
+    /// The entries, for kernels that check column ids.
+    pub(crate) fn unchecked<T: Element>(&self) -> Result<CsrRef<'a, T>> {
+        let CsrSlices { shape: [_, cols], indptr, indices, .. } = *self;
+        Ok(CsrRef { cols, indptr, indices, values: self.values.typed()? })
+    }
+
+    /// Finds the first fault among the column ids.
+    #[track_caller]
+    pub(crate) fn check(&self) -> Result<()> {
+        check_ids(self.shape[1], self.indptr, self.indices)
+    }
+}
+
 impl<'a> RowSparseView<'a> {
     /// Sizes per axis; the first is the number of rows, stored or not.
     pub fn shape(&self) -> &'a [usize] {
@@ -111,6 +158,7 @@ impl<'a> View<'a> {
     }
 
     /// Sizes per axis.
+    #[inline]
     pub fn shape(&self) -> &'a [usize] {
         match self {
             View::Dense(v) => v.shape,
@@ -120,6 +168,7 @@ impl<'a> View<'a> {
     }
 
     /// The stored values.
+    #[inline]
     pub fn values(&self) -> Slice<'a> {
         match self {
             View::Dense(v) => v.values,
@@ -132,17 +181,20 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::DType`] if they are of another type.
+    #[inline]
     #[track_caller]
     pub fn typed<T: Element>(&self) -> Result<&'a [T]> {
         self.values().typed()
     }
 
     /// The element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
         self.values().dtype()
     }
 
     /// The storage type.
+    #[inline]
     pub fn stype(&self) -> Stype {
         match self {
             View::Dense(_) => Stype::Default,

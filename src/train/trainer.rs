@@ -321,8 +321,7 @@ impl<'a> Trainer<'a> {
     /// trainer.prediction_graph(&batch)?.save(&path, trainer.params(), &BTreeMap::new())?;
     /// let model = Model::load(&path)?;
     /// let mut executor = model.graph.bind(model.bind().shape("data", [1, 100]))?;
-    /// executor.feed_csr("data", &[0, 1], &[7], &[0.0f32])?;
-    /// executor.forward(false)?;
+    /// executor.run_csr("data", &[0, 1], &[7], &[0.0f32])?;
     /// assert_eq!(executor.output(0)?.item::<f32>()?, 0.5);
     /// # Ok::<(), sparsetape::Error>(())
     /// ```

@@ -201,7 +201,7 @@ impl Executor {
         self.forget_aliases();
         self.carry_gradients();
         let before = std::mem::replace(&mut self.program, Arc::clone(&program));
-        before.kept.iter().for_each(|&id| self.release(&before, id));
+        self.forget_results(&before);
         for (id, node) in program.body.nodes.iter().enumerate() {
             let fits = match &self.values[id] {
                 Value::Tensor(tensor) => tensor.ty() == program.types[id],

@@ -123,7 +123,7 @@ impl Executor {
     }
 
     #[track_caller]
-    fn check_fed<T: Element>(&self, id: usize, stype: Stype) -> Result<()> {
+    pub(super) fn check_fed<T: Element>(&self, id: usize, stype: Stype) -> Result<()> {
         let ty = &self.program.types[id];
         let kind = match () {
             _ if ty.stype != stype => ErrorKind::Stype,
@@ -150,10 +150,17 @@ impl Executor {
             // What was refused is no value.
             self.values[id] = Value::Symbol;
             self.fill_placeholders()?;
-            let name = &self.program.body.nodes[id].name;
-            let named = error.operator("feed").at(at);
-            Err(if named.operand_types().is_empty() { named.operands([name]) } else { named })
+            Err(self.refused(id, error, at))
         })
+    }
+
+    /// An error in what a variable was fed with, at the caller's line.
+    pub(super) fn refused(&self, id: usize, error: Error, at: &'static Location<'static>) -> Error {
+        let named = error.operator("feed").at(at);
+        match named.operand_types() {
+            [] => named.operands([&self.program.body.nodes[id].name]),
+            _ => named,
+        }
     }
 
     /// Takes what stands in place of a variable's last value, of its storage and element type, for its value.

@@ -3,6 +3,7 @@
 mod arguments;
 mod feed;
 mod gradients;
+mod lend;
 mod run;
 mod slabs;
 mod watch;
@@ -21,6 +22,7 @@ use crate::tape::{
     Fallback, Gradients, Observers, Params, PartialShape, PartialType, Value, Workspace,
 };
 use crate::tensor::Tensor;
+use lend::Loan;
 use slabs::Slabs;
 
 /// Runs a graph: bound values, results, and the memory for both. Made by [`Graph::bind`].
@@ -153,13 +155,21 @@ impl Executor {
     /// with operator, operand types and the user's line; [`ErrorKind::Busy`] while a parameter is updated.
     #[track_caller]
     pub fn forward(&mut self, is_train: bool) -> Result<()> {
+        self.pass(is_train, None)
+    }
+
+    #[track_caller]
+    fn pass(&mut self, is_train: bool, loan: Option<&Loan<'_>>) -> Result<()> {
         let program = Arc::clone(&self.program);
         self.begin(&program, is_train);
         self.check_bound(0..program.forward, program.body.outputs.iter().copied())?;
         self.slabs.in_use = !self.is_watched();
-        self.run_steps(&program, 0..program.forward)?;
-        self.passed = true;
-        Ok(())
+        let ran = self.run_steps(&program, 0..program.forward, loan);
+        self.passed = ran.is_ok();
+        if ran.is_err() {
+            self.forget_results(&program);
+        }
+        ran
     }
 
     /// Runs the backward pass of the last [`Executor::forward`], for a graph whose gradients start
@@ -212,7 +222,7 @@ impl Executor {
         if self.is_watched() {
             self.leave_slabs()?;
         }
-        let ran = self.run_steps(&program, steps);
+        let ran = self.run_steps(&program, steps, None);
         // A head cotangent serves one backward pass.
         given.into_iter().for_each(|id| self.unbound[id] = true);
         ran?;

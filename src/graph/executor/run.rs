@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::super::program::{Program, Step};
 use super::Executor;
+use super::lend::Loan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tape::{InPlace, Lent, Made, Mode, Observed, PerOperand, Read, Reuse, Value, Workspace};
-use crate::tensor::{Tensor, View};
+use crate::tensor::{Layout, Tensor, View};
 
 impl Executor {
     /// Before a run: parameters as they are now, nothing left that shares memory to be written.
@@ -51,7 +52,12 @@ impl Executor {
         }
     }
 
-    pub(super) fn run_steps(&mut self, program: &Program, steps: Range<usize>) -> Result<()> {
+    pub(super) fn run_steps(
+        &mut self,
+        program: &Program,
+        steps: Range<usize>,
+        loan: Option<&Loan<'_>>,
+    ) -> Result<()> {
         let mut at = steps.start;
         while at < steps.end {
             if let Some(segment) = program.segments.starting_at(at).filter(|_| self.slabs.in_use) {
@@ -60,11 +66,19 @@ impl Executor {
                 continue;
             }
             let step = &program.steps[at];
-            self.run_step(program, step).map_err(|error| program.blame(step, error))?;
+            let lent = loan.filter(|loan| step.ins.first() == Some(&loan.variable));
+            if let Err(error) = self.run_step(program, step, lent) {
+                self.values[step.node as usize] = Value::Symbol;
+                return Err(program.blame(step, error));
+            }
             step.dead.iter().for_each(|&dead| self.release(program, dead));
             at += 1;
         }
         Ok(())
+    }
+
+    pub(super) fn forget_results(&mut self, program: &Program) {
+        program.steps.iter().for_each(|step| self.release(program, step.node));
     }
 
     /// Forgets a result; its memory waits in its place.
@@ -80,47 +94,61 @@ impl Executor {
         }
     }
 
-    pub(super) fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
-        let reuse = self.memory_for(program, step);
-        let made = {
-            let operands: PerOperand<&Value> =
-                step.ins.iter().map(|&i| &self.values[i as usize]).collect();
-            let types = step.ins.iter().map(|&i| &program.types[i as usize]);
-            let shapes: PerOperand<&[usize]> = types.map(|ty| &ty.shape[..]).collect();
-            let Workspace { arena, scratch, .. } = &mut self.workspace;
-            let train = scratch.mode() != Mode::Predict;
-            let lent =
-                Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena)?;
-            let mut views: PerOperand<View<'_>> = PerOperand::new();
-            for (i, (value, shape)) in operands.iter().zip(&shapes).enumerate() {
-                views.push(match &reuse {
-                    Reuse::InPlace(own) if own.operand() == i => {
-                        let ty = &program.types[step.ins[i] as usize];
-                        View::without_values(&ty.shape, ty.dtype)
-                    }
-                    _ => value.view(i, shape, &lent),
-                });
+    /// Runs one step; rows that are lent stand for its first operand.
+    fn run_step(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<()> {
+        let made = self.make(program, step, loan)?;
+        let node = step.node as usize;
+        match (made, &mut self.values[node]) {
+            (Made::Value(Layout::Dense, values), Value::Tensor(last)) => last.put_values(values),
+            (Made::Value(layout, values), own) => {
+                let shape = step.plan.shape.clone();
+                *own = Value::Tensor(Tensor::from_parts(shape, layout, values));
             }
-            let line = &program.body.nodes[step.node as usize].line;
-            let made = self.workspace.run(&*step.op, &step.plan, &views, line, reuse);
-            drop(views);
-            lent.end(&mut self.workspace.arena);
-            made?
-        };
-        self.values[step.node as usize] = match made {
-            Made::Value(layout, values) => {
-                Value::Tensor(Tensor::from_parts(step.plan.shape.clone(), layout, values))
-            }
-            Made::Alias(i) => {
+            (Made::Alias(i), _) => {
                 self.aliased.push(step.node);
-                self.is_alias[step.node as usize] = true;
-                self.values[step.ins[i] as usize].alias(&step.plan.shape)
+                self.is_alias[node] = true;
+                self.values[node] = self.values[step.ins[i] as usize].alias(&step.plan.shape);
             }
-        };
+        }
         if !self.observers.is_empty() {
             self.show(program, step)?;
         }
         Ok(())
+    }
+
+    fn make(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<Made> {
+        let reuse = self.memory_for(program, step);
+        let Executor { values, workspace, .. } = self;
+        let lent = lend(workspace, program, step, values)?;
+        // Pushed, not collected: that is what small steps spend their time on.
+        let mut views: PerOperand<View<'_>> = PerOperand::new();
+        for (i, &id) in step.ins.iter().enumerate().skip(loan.is_some() as usize) {
+            let ty = &program.types[id as usize];
+            views.push(match (&values[id as usize], &reuse) {
+                (_, Reuse::InPlace(own)) if own.operand() == i => {
+                    View::without_values(&ty.shape, ty.dtype)
+                }
+                (Value::Tensor(tensor), _) => tensor.view(),
+                (value, _) => match &lent {
+                    Some(lent) => value.view(i, &ty.shape, lent),
+                    None => unreachable!("the parameters among the operands are lent"),
+                },
+            });
+        }
+        let made = match loan {
+            Some(Loan { rows, .. }) => {
+                workspace.run_on_slices(&*step.op, &step.plan, rows, &views, reuse)
+            }
+            None => {
+                let line = &program.body.nodes[step.node as usize].line;
+                workspace.run(&*step.op, &step.plan, &views, line, reuse)
+            }
+        };
+        drop(views);
+        if let Some(lent) = lent {
+            lent.end(&mut workspace.arena);
+        }
+        made
     }
 
     /// Shows a result that was just computed to those who observe it.
@@ -132,8 +160,15 @@ impl Executor {
         self.observers.show(&Observed { name, operator, ty, value, line })
     }
 
-    /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result.
-    pub(super) fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
+    /// Memory for a result: that of an operand that dies here, of the last run, or of a dead result. Of a dense
+    /// result of the last run, which is of the same type, its values alone: the rest waits for others.
+    fn memory_for(&mut self, program: &Program, step: &Step) -> Reuse {
+        if step.in_place.is_none()
+            && let Value::Tensor(last) = &mut self.values[step.node as usize]
+            && let Some(values) = last.take_values()
+        {
+            return Reuse::Values(values);
+        }
         let take = |value: &mut Value| std::mem::replace(value, Value::Symbol);
         let earlier = take(&mut self.values[step.node as usize]);
         if let Some(i) = step.in_place {
@@ -198,4 +233,24 @@ impl Executor {
         };
         Error::new(ErrorKind::State, message).at_line(node.line.clone())
     }
+}
+
+/// Locks the parameters among the operands of a step, if there are any.
+#[inline]
+fn lend<'a>(
+    workspace: &mut Workspace,
+    program: &Program,
+    step: &Step,
+    values: &'a [Value],
+) -> Result<Option<Lent<'a>>> {
+    let is_parameter = |&id: &u32| matches!(values[id as usize], Value::Parameter(..));
+    if !step.ins.iter().any(is_parameter) {
+        return Ok(None);
+    }
+    let operands: PerOperand<&Value> = step.ins.iter().map(|&id| &values[id as usize]).collect();
+    let shapes = step.ins.iter().map(|&id| &program.types[id as usize].shape[..]);
+    let shapes: PerOperand<&[usize]> = shapes.collect();
+    let Workspace { arena, scratch, .. } = workspace;
+    let train = scratch.mode() != Mode::Predict;
+    Lent::new(&*step.op, &operands, &shapes, &step.plan.shape, |_| train, arena).map(Some)
 }

@@ -10,11 +10,11 @@ use crate::kernels::gemm::gemm;
 use crate::kernels::memory::{Csr, Temp};
 use crate::kernels::merge::{intersect_rows, positions};
 use crate::kernels::spmm::ABSENT;
-use crate::kernels::{CsrRef, spgemm, spmm, transposed};
+use crate::kernels::{CsrRef, spgemm, spmm, transposed, unchecked};
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::pattern::Columns;
-use crate::tensor::{CsrView, Real, View};
+use crate::tensor::{CsrSlices, CsrView, Real, View};
 
 /// A dense matrix, transposed or not.
 pub(in crate::ops) fn strided<'a, T: Real>(
@@ -84,6 +84,31 @@ pub(in crate::ops) fn csr_dense<T: Real>(
         _ => spmm::csr_dense(entries, b, k, out.dense()),
     }
     Ok(())
+}
+
+/// csr · dense for slices.
+pub(in crate::ops) fn on_slices<T: Real>(
+    _: &Dot,
+    a: &CsrSlices,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
+    let k = out.shape()[1];
+    multiply(a, &ins[0], k, out.dense::<T>())
+}
+
+/// Checks the ids of slices, and multiplies them with dense rows of length `k`.
+pub(in crate::ops) fn multiply<T: Real>(
+    a: &CsrSlices,
+    b: &View,
+    k: usize,
+    out: &mut [T],
+) -> Result<()> {
+    match unchecked::csr_dense(a.unchecked()?, b.typed()?, k, out) {
+        true => Ok(()),
+        false => a.check(),
+    }
 }
 
 /// For each distinct column of `x`, where that row of a row-sparse operand is; with the slots of the

@@ -7,15 +7,17 @@ use ndarray::ArrayD;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::epilogue::{Coded, Epilogue};
+use super::kernels::multiply;
 use super::{Dot, sparse_sample};
 use crate::error::{ErrorKind, Result};
 use crate::kernels::elementwise::{Binary, Unary};
 use crate::ops::Map;
 use crate::ops::map::expr::Expr;
 use crate::ops::map::program::Program;
-use crate::tape::op::{ByDtype, Case, Cotangent, Grads, Ins, Op, Read, Sample};
+use crate::tape::op::{ByDtype, Case, Cotangent, Grads, Ins, Op, Read, Sample, SliceKernel};
 use crate::tape::{self, Out, PartialShape, Scratch, Var};
-use crate::tensor::{Real, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Stype, Tensor, View};
 
 /// `dot_map`: `map(dot(a, b), ..)`, an element-wise operator on a dense matrix product, in the memory
 /// of the product. The operands are those of the product and the further ones of the element-wise
@@ -24,6 +26,8 @@ use crate::tensor::{Real, Stype, Tensor, View};
 pub struct DotMap {
     dot: Dot,
     map: Map,
+    #[serde(skip)]
+    epilogue: Epilogue,
 }
 
 /// Operands besides those of the product, at most.
@@ -32,17 +36,30 @@ pub(crate) const MAX_OTHERS: usize = 6;
 impl DotMap {
     /// The element-wise operator on the product, its first operand, which does not broadcast.
     pub(crate) fn new(dot: Dot, map: Map) -> DotMap {
-        DotMap { dot, map }
+        DotMap { dot, map, epilogue: Epilogue::default() }
     }
 }
 
-fn run<T: Real>(op: &DotMap, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
+fn run<T: Coded>(op: &DotMap, ins: &[View], out: &mut Out, scratch: &mut Scratch) -> Result<()> {
     let (factors, others) = ins.split_at(2);
     let stypes = [factors[0].stype(), factors[1].stype()];
     let row = tape::DynOp::find_row(&op.dot, &stypes).map_or(0, |(row, _)| row);
     tape::DynOp::run(&op.dot, row, T::DTYPE, factors, out, scratch)?;
     let shape = out.shape();
-    op.map.run_on(others, shape, out.made::<T>())
+    op.epilogue.run(&op.map, others, shape, out.made::<T>())
+}
+
+fn on_slices<T: Coded>(
+    op: &DotMap,
+    a: &CsrSlices,
+    ins: &[View],
+    out: &mut Out,
+    _: &mut Scratch,
+) -> Result<()> {
+    let shape = out.shape();
+    let to = out.dense::<T>();
+    multiply(a, &ins[0], shape[1], to)?;
+    op.epilogue.run(&op.map, &ins[1..], shape, to)
 }
 
 /// The rows of the product with dense results, and as many dense operands more.
@@ -91,6 +108,11 @@ impl Op for DotMap {
             Some(known) => known.get_or_init(|| table(&self.dot, others)),
             None => &[],
         }
+    }
+
+    fn on_slices(&self, dtype: DType) -> Option<SliceKernel<Self>> {
+        self.dot.on_slices(dtype)?;
+        Some(if dtype == DType::F32 { on_slices::<f32> } else { on_slices::<f64> })
     }
 
     fn reads(&self, i: usize) -> Read {

@@ -1,5 +1,6 @@
 //! Matrix products.
 
+mod epilogue;
 mod kernels;
 mod mapped;
 
@@ -8,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::case;
 use crate::error::{ErrorKind, Result};
-use crate::tape::op::{Case, Grads, Op, Read, Sample};
+use crate::tape::op::{Case, Grads, Op, Read, Sample, SliceKernel};
 use crate::tape::{PartialShape, Var, compose, unify_dims};
-use crate::tensor::{Stype, Tensor};
+use crate::tensor::{DType, Stype, Tensor};
 
 use super::sampled_dot::SampledDot;
 use kernels::*;
@@ -292,6 +293,14 @@ impl Op for Dot {
             (true, false) => &TN,
             (false, true) => &NT,
             (true, true) => &TT,
+        }
+    }
+
+    fn on_slices(&self, dtype: DType) -> Option<SliceKernel<Self>> {
+        match (self.number(), dtype) {
+            (0, DType::F32) => Some(on_slices::<f32>),
+            (0, DType::F64) => Some(on_slices::<f64>),
+            _ => None,
         }
     }
 
