@@ -5,9 +5,9 @@
 //! z = w₀ + Σ wᵢ xᵢ + ½ Σ_f [(Σ v_if xᵢ)² − Σ v_if² xᵢ²],   p = 1 / (1 + e⁻ᶻ)
 //! ```
 //!
-//! The sum over f is that over all pairs i < j of ⟨vᵢ, vⱼ⟩ xᵢ xⱼ at the cost of the row's own entries: two products of a csr
-//! matrix with a table, one of which has a number for each feature. The gradients of w and v are row-sparse: they hold the features of the batch and no
-//! others. So do the squares, which are those of `rows_of` the batch; nothing here costs what the tables hold. Tables too
+//! The sum over f is that over all pairs i < j of ⟨vᵢ, vⱼ⟩ xᵢ xⱼ at the cost of the row's own entries: `pair_interactions`, which
+//! reads each row of v once for an entry. The gradients of w and v are row-sparse: they hold the features of the batch and no
+//! others; nothing here costs what the tables hold. Tables too
 //! large to be kept whole are `Parameter::drawn`: a row exists from the first batch on that has its feature, so that memory
 //! follows the features that occur, be there a million or a billion of them. A linear model, the same without v, is trained
 //! beside it for comparison.
@@ -68,16 +68,8 @@ impl Machine {
         let x = batch.var(tape, "data");
         let linear = x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias);
         let Some(factors) = &self.factors else { return linear };
-        linear + pairs(x, tape.parameter(factors))
+        linear + x.pair_interactions(tape.parameter(factors))
     }
-}
-
-/// ½ [Σ_f (Σ v_if xᵢ)² − Σ xᵢ² Σ_f v_if²] for each row of x: `(rows, 1)`. Of the squares a number per feature is
-/// enough.
-pub(crate) fn pairs<'t>(x: Var<'t>, v: Var<'t>) -> Var<'t> {
-    let sums = x.dot(v).square_sum(&[1], true);
-    let squares = x.square().dot(v.rows_of(x).square_sum(&[1], true));
-    (sums - squares) * 0.5
 }
 
 /// Rows with one id in each field, popular ones more often, and labels of a planted machine. Also

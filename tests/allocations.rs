@@ -145,9 +145,7 @@ fn models(n: usize) -> Vec<Model> {
             parameters: vec![parameter("w", [n, 1]), parameter("v", [n, 4])],
             batch: rows,
             loss: |x, y, p| {
-                let v = p[1].rows_of(x);
-                let pairs = x.dot(v).square() - x.square().dot(v.square());
-                let z = x.dot(p[0]) + pairs.sum_axes(&[1], true) * 0.5;
+                let z = x.dot(p[0]) + x.pair_interactions(p[1]);
                 z.dropout(0.25).sigmoid_binary_cross_entropy(y)
             },
         },

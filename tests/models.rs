@@ -108,10 +108,10 @@ fn a_factorization_machine_beats_a_linear_model() {
 fn pairs_of_features() -> Result<()> {
     let x = Tensor::csr([3, 5], vec![0, 3, 3, 4], vec![0, 2, 4, 1], vec![1.0, -2.0, 0.5, 3.0])?;
     let v = Tensor::dense([5, 2], (0..10).map(|i| (f64::from(i) * 0.7).sin()).collect::<Vec<_>>())?;
-    let sums = gradcheck(&[x.clone(), v.clone()], |_, v| factorization_machine::pairs(v[0], v[1]))?;
+    let sums = gradcheck(&[x.clone(), v.clone()], |_, v| v[0].pair_interactions(v[1]))?;
     assert!(sums.compared > 14);
     let tape = sparsetape::Tape::new();
-    let own = factorization_machine::pairs(tape.constant(x), tape.constant(v.clone())).value()?;
+    let own = tape.constant(x).pair_interactions(tape.constant(v.clone())).value()?;
     let v = v.values::<f64>()?;
     let dot = |i: usize, j: usize| v[2 * i] * v[2 * j] + v[2 * i + 1] * v[2 * j + 1];
     let first = -2.0 * dot(0, 2) + 0.5 * dot(0, 4) - dot(2, 4);

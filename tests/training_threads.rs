@@ -68,8 +68,7 @@ const MACHINE: Model = Model {
     },
     batches: || csr_batches(ROWS / 4, MACHINE_COLUMNS),
     loss: |[x, y], p| {
-        let pairs = x.dot(p[1]).square() - x.square().dot(p[1].rows_of(x).square());
-        let z = x.dot(p[0]) + pairs.sum_axes(&[1], true) * 0.5;
+        let z = x.dot(p[0]) + x.pair_interactions(p[1]);
         z.sigmoid_binary_cross_entropy(y)
     },
 };

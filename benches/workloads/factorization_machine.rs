@@ -60,14 +60,12 @@ impl Machine {
     }
 
     fn loss<'t>(&self, tape: &'t Tape, x: Var<'t>, labels: Var<'t>) -> Var<'t> {
-        let v = tape.parameter(&self.factors);
-        let sums = x.dot(v).square_sum(&[1], true);
-        let squares = x.square().dot(v.rows_of(x).square_sum(&[1], true));
-        let pairs = (sums - squares) * 0.5;
+        let pairs = x.pair_interactions(tape.parameter(&self.factors));
         let z = x.dot(tape.parameter(&self.weight)) + tape.parameter(&self.bias) + pairs;
         z.sigmoid_binary_cross_entropy(labels)
     }
 
+    /// Windows that stay have been seen once when it is first measured.
     fn eager(&self, mut windows: Windows) -> impl FnMut() + Send + 'static {
         let machine = Machine {
             bias: self.bias.clone(),
@@ -78,16 +76,20 @@ impl Machine {
         let labels = labels(windows.rows());
         let (mut tape, mut gradients) = (Tape::new(), Gradients::default());
         let mut sgd = Sgd::new(RATE as f64);
-        move || {
+        let kept = windows.all_kept();
+        let mut step = move || {
             tape.clear();
             let (x, labels) = (tape.constant(windows.next()), tape.constant(labels.clone()));
             let loss = machine.loss(&tape, x, labels);
             loss.backward_into(&mut gradients).expect("gradients");
             sgd.step(&machine.params, &gradients).expect("a step");
             black_box(loss.item::<f32>().expect("a loss"));
-        }
+        };
+        kept.for_each(|_| step());
+        step
     }
 
+    /// As [`Machine::eager`].
     fn frozen(&self, mut windows: Windows) -> impl FnMut() + Send + 'static {
         let tape = Tape::symbolic();
         let cols = Some(windows.cols());
@@ -98,11 +100,14 @@ impl Machine {
         let bind = Bind::new().params(&self.params).tensor("x", first).tensor("y", labels);
         let mut executor = graph.bind(bind.train()).expect("an executor");
         let mut sgd = Sgd::new(RATE as f64);
-        move || {
+        let kept = windows.all_kept();
+        let mut step = move || {
             executor.feed(&[("x", &windows.next())]).expect("a batch");
             executor.backward_into(&mut sgd).expect("a step");
             black_box(executor.output(0).expect("a loss"));
-        }
+        };
+        kept.for_each(|_| step());
+        step
     }
 }
 

@@ -52,8 +52,7 @@
 //!
 //! /// w·x + ½ Σ_f [(x·v_f)² − x²·v_f²]: linear terms, and the interactions of all pairs of columns.
 //! fn logits<'t>(x: Var<'t>, w: Var<'t>, v: Var<'t>) -> Var<'t> {
-//!     let pairs = x.dot(v).square() - x.square().dot(v.square());
-//!     (x.dot(w) + pairs.sum_axes(&[1], true) * 0.5).reshape(&[-1])
+//!     (x.dot(w) + x.pair_interactions(v)).reshape(&[-1])
 //! }
 //!
 //! let tape = Tape::new();
@@ -68,9 +67,6 @@
 //! assert_eq!(second.value()?.rows(), Some(&[3, 70][..])); // H·d, two rows of it
 //! # Ok::<(), sparsetape::Error>(())
 //! ```
-//!
-//! (`v.square()` squares a whole table. For a table of millions, square the rows that the batch has:
-//! [`rows_of`](crate::Var::rows_of), as on the [next page](super::optimizers).)
 //!
 //! # Checks
 //!

@@ -25,10 +25,7 @@
 //! use sparsetape::{DType, Fallback, Init, Parameter, Params, Tape, Tensor, Var};
 //!
 //! fn logits<'t>(x: Var<'t>, w: Var<'t>, v: Var<'t>) -> Var<'t> {
-//!     // Squares of the rows that x has columns for, not of 10⁹ rows.
-//!     let squares = x.square().dot(v.rows_of(x).square_sum(&[1], true));
-//!     let pairs = x.dot(v).square_sum(&[1], true) - squares;
-//!     (x.dot(w) + pairs * 0.5).reshape(&[-1])
+//!     (x.dot(w) + x.pair_interactions(v)).reshape(&[-1])
 //! }
 //!
 //! let columns = 1_000_000_000;

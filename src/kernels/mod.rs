@@ -25,6 +25,7 @@ mod elementwise_throughput;
 mod elementwise_values;
 #[cfg(feature = "data")]
 pub(crate) mod entries;
+pub(crate) mod factor_sums;
 pub(crate) mod gather;
 pub(crate) mod gemm;
 mod isa;

@@ -22,13 +22,13 @@ const fn sums_of(columns: usize) -> usize {
 const MOST_SUMS: usize = 4;
 
 /// Entries of a row that are summed in the element type; the sums of more are joined in a wider one.
-const SHORT: usize = 128;
+pub(super) const SHORT: usize = 128;
 
 /// How many entries ahead a row of the table is asked for.
-const AHEAD: usize = 24;
+pub(super) const AHEAD: usize = 24;
 
 /// Rows that share one pass over a chunk of columns.
-const BLOCK: usize = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// `out = a · b` for a dense `b` with rows of length `k`.
 pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T]) {

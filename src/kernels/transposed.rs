@@ -14,7 +14,7 @@ const AHEAD: usize = 16;
 
 /// Bytes of a row from which on threads share the output. Finding a thread's entries in each row
 /// costs as much as adding shorter rows.
-const LEAST_SHARED: usize = 128;
+const LEAST_SHARED: usize = 64;
 
 /// Rows of `a` that are summed in the element type.
 const SHORT: usize = 1 << 14;

@@ -85,6 +85,7 @@ mod dropout;
 mod embedding;
 mod embedding_bag;
 mod extremum;
+mod factor_sums;
 mod fully_connected;
 mod getnnz;
 mod ids;
@@ -123,6 +124,7 @@ pub use dropout::Dropout;
 pub use embedding::Embedding;
 pub use embedding_bag::{BagReduction, Bags, BagsGrad, EmbeddingBag};
 pub use extremum::{Extremum, Ties};
+pub use factor_sums::{FactorSums, FactorSumsGrad};
 pub use getnnz::GetNnz;
 pub use ids::{IdsInRange, OutOfRange};
 pub use log_sum_exp::LogSumExp;
@@ -241,7 +243,7 @@ macro_rules! ops {
 ops! {
     Accumulate, AddN, ArgMax, Bags, BagsGrad, BatchDot, BroadcastLike, BroadcastTo, Cast,
     CastStorage, CheckLabels, CheckWeights, Concat, ConcatGrad, ConcatPart, Dot, DotMap, Dropout,
-    Extremum, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
+    Extremum, FactorSums, FactorSumsGrad, GetNnz, IdsInRange, LogSoftmax, LogSumExp, MakeLoss, Map, Norm, OneHot, OneHotLike, OnesLike, PerCount,
     Pick, PickGrad, Project, RegressionOutput, Reshape, Retain, RowsOf, SampledDot, SizeOf, SliceAxes,
     SliceGrad, SoftmaxOutput, SoftmaxResidual, SquareSum, SquareSumGrad, StopGradient, StraightThrough, Sum, SumLike, Take,
     TakeGrad, Ties, TopK, Transpose, ZerosLike,

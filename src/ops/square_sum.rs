@@ -20,7 +20,7 @@ pub struct SquareSum(Reduction);
 
 /// The gradient of a sum of squares: 2 · x · dy, where dy repeats along the axes that were summed over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SquareSumGrad(Reduction);
+pub struct SquareSumGrad(pub(super) Reduction);
 
 methods! {
     /// Sums of squares over `axes` (negative ones count from the last), which go or stay with size 1.

@@ -8,6 +8,7 @@ use super::super::by_id::ById;
 use super::super::columns::compact;
 use super::super::convert::{csr_to_dense, dense_to_csr};
 use super::super::dense_csr::{Strided, dense_csr, dense_csr_t};
+use super::super::factor_sums::{factor_sums, factor_sums_grad};
 use super::super::gather::gather_rows;
 use super::super::gemm::gemm;
 use super::super::merge::union_places;
@@ -88,6 +89,11 @@ fn results<T: Real>(case: &Case<T>) -> Vec<Vec<T>> {
         keep(distinct.len() * k, &|out| csr_t_dense(a, &slots, &b, k, out));
         keep(distinct.len() * k, &|out| csr_t_rows(a, &slots, &b_rows, &b_kept, k, out));
         keep(cols * k, &|out| csr_t_dense_full(a, &b, k, out));
+        keep(rows * (k + 1), &|out| factor_sums(a, a.indices, &table, k, out));
+        let of_rows = (&uneven::<T>(rows, 6)[..], &b[..]);
+        keep(distinct.len() * k, &|out| {
+            factor_sums_grad(a, &slots, of_rows, (&distinct, &table), k, out);
+        });
         keep(distinct.len() * k, &|out| ById::new(a.indices, cols).sum(&values, k, out));
         keep(slots.len() * k, &|out| gather_rows(&table, k, a.indices, out));
         keep(k, &|out| fold_axis::<Add, _>(&values, (1, slots.len(), k), out));

@@ -9,6 +9,7 @@ use super::super::concat::concat_dense;
 use super::super::convert::{csr_to_dense, dense_to_csr, nonzero_rows};
 use super::super::dense_csr::{Strided, dense_csr, dense_csr_t};
 use super::super::dropout::Dropout;
+use super::super::factor_sums::{factor_sums, factor_sums_grad};
 use super::super::gather::{gather_compact, gather_rows};
 use super::super::gemm::{gemm, gemm_batches};
 use super::super::patterns::{intersect_patterns, union_patterns};
@@ -122,6 +123,10 @@ fn products(all: &mut All, a: CsrRef<f32>) {
     let (distinct, slots) = compact(a.indices, COLUMNS);
     all.floats("csr · dense", ROWS * K, |out| csr_dense(a, &table, K, out));
     all.floats("csrᵀ · dense", distinct.len() * K, |out| csr_t_dense(a, &slots, &b, K, out));
+    all.floats("factor sums", ROWS * (K + 1), |out| factor_sums(a, a.indices, &table, K, out));
+    all.floats("gradient of factor sums", distinct.len() * K, |out| {
+        factor_sums_grad(a, &slots, (&b[..ROWS], &b), (&distinct, &table), K, out);
+    });
     let few = CsrRef { indptr: &a.indptr[..1001], ..a };
     let few = CsrRef { indices: &a.indices[..50_000], values: &a.values[..50_000], ..few };
     let (left, right) = (dense(&table, K, COLUMNS), dense(&b, K, 1000));

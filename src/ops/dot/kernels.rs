@@ -63,8 +63,7 @@ pub(in crate::ops) fn dense<T: Real>(
     Ok(())
 }
 
-/// csr · dense. Rows that most entries share with others are copied to nearby memory first, where it is known
-/// which they are, or will be needed for the gradient: a far row is then read once.
+/// csr · dense.
 pub(in crate::ops) fn csr_dense<T: Real>(
     _: &Dot,
     ins: &[View],
@@ -73,15 +72,9 @@ pub(in crate::ops) fn csr_dense<T: Real>(
 ) -> Result<()> {
     let (a, b, k) = (ins[0].csr()?, ins[1].typed::<T>()?, out.shape()[1]);
     let entries = csr_ref(a, a.values.typed::<T>()?);
-    let soon = scratch.is_differentiated() && spmm::may_pay_to_copy(b);
-    let columns = if soon { Some(a.pattern.columns()) } else { a.pattern.known_columns() };
-    match columns {
-        Some(Columns { distinct, slots }) if spmm::pays_to_copy(entries, distinct.len(), b, k) => {
-            let mut near = Temp::unspecified(distinct.len() * k);
-            gather_rows(b, k, distinct, &mut near);
-            spmm::csr_near(entries, slots, &near, k, out.dense());
-        }
-        _ => spmm::csr_dense(entries, b, k, out.dense()),
+    match near_rows(a, b, k, scratch)? {
+        Some((slots, near)) => spmm::csr_near(entries, slots, &near, k, out.dense()),
+        None => spmm::csr_dense(entries, b, k, out.dense()),
     }
     Ok(())
 }
@@ -109,6 +102,27 @@ pub(in crate::ops) fn multiply<T: Real>(
         true => Ok(()),
         false => a.check(),
     }
+}
+
+/// The rows of a table at the columns of `a`, copied to nearby memory, and which one belongs to each entry: where
+/// most entries share theirs with others, and it is known which they are, or will be needed for the gradient. A
+/// far row is then read once.
+pub(in crate::ops) fn near_rows<'a, T: Real>(
+    a: &CsrView<'a>,
+    table: &[T],
+    k: usize,
+    scratch: &Scratch,
+) -> Result<Option<(&'a [u32], Temp<T>)>> {
+    let soon = scratch.is_differentiated() && spmm::may_pay_to_copy(table);
+    let columns = if soon { Some(a.pattern.columns()) } else { a.pattern.known_columns() };
+    let Some(Columns { distinct, slots }) = columns else { return Ok(None) };
+    let entries = csr_ref(a, a.values.typed::<T>()?);
+    if !spmm::pays_to_copy(entries, distinct.len(), table, k) {
+        return Ok(None);
+    }
+    let mut near = Temp::unspecified(distinct.len() * k);
+    gather_rows(table, k, distinct, &mut near);
+    Ok(Some((slots, near)))
 }
 
 /// For each distinct column of `x`, where that row of a row-sparse operand is; with the slots of the

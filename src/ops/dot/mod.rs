@@ -16,7 +16,7 @@ use crate::tensor::{DType, Stype, Tensor};
 use super::sampled_dot::SampledDot;
 use kernels::*;
 
-pub(super) use kernels::matrix;
+pub(super) use kernels::{matrix, near_rows, row_slots};
 pub use mapped::DotMap;
 pub(crate) use mapped::MAX_OTHERS;
 
