@@ -15,8 +15,8 @@
 //! # csr · dense
 //!
 //! A loop over the entries, with a row of the table added in registers for each, in chunks of up to 64 columns of constant width
-//! that become full-width loads. The entries of a row go to two sums in turn, so that additions need not wait for each other; every
-//! 128 entries the sums go into a wider one. The order depends on the row alone: a row has the same bits in any batch.
+//! that become full-width loads. The entries of a row go to four sums in turn (two where a chunk is wider than 16), so that
+//! additions need not wait for each other; every 128 entries the sums go into a wider one. The order depends on the row alone: a row has the same bits in any batch.
 //!
 //! Where a batch's distinct columns are known (from an earlier epoch, or because the gradient will need them), and few of them
 //! stand for many entries, their rows are copied to nearby memory first, in ascending order, and the product reads the copy:
@@ -74,7 +74,8 @@
 //!
 //! # Updates
 //!
-//! An optimizer walks the gradient's rows in ascending order. Weights and states of a row are asked for 16 rows ahead; threads
+//! An optimizer walks the gradient's rows in ascending order. Weights and states of a row are asked for 16 rows ahead; rows of one
+//! weight are collected sixteen at a time and moved side by side, which took a third off the update. Threads
 //! share ascending rows, so none touches what another writes. Nothing is flagged, cleared or copied per table row.
 //!
 //! # Memory
@@ -95,6 +96,11 @@
 //! Expressions run block by block on lanes of the widest instruction set, with own exponentials and logarithms that give the
 //! same bits on every set, since results must not depend on where they are computed. There is no fused multiply-add: not
 //! every CPU has it.
+//!
+//! # Requests
+//!
+//! [`Executor::run_csr`](crate::Executor::run_csr) predicts from the caller's slices: no copy is made, and the ids of a few rows
+//! are checked right before the product follows them, while they are in the nearest cache.
 //!
 //! # Text
 //!
