@@ -20,6 +20,9 @@ pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T])
     if out.is_empty() {
         return rows_ascend(a.indptr, a.indices, a.cols, |_| {});
     }
+    if a.rows() <= BLOCK {
+        return block(a, b, k, 0, out);
+    }
     let valid = AtomicBool::new(true);
     let cost = (a.values.len() / a.rows() + 4) * (1 + k / 12);
     for_each_part(out, k, cost, |first, out| {

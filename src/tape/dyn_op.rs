@@ -14,7 +14,7 @@ use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::slab::Lanewise;
-use crate::tensor::{CsrSlices, DType, Stype, View};
+use crate::tensor::{CsrSlices, DType, Shape, Stype, Tensor, View};
 
 /// The object-safe twin of [`Op`]: what tapes hold.
 pub trait DynOp: Debug + Send + Sync {
@@ -53,8 +53,8 @@ pub trait DynOp: Debug + Send + Sync {
         dtype: DType,
         first: &CsrSlices<'_>,
         others: &[View<'_>],
-        out: &mut Out<'_>,
-        scratch: &mut Scratch,
+        shape: &Shape,
+        out: &mut Tensor,
     ) -> Result<()>;
     /// See [`Op::reads`].
     fn reads(&self, i: usize) -> Read;
@@ -150,11 +150,11 @@ impl<O: Op> DynOp for O {
         dtype: DType,
         first: &CsrSlices<'_>,
         others: &[View<'_>],
-        out: &mut Out<'_>,
-        scratch: &mut Scratch,
+        shape: &Shape,
+        out: &mut Tensor,
     ) -> Result<()> {
         match self.on_slices(dtype) {
-            Some(kernel) => kernel(self, first, others, out, scratch),
+            Some(kernel) => kernel(self, first, others, shape, out),
             None => Err(Error::new(ErrorKind::DType, format!("takes no slices of {dtype}"))),
         }
     }

@@ -16,7 +16,7 @@ use super::{Tape, Var, trace};
 use crate::error::{Error, ErrorKind, Line, Result};
 use crate::kernels::memory::Arena;
 use crate::tensor::construct::check_room;
-use crate::tensor::{CsrSlices, DType, Shape, Stype, Tensor, Values, View};
+use crate::tensor::{DType, Shape, Stype, Tensor, Values, View};
 
 /// Where and how an operator is going to run.
 pub(crate) struct Plan {
@@ -71,12 +71,21 @@ impl Workspace {
         at: impl fmt::Display,
         reuse: Reuse,
     ) -> Result<Made> {
-        let began = self.profile.is_some().then(Instant::now);
-        let kernel = |out: &mut Out<'_>, scratch: &mut Scratch| {
-            op.run(plan.row, plan.dtype, ins, out, scratch)
+        check_room(&plan.shape, plan.stype, plan.dtype)?;
+        let (own, spare) = match reuse {
+            Reuse::InPlace(own) => (Some(own), None),
+            Reuse::Tensor(dead) => (None, Some(recycle_layout(dead, &mut self.arena))),
+            Reuse::Values(dead) => (None, Some(dead)),
+            Reuse::None => (None, None),
         };
-        let made = self.make(plan, ins, reuse, kernel)?;
-        if let (Some(profile), Some(began)) = (&mut self.profile, began) {
+        let Workspace { arena, scratch, profile } = self;
+        let began = profile.is_some().then(Instant::now);
+        let made = arena.during(|| {
+            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own, spare)?;
+            op.run(plan.row, plan.dtype, ins, &mut out, scratch)?;
+            out.finish()
+        })?;
+        if let (Some(profile), Some(began)) = (profile, began) {
             profile.count(op, plan, ins, &made, began);
         }
         if let Made::Alias(i) = made
@@ -87,43 +96,6 @@ impl Workspace {
         }
         trace::executed(op, ins, plan, at);
         Ok(made)
-    }
-
-    /// [`Workspace::run`] with slices for the first operand, which nobody may look at.
-    pub fn run_on_slices(
-        &mut self,
-        op: &dyn DynOp,
-        plan: &Plan,
-        first: &CsrSlices<'_>,
-        others: &[View<'_>],
-        reuse: Reuse,
-    ) -> Result<Made> {
-        self.make(plan, others, reuse, |out, scratch| {
-            op.run_on_slices(plan.dtype, first, others, out, scratch)
-        })
-    }
-
-    #[inline]
-    fn make(
-        &mut self,
-        plan: &Plan,
-        ins: &[View<'_>],
-        reuse: Reuse,
-        kernel: impl FnOnce(&mut Out<'_>, &mut Scratch) -> Result<()>,
-    ) -> Result<Made> {
-        check_room(&plan.shape, plan.stype, plan.dtype)?;
-        let (own, spare) = match reuse {
-            Reuse::InPlace(own) => (Some(own), None),
-            Reuse::Tensor(dead) => (None, Some(recycle_layout(dead, &mut self.arena))),
-            Reuse::Values(dead) => (None, Some(dead)),
-            Reuse::None => (None, None),
-        };
-        let Workspace { arena, scratch, .. } = self;
-        arena.during(|| {
-            let mut out = Out::new((&plan.shape, plan.stype, plan.dtype), ins, own, spare)?;
-            kernel(&mut out, scratch)?;
-            out.finish()
-        })
     }
 }
 

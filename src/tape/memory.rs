@@ -135,6 +135,7 @@ pub(crate) enum Made {
 }
 
 impl<'a> Out<'a> {
+    #[inline]
     pub(crate) fn new(
         (shape, stype, dtype): (&'a Shape, Stype, DType),
         ins: &'a [View<'a>],
@@ -275,12 +276,11 @@ impl<'a> Out<'a> {
     }
 
     fn fill<T: Element>(&mut self, layout: Layout, len: usize) -> &mut [T] {
-        let mut values = self.spare.take().unwrap_or_else(|| T::erase(Buffer::default()));
-        let buffer = T::buffer_mut(&mut values);
-        if !buffer.set_length(len) {
-            give_back(std::mem::replace(buffer, Temp::<T>::unspecified(len).into()));
+        let values = self.spare.take().unwrap_or_else(|| T::erase(Buffer::default()));
+        match self.made.insert(Made::Value(layout, values)) {
+            Made::Value(_, values) => T::buffer_mut(values).overwritten(len),
+            Made::Alias(_) => &mut [],
         }
-        self.store(layout, values)
     }
 
     fn store<T: Element>(&mut self, layout: Layout, values: Values) -> &mut [T] {
@@ -310,6 +310,7 @@ impl<'a> Out<'a> {
     }
 
     /// What the kernel made, after checking that it is what the row promises.
+    #[inline]
     pub(crate) fn finish(mut self) -> Result<Made> {
         if let Some(spare) = self.spare.take() {
             each_dtype!(Values::spare, buffer => give_back(buffer));

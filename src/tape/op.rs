@@ -15,14 +15,14 @@ use super::refine::PartialShape;
 use super::var::Var;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::slab::Lanewise;
-use crate::tensor::{CsrSlices, DType, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Shape, Stype, Tensor, View};
 
 /// A kernel: one table row for one element type.
 pub type Kernel<O> = fn(&O, &[View<'_>], &mut Out<'_>, &mut Scratch) -> Result<()>;
 
-/// A kernel that takes its first operand as slices, which it checks, and the other ones as views.
-pub type SliceKernel<O> =
-    fn(&O, &CsrSlices<'_>, &[View<'_>], &mut Out<'_>, &mut Scratch) -> Result<()>;
+/// A kernel that takes its first operand as slices, which it checks, and writes a dense result of this shape over
+/// a tensor.
+pub type SliceKernel<O> = fn(&O, &CsrSlices<'_>, &[View<'_>], &Shape, &mut Tensor) -> Result<()>;
 
 /// An operator: one output, computed from the operands and the operator's own fields.
 ///

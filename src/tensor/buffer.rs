@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use crate::kernels::memory::{Arena, Reusable, Temp, recycled};
+use crate::kernels::memory::{Arena, Reusable, Temp, give_back, recycled};
 use crate::kernels::pages::zeroed;
 
 /// A cheap handle to a run of elements: an owner and a range of it.
@@ -114,11 +114,26 @@ impl<T: Send + Sync> Buffer<T> {
         Buffer { range, ..vec.into() }
     }
 
-    /// Becomes `len` elements of unspecified contents in the same memory, if it has room for them and nobody
-    /// shares it.
-    pub(crate) fn set_length(&mut self, len: usize) -> bool
+    /// Becomes `len` elements of unspecified contents, to be written: in the same memory, if it has room for them and
+    /// nobody shares it, or else in recycled memory.
+    pub(crate) fn overwritten(&mut self, len: usize) -> &mut [T]
     where
-        T: Clone + Default,
+        T: Copy + Default,
+    {
+        if !self.set_length(len) {
+            give_back(std::mem::replace(self, Temp::unspecified(len).into()));
+        }
+        match &mut self.owner {
+            // SAFETY: nobody shares what was made just now, or what `set_length` has found to be this handle's own.
+            Owner::Vec(handle) => unsafe { &mut *Arc::as_ptr(handle).cast_mut() },
+            _ => &mut [],
+        }
+    }
+
+    /// Becomes `len` elements of unspecified contents, if this is the only handle to memory with room for them.
+    fn set_length(&mut self, len: usize) -> bool
+    where
+        T: Copy + Default,
     {
         let Owner::Vec(handle) = &mut self.owner else { return false };
         let Some(vec) = Arc::get_mut(handle).filter(|vec| vec.capacity() >= len) else {

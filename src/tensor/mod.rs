@@ -245,6 +245,16 @@ impl Tensor {
         self.values = values;
     }
 
+    /// Becomes a dense tensor of this shape with unspecified elements, to be written; in its own memory if nobody shares
+    /// that.
+    pub(crate) fn overwritten<T: Element>(&mut self, shape: &Shape) -> &mut [T] {
+        if self.shape != *shape {
+            self.shape = shape.clone();
+        }
+        self.layout = Layout::Dense;
+        T::buffer_mut(&mut self.values).overwritten(shape.size())
+    }
+
     /// A borrowed view, as kernels take operands.
     #[inline]
     pub fn view(&self) -> View<'_> {

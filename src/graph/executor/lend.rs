@@ -3,9 +3,12 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::super::program::{Program, Step};
 use super::Executor;
 use crate::error::Result;
-use crate::tensor::{CsrSlices, Element, Stype};
+use crate::tape::{PerOperand, Value};
+use crate::tensor::construct::check_room;
+use crate::tensor::{CsrSlices, Element, Stype, Tensor, View};
 
 /// Rows that stand for a csr variable during a run.
 #[derive(Clone, Copy)]
@@ -90,5 +93,36 @@ impl Executor {
     /// Whether rows can stand for a variable: all kernels that read it take slices, and nobody looks at it.
     fn lends(&self, id: usize) -> bool {
         self.program.lendable[id] && self.parameters.is_empty() && !self.is_watched()
+    }
+
+    /// Runs a step on rows that are lent for its first operand: the others and the result are dense.
+    pub(super) fn run_lent_step(
+        &mut self,
+        program: &Program,
+        step: &Step,
+        loan: &Loan<'_>,
+    ) -> Result<()> {
+        let Step { op, plan, node, ins, .. } = step;
+        check_room(&plan.shape, plan.stype, plan.dtype)?;
+        if !matches!(self.values[*node as usize], Value::Tensor(_)) {
+            let waiting = self.memory[program.place_of[*node as usize] as usize].take();
+            let memory = waiting.unwrap_or_else(|| Tensor::scalar(0.0f32));
+            self.values[*node as usize] = Value::Tensor(memory);
+        }
+        // Operands come before results.
+        let (operands, results) = self.values.split_at_mut(*node as usize);
+        let Value::Tensor(result) = &mut results[0] else { unreachable!("a tensor now") };
+        let mut others: PerOperand<View<'_>> = PerOperand::new();
+        for &id in &ins[1..] {
+            match &operands[id as usize] {
+                Value::Tensor(tensor) => others.push(tensor.view()),
+                _ => unreachable!(
+                    "no parameter is bound where rows are lent, and what runs has values"
+                ),
+            }
+        }
+        self.workspace
+            .arena
+            .during(|| op.run_on_slices(plan.dtype, &loan.rows, &others, &plan.shape, result))
     }
 }

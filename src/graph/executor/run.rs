@@ -67,7 +67,11 @@ impl Executor {
             }
             let step = &program.steps[at];
             let lent = loan.filter(|loan| step.ins.first() == Some(&loan.variable));
-            if let Err(error) = self.run_step(program, step, lent) {
+            let ran = match lent {
+                Some(loan) => self.run_lent_step(program, step, loan),
+                None => self.run_step(program, step),
+            };
+            if let Err(error) = ran {
                 self.values[step.node as usize] = Value::Symbol;
                 return Err(program.blame(step, error));
             }
@@ -94,9 +98,8 @@ impl Executor {
         }
     }
 
-    /// Runs one step; rows that are lent stand for its first operand.
-    fn run_step(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<()> {
-        let made = self.make(program, step, loan)?;
+    fn run_step(&mut self, program: &Program, step: &Step) -> Result<()> {
+        let made = self.make(program, step)?;
         let node = step.node as usize;
         match (made, &mut self.values[node]) {
             (Made::Value(Layout::Dense, values), Value::Tensor(last)) => last.put_values(values),
@@ -116,13 +119,13 @@ impl Executor {
         Ok(())
     }
 
-    fn make(&mut self, program: &Program, step: &Step, loan: Option<&Loan<'_>>) -> Result<Made> {
+    fn make(&mut self, program: &Program, step: &Step) -> Result<Made> {
         let reuse = self.memory_for(program, step);
         let Executor { values, workspace, .. } = self;
         let lent = lend(workspace, program, step, values)?;
         // Pushed, not collected: that is what small steps spend their time on.
         let mut views: PerOperand<View<'_>> = PerOperand::new();
-        for (i, &id) in step.ins.iter().enumerate().skip(loan.is_some() as usize) {
+        for (i, &id) in step.ins.iter().enumerate() {
             let ty = &program.types[id as usize];
             views.push(match (&values[id as usize], &reuse) {
                 (_, Reuse::InPlace(own)) if own.operand() == i => {
@@ -135,15 +138,8 @@ impl Executor {
                 },
             });
         }
-        let made = match loan {
-            Some(Loan { rows, .. }) => {
-                workspace.run_on_slices(&*step.op, &step.plan, rows, &views, reuse)
-            }
-            None => {
-                let line = &program.body.nodes[step.node as usize].line;
-                workspace.run(&*step.op, &step.plan, &views, line, reuse)
-            }
-        };
+        let line = &program.body.nodes[step.node as usize].line;
+        let made = workspace.run(&*step.op, &step.plan, &views, line, reuse);
         drop(views);
         if let Some(lent) = lent {
             lent.end(&mut workspace.arena);

@@ -10,7 +10,7 @@ use crate::ops::Map;
 use crate::tensor::{Element, Real, Shape, View};
 
 /// Elements of the slab.
-const ROOM: usize = 16 * PAD;
+const ROOM: usize = 8 * PAD;
 
 /// The code of an operator, for each element type; it follows from the operator.
 #[derive(Clone, Debug, Default)]

@@ -14,7 +14,7 @@ use crate::kernels::{CsrRef, spgemm, spmm, transposed, unchecked};
 use crate::tape::{Out, Scratch};
 use crate::tensor::cast::csr_ref;
 use crate::tensor::pattern::Columns;
-use crate::tensor::{CsrSlices, CsrView, Real, View};
+use crate::tensor::{CsrSlices, CsrView, Real, Shape, Tensor, View};
 
 /// A dense matrix, transposed or not.
 pub(in crate::ops) fn strided<'a, T: Real>(
@@ -84,11 +84,10 @@ pub(in crate::ops) fn on_slices<T: Real>(
     _: &Dot,
     a: &CsrSlices,
     ins: &[View],
-    out: &mut Out,
-    _: &mut Scratch,
+    shape: &Shape,
+    out: &mut Tensor,
 ) -> Result<()> {
-    let k = out.shape()[1];
-    multiply(a, &ins[0], k, out.dense::<T>())
+    multiply(a, &ins[0], shape[1], out.overwritten::<T>(shape))
 }
 
 /// Checks the ids of slices, and multiplies them with dense rows of length `k`.

@@ -17,7 +17,7 @@ use crate::ops::map::expr::Expr;
 use crate::ops::map::program::Program;
 use crate::tape::op::{ByDtype, Case, Cotangent, Grads, Ins, Op, Read, Sample, SliceKernel};
 use crate::tape::{self, Out, PartialShape, Scratch, Var};
-use crate::tensor::{CsrSlices, DType, Stype, Tensor, View};
+use crate::tensor::{CsrSlices, DType, Shape, Stype, Tensor, View};
 
 /// `dot_map`: `map(dot(a, b), ..)`, an element-wise operator on a dense matrix product, in the memory
 /// of the product. The operands are those of the product and the further ones of the element-wise
@@ -53,11 +53,10 @@ fn on_slices<T: Coded>(
     op: &DotMap,
     a: &CsrSlices,
     ins: &[View],
-    out: &mut Out,
-    _: &mut Scratch,
+    shape: &Shape,
+    out: &mut Tensor,
 ) -> Result<()> {
-    let shape = out.shape();
-    let to = out.dense::<T>();
+    let to = out.overwritten::<T>(shape);
     multiply(a, &ins[0], shape[1], to)?;
     op.epilogue.run(&op.map, &ins[1..], shape, to)
 }
