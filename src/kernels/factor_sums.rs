@@ -205,13 +205,14 @@ impl<T: Real, const C: usize> Task for Own<'_, T, C> {
             if ids[n] == ABSENT {
                 continue;
             }
+            let own = own[n];
             // SAFETY: the caller of the kernel promises that other ids are below the number of rows of `v`;
             // `at + C <= k`.
-            let row: &[T; C] = unsafe { load(v, ids[n] as usize * k + at) };
+            let row: [T; C] = *unsafe { load(v, ids[n] as usize * k + at) };
             // SAFETY: `at + C <= k`.
             let out: &mut [T; C] = unsafe { load_mut(out, at) };
             for l in 0..C {
-                out[l] = out[l] - own[n] * row[l];
+                out[l] = out[l] - own * row[l];
             }
         }
     }
