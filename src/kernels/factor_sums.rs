@@ -18,7 +18,7 @@ use super::{CsrRef, Number, Real};
 pub(crate) fn factor_sums<T: Real>(a: CsrRef<T>, ids: &[u32], v: &[T], k: usize, out: &mut [T]) {
     assert_eq!(ids.len(), a.values.len());
     assert_eq!(out.len(), a.rows() * (k + 1));
-    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 8);
+    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
     for_each_part(out, k + 1, cost, |first, out| {
         for (n, out) in out.chunks_mut(BLOCK * (k + 1)).enumerate() {
             let first = first + n * BLOCK;
