@@ -69,8 +69,16 @@
 //!
 //! # Look-ups
 //!
-//! `take` and embeddings look up whole rows: wide loads, each asked for 8 to 16 rows ahead. Their gradient is added up by id: ids are
+//! `take` and embeddings look up whole rows: wide loads, each asked for 8 to 32 rows ahead. Their gradient is added up by id: ids are
 //! sorted with their positions, the rows of one id are added in registers, and each sum is written once.
+//!
+//! # Pairs of features
+//!
+//! Composed of products and squares, the second-order term of a factorization machine is half a dozen passes over the rows that a
+//! batch touches, forward, and as many backward. [`pair_interactions`](crate::Var::pair_interactions) adds up an entry's
+//! product and its square as it reads the row. Its operator also gives the sums of the factors, for the gradient needs them: multiples
+//! of these sums, merged as above, less a multiple of each touched row. A step on windows seen before took 2.4 to 2.7 times as long as one
+//! written by hand, and takes 1.3 to 1.7.
 //!
 //! # Updates
 //!

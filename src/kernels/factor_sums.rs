@@ -21,7 +21,7 @@ const SUMS: usize = 2;
 pub(crate) fn factor_sums<T: Real>(a: CsrRef<T>, ids: &[u32], v: &[T], k: usize, out: &mut [T]) {
     assert_eq!(ids.len(), a.values.len());
     assert_eq!(out.len(), a.rows() * (k + 1));
-    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 8);
+    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
     for_each_part(out, k + 1, cost, |first, out| {
         for (n, out) in out.chunks_mut(BLOCK * (k + 1)).enumerate() {
             let first = first + n * BLOCK;
@@ -208,13 +208,14 @@ impl<T: Real, const C: usize> Task for Own<'_, T, C> {
             if ids[n] == ABSENT {
                 continue;
             }
+            let own = own[n];
             // SAFETY: the caller of the kernel promises that other ids are below the number of rows of `v`;
             // `at + C <= k`.
-            let row: &[T; C] = unsafe { load(v, ids[n] as usize * k + at) };
+            let row: [T; C] = *unsafe { load(v, ids[n] as usize * k + at) };
             // SAFETY: `at + C <= k`.
             let out: &mut [T; C] = unsafe { load_mut(out, at) };
             for l in 0..C {
-                out[l] = out[l] - own[n] * row[l];
+                out[l] = out[l] - own * row[l];
             }
         }
     }

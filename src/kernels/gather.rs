@@ -9,7 +9,7 @@ use super::vectorized::{
 use super::{CsrRef, Number};
 
 /// How many rows ahead a row of the table is asked for.
-const AHEAD: usize = 16;
+const AHEAD: usize = 32;
 
 /// Rows that share one pass over a chunk of columns.
 const BLOCK: usize = 64;
