@@ -306,14 +306,29 @@ pub fn loop_of<W: Width<M>, M: Real, X: OfOperands<M, W::Elem>>() -> Loop<M> {
 }
 
 /// # Safety
+/// As of any [`Loop`]; the CPU has `L`'s instruction set.
+#[inline(always)]
+unsafe fn drive_whole<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
+    from: [*const M; 3],
+    to: *mut M,
+    len: usize,
+) {
+    let x = X::of(from, len);
+    for at in (0..len).step_by(L::N) {
+        // SAFETY: `len` is a multiple of the lanes; the result is no operand.
+        unsafe { x.values::<L>(at, L::N).store(to.add(at)) };
+    }
+}
+
+/// # Safety
 /// As of any [`Loop`].
 unsafe fn loop_portable<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
     from: [*const M; 3],
     to: *mut M,
     len: usize,
 ) {
-    // SAFETY: the result is good for `len` elements, and is no operand; so are the operands.
-    unsafe { drive::<M, L, X>(X::of(from, len), std::slice::from_raw_parts_mut(to, len)) }
+    // SAFETY: the caller's promise.
+    unsafe { drive_whole::<M, L, X>(from, to, len) }
 }
 
 /// # Safety
@@ -325,8 +340,8 @@ unsafe fn loop_avx2<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
     to: *mut M,
     len: usize,
 ) {
-    // SAFETY: as for [`loop_portable`].
-    unsafe { drive::<M, L, X>(X::of(from, len), std::slice::from_raw_parts_mut(to, len)) }
+    // SAFETY: the caller's promise.
+    unsafe { drive_whole::<M, L, X>(from, to, len) }
 }
 
 /// # Safety
@@ -338,6 +353,6 @@ unsafe fn loop_avx512<M: Real, L: Mem<M>, X: OfOperands<M, L::Elem>>(
     to: *mut M,
     len: usize,
 ) {
-    // SAFETY: as for [`loop_portable`].
-    unsafe { drive::<M, L, X>(X::of(from, len), std::slice::from_raw_parts_mut(to, len)) }
+    // SAFETY: the caller's promise.
+    unsafe { drive_whole::<M, L, X>(from, to, len) }
 }

@@ -58,13 +58,40 @@ pub(crate) struct Code<T> {
 }
 
 struct Step<T> {
-    primitive: Primitive,
-    /// Its loop, unless it is rare.
-    run: Option<Loop<T>>,
+    run: Run<T>,
+    /// Whether the first and the second operand are the result of the step before.
+    chained: [bool; 2],
     /// Where the operands begin; those that there are not are the first.
     from: [u32; 3],
     to: u32,
     len: u32,
+}
+
+/// How a primitive runs.
+enum Run<T> {
+    /// The cheapest, which cost less than a call, are inlined.
+    Add,
+    Sub,
+    Mul,
+    Loop(Loop<T>),
+    /// Without a loop.
+    Rare(Primitive),
+}
+
+impl<T: Real> Run<T> {
+    fn of(primitive: Primitive) -> Self {
+        let run = match primitive {
+            Primitive::Binary(Binary::Add) => return Run::Add,
+            Primitive::Binary(Binary::Sub) => return Run::Sub,
+            Primitive::Binary(Binary::Mul) => return Run::Mul,
+            Primitive::Copy => Some(copy::<T> as Loop<T>),
+            Primitive::Fill => Some(fill::<T> as Loop<T>),
+            Primitive::Unary(op) => unary_loop(op),
+            Primitive::Binary(op) => binary_loop(op),
+            Primitive::Select => Some(select_loop()),
+        };
+        run.map_or(Run::Rare(primitive), Run::Loop)
+    }
 }
 
 impl<T: Real> Code<T> {
@@ -83,19 +110,14 @@ impl<T: Real> Code<T> {
         let read = if primitive == Primitive::Fill { 1 } else { len };
         let apart = |&at: &usize| at + read <= to || to + len <= at;
         assert!(len.is_multiple_of(PAD) && operands.iter().all(apart));
-        let run = match primitive {
-            Primitive::Copy => Some(copy::<T> as Loop<T>),
-            Primitive::Fill => Some(fill::<T> as Loop<T>),
-            Primitive::Unary(op) => unary_loop(op),
-            Primitive::Binary(op) => binary_loop(op),
-            Primitive::Select => Some(select_loop()),
-        };
         let mut from = [operands[0]; 3];
         from[..operands.len()].copy_from_slice(operands);
         self.len = from.into_iter().chain([to]).fold(self.len, |all, at| all.max(at + len));
         assert!(u32::try_from(self.len).is_ok(), "a slab of small values");
         let (from, to, len) = (from.map(|at| at as u32), to as u32, len as u32);
-        self.steps.push(Step { primitive, run, from, to, len });
+        let before = self.steps.last().filter(|step| step.len == len);
+        let chained = [0, 1].map(|k| before.is_some_and(|step| step.to == from[k]));
+        self.steps.push(Step { run: Run::of(primitive), chained, from, to, len });
     }
 
     /// Runs the steps `range`.
@@ -139,29 +161,40 @@ unsafe fn run_avx512<T: Real>(steps: &[Step<T>], slab: *mut T) {
     unsafe { run_steps::<T, <T::Native as Width<T>>::Avx512>(steps, slab) }
 }
 
-/// The cheapest primitives, which cost less than a call, are inlined.
+/// A result that fills the lanes stays there for the next step: what was just stored is slow to load.
 ///
 /// # Safety
 /// All elements that a step names are in the slab, those of its result are no operand's, and the CPU has
 /// the instruction set of `L`.
 #[inline(always)]
 unsafe fn run_steps<T: Real, L: Mem<T, Elem = T>>(steps: &[Step<T>], slab: *mut T) {
-    for step in steps {
-        // SAFETY: the caller's promise.
-        unsafe {
+    let Some(first) = steps.first() else { return };
+    // SAFETY: the caller's promise; there are at least `PAD` elements, and no more lanes.
+    unsafe {
+        let mut last = L::load(slab.add(first.from[first.chained[1] as usize] as usize));
+        for step in steps {
             let from = step.from.map(|at| slab.add(at as usize).cast_const());
             let (to, len) = (slab.add(step.to as usize), step.len as usize);
-            match (step.primitive, step.run) {
-                (Primitive::Binary(Binary::Add), _) => combine::<T, L, Add>(from, to, len),
-                (Primitive::Binary(Binary::Sub), _) => combine::<T, L, Sub>(from, to, len),
-                (Primitive::Binary(Binary::Mul), _) => combine::<T, L, Mul>(from, to, len),
-                (_, Some(run)) => run(from, to, len),
-                (primitive, None) => rare(primitive, from, to, len),
+            match step.run {
+                Run::Add => last = combine::<T, L, Add>(from, to, len, step.chained, last),
+                Run::Sub => last = combine::<T, L, Sub>(from, to, len, step.chained, last),
+                Run::Mul => last = combine::<T, L, Mul>(from, to, len, step.chained, last),
+                Run::Loop(run) => {
+                    run(from, to, len);
+                    last = L::load(to);
+                }
+                Run::Rare(primitive) => {
+                    rare(primitive, from, to, len);
+                    last = L::load(to);
+                }
             }
         }
     }
 }
 
+/// The result, if it fills the lanes: as it is before NaN becomes canonical, which changes no result of
+/// what it is an operand of.
+///
 /// # Safety
 /// As of any [`Loop`]; the CPU has the instruction set of `L`.
 #[inline(always)]
@@ -169,14 +202,23 @@ unsafe fn combine<T: Real, L: Mem<T, Elem = T>, K: Kernel2<T>>(
     [a, b, _]: [*const T; 3],
     to: *mut T,
     len: usize,
-) {
-    for at in (0..len).step_by(L::N) {
-        // SAFETY: `len` is a multiple of the lanes.
-        unsafe {
-            let (a, b) = (L::load(a.add(at)), L::load(b.add(at)));
-            K::eval(a, b).canonical().store(to.add(at));
+    chained: [bool; 2],
+    last: L,
+) -> L {
+    // SAFETY: `len` is a multiple of the lanes.
+    unsafe {
+        if len == L::N {
+            let a = if chained[0] { last } else { L::load(a) };
+            let b = if chained[1] { last } else { L::load(b) };
+            let y = K::eval(a, b);
+            y.canonical().store(to);
+            return y;
+        }
+        for at in (0..len).step_by(L::N) {
+            K::eval(L::load(a.add(at)), L::load(b.add(at))).canonical().store(to.add(at));
         }
     }
+    last
 }
 
 /// A primitive that has a loop, to be run on slices.

@@ -8,14 +8,15 @@ use super::dyn_op::OpRef;
 use super::gradients::Gradients;
 #[cfg(doc)]
 use super::op::Gradient;
-use super::op::{Cotangent, Grads, Read, Slope};
+use super::op::{Cotangent, Grads, Read};
 use super::parameter::Parameter;
 use super::partial::PartialType;
+use super::recording::{Recording, Value};
+use super::small::Term;
 use super::structural::{Accumulate, CastStorage, OnesLike, Project, ZerosLike};
 use super::var::{Var, two_tapes};
-use super::{Recording, Scope, Tape, Value, trace};
+use super::{Scope, Tape, trace};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::slab::Lanewise;
 use crate::tensor::{Stype, Tensor};
 
 impl<'t> Var<'t> {
@@ -159,16 +160,14 @@ impl Tape {
             let recording = self.recording.borrow();
             for (id, node) in recording.nodes[..reaches.len()].iter().enumerate() {
                 let depends = recording.wants_gradient(id as u32)
-                    && node.ins.iter().any(|&i| reaches[i as usize]);
+                    && recording.ins(node).iter().any(|&i| reaches[i as usize]);
                 reaches[id] |= depends;
             }
         }
-        let cotangents = self.sweep(seeds, |_, id| reaches[id as usize])?;
+        let sums = self.sweep(seeds, |_, id| reaches[id as usize])?;
         let one = |x: &Var<'t>| {
-            let dx = match cotangents.get(x.id as usize).copied().flatten() {
-                Some(id) => Var { tape: self, id },
-                None => self.apply_at(ZerosLike.into(), &[*x], at),
-            };
+            let sum = sums.get(x.id as usize).and_then(|&sum| self.sum_of(*x, sum, at));
+            let dx = sum.unwrap_or_else(|| self.apply_at(ZerosLike.into(), &[*x], at));
             self.in_grad_stype(x.id, dx.ok()?, at).ok()
         };
         xs.iter().map(one).collect()
@@ -192,8 +191,8 @@ impl Tape {
                     self.in_cotangent_space(self.constant(dy.clone()), y, Addressed::Beyond, at)?
                 }
             };
-            let cotangents = self.sweep(&[(y, dy)], Recording::wants_gradient)?;
-            self.collect(&cotangents, gradients, at)
+            let sums = self.sweep(&[(y, dy)], Recording::wants_gradient)?;
+            self.collect(&sums, gradients, at)
         });
         self.truncate(start);
         result
@@ -217,122 +216,75 @@ impl Tape {
         &'t self,
         seeds: &[(Var<'t>, Var<'t>)],
         wanted: impl Fn(&Recording, u32) -> bool,
-    ) -> Result<Vec<Option<u32>>> {
-        let last = seeds.iter().map(|(y, _)| y.id).max().unwrap_or(0);
-        let mut cotangents: Vec<Option<u32>> = vec![None; last as usize + 1];
+    ) -> Result<Vec<Term>> {
+        let mut end = seeds.iter().map(|(y, _)| y.id + 1).max().unwrap_or(0);
+        let mut sums = vec![Term::NONE; end as usize];
         for (y, dy) in seeds {
-            let slot = &mut cotangents[y.id as usize];
-            *slot = Some(self.sum_of(*slot, *dy, self.location_of(*y))?);
+            self.add_to(&mut sums, *y, *dy, self.location_of(*y))?;
         }
-        for id in (0..=last).rev() {
-            let Some(dy) = cotangents[id as usize] else { continue };
-            if !wanted(&self.recording.borrow(), id)
-                || self.sweep_small(id, dy, &wanted, &mut cotangents).is_some()
-            {
-                continue;
-            }
-            let Some((op, ins, at)) = self.operation(id) else { continue };
-            let _line = Scope::enter(&self.at, Some(at));
-            let want: SmallVec<[bool; 4]> = {
-                let recording = self.recording.borrow();
-                ins.iter().map(|&i| wanted(&recording, i)).collect()
-            };
-            if !want.contains(&true) {
-                continue;
-            }
-            let var = |id: u32| Var { tape: self, id };
-            // What addressed other rows than a computed value has says nothing about its operands,
-            // unless it is a view of one.
-            let dy =
-                self.in_cotangent_space(var(dy), var(id), Addressed::through(op.reads(0)), at)?;
-            let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&i| var(i)).collect();
-            let mut grads = Grads::new(want);
-            trace::backward(&*op, at);
-            op.vjp(&x, var(id), dy, &mut grads);
-            for (i, x) in x.iter().enumerate().filter(|(i, _)| grads.want[*i]) {
-                let Some(dx) = self.answer(&op, i, *x, grads.answers[i], at)? else { continue };
-                let slot = &mut cotangents[x.id as usize];
-                *slot = Some(self.sum_of(*slot, dx, at)?);
-            }
+        while let Some(id) = self.sweep_small(end, &wanted, &mut sums) {
+            self.sweep_node(id, &wanted, &mut sums)?;
+            end = id;
         }
-        Ok(cotangents)
+        Ok(sums)
     }
 
-    /// One step of the sweep, if all values are small and of one type, and each rule that is wanted is a
-    /// primitive of them: nothing can fail, so that all is recorded at once.
-    fn sweep_small(
-        &self,
-        id: u32,
-        dy: u32,
-        wanted: &impl Fn(&Recording, u32) -> bool,
-        cotangents: &mut [Option<u32>],
-    ) -> Option<()> {
-        let recording = &mut *self.recording.borrow_mut();
-        let alike = recording.alike(id).filter(|_| !self.is_watched())?;
-        recording.place_of(dy, alike)?;
-        let sum = OpRef::from_static(&Accumulate);
-        let add = sum.lanewise()?;
-        let node = &recording.nodes[id as usize];
-        let (op, at) = (node.op.clone()?, node.at);
-        let (&first, &last) = (node.ins.first()?, node.ins.last()?);
-        let n = node.ins.len();
-        if n > 2 {
-            return None;
-        }
-        let x = [first, last];
-        let mut want = [false; 2];
-        for (i, (&x, want)) in x.iter().zip(&mut want).enumerate().take(n) {
-            recording.place_of(x, alike)?;
-            *want = wanted(recording, x);
-            if *want {
-                recording.place_of(cotangents[x as usize].unwrap_or(dy), alike)?;
-                op.slope(i)?;
-            }
-        }
-        // Rules number the operands, then the result, then its cotangent.
-        let value = |k: u8| match k as usize {
-            k if k < n => x[k],
-            k if k == n => id,
-            _ => dy,
-        };
-        let differentiated = self.no_grad.get() == 0;
-        let mut record = |op: &OpRef, lanewise: &Lanewise, ins: [u32; 2]| {
-            recording.record_small(op, lanewise, ins, alike, differentiated, at)
-        };
-        let mut answers = [None; 2];
-        for (i, answer) in answers.iter_mut().enumerate().filter(|(i, _)| want[*i]) {
-            *answer = match op.slope(i)? {
-                Slope::Value(k) => Some(value(k)),
-                Slope::Primitive(op, lanewise, from) => {
-                    let ins = [value(from[0]), value(from[from.len() - 1])];
-                    Some(record(&op, lanewise, ins))
-                }
-            };
-        }
-        for (x, dx) in x.into_iter().zip(answers).filter_map(|(x, dx)| Some((x, dx?))) {
-            let slot = &mut cotangents[x as usize];
-            *slot = Some(slot.map_or(dx, |before| record(&sum, add, [before, dx])));
-        }
-        Some(())
-    }
-
-    fn sum_of<'t>(
+    /// One step of the sweep, by the operator's backward rule.
+    fn sweep_node<'t>(
         &'t self,
-        sum: Option<u32>,
+        id: u32,
+        wanted: &impl Fn(&Recording, u32) -> bool,
+        sums: &mut [Term],
+    ) -> Result<()> {
+        let Some((op, ins, at)) = self.operation(id) else { return Ok(()) };
+        let _line = Scope::enter(&self.at, Some(at));
+        let want: SmallVec<[bool; 4]> = {
+            let recording = self.recording.borrow();
+            ins.iter().map(|&i| wanted(&recording, i)).collect()
+        };
+        let var = |id: u32| Var { tape: self, id };
+        let dy = self.sum_of(var(id), sums[id as usize], at).filter(|_| want.contains(&true));
+        let Some(dy) = dy else { return Ok(()) };
+        // What addressed other rows than a computed value has says nothing about its operands,
+        // unless it is a view of one.
+        let dy = self.in_cotangent_space(dy.ok()?, var(id), Addressed::through(op.reads(0)), at)?;
+        let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&i| var(i)).collect();
+        let mut grads = Grads::new(want);
+        trace::backward(&*op, at);
+        op.vjp(&x, var(id), dy, &mut grads);
+        for (i, x) in x.iter().enumerate().filter(|(i, _)| grads.want[*i]) {
+            if let Some(dx) = self.answer(&op, i, *x, grads.answers[i], at)? {
+                self.add_to(sums, *x, dx, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds to the cotangent of `x`.
+    fn add_to<'t>(
+        &'t self,
+        sums: &mut [Term],
+        x: Var<'t>,
         dx: Var<'t>,
         at: &'static Location<'static>,
-    ) -> Result<u32> {
-        let Some(id) = sum else { return Ok(dx.id) };
-        Ok(self.apply_at(Accumulate.into(), &[Var { tape: self, id }, dx], at).ok()?.id)
+    ) -> Result<()> {
+        let slot = &mut sums[x.id as usize];
+        let sum = match self.sum_of(x, *slot, at) {
+            Some(sum) => self.apply_at(Accumulate.into(), &[sum, dx], at),
+            None => dx,
+        };
+        *slot = Term::node(sum.ok()?.id);
+        Ok(())
     }
 
-    fn operation(
+    pub(super) fn operation(
         &self,
         id: u32,
     ) -> Option<(OpRef, SmallVec<[u32; 4]>, &'static Location<'static>)> {
         let recording = self.recording.borrow();
         let node = &recording.nodes[id as usize];
-        node.op.clone().map(|op| (op, SmallVec::from_slice(&node.ins), node.at))
+        let op = recording.op_ref(node)?;
+        Some((op, recording.ins(node).into(), node.at))
     }
 
     /// The cotangent of operand `i` in its cotangent space, from a backward rule's answer.
@@ -442,26 +394,29 @@ impl Tape {
 
     fn collect(
         &self,
-        cotangents: &[Option<u32>],
+        sums: &[Term],
         gradients: &mut Gradients,
         at: &'static Location<'static>,
     ) -> Result<()> {
         gradients.begin(self);
-        let leaves: SmallVec<[(u32, u32, Option<Parameter>); 8]> = {
+        let leaves: SmallVec<[(u32, Term, Option<Parameter>); 8]> = {
             let recording = self.recording.borrow();
-            let leaf = |(leaf, cotangent): (usize, &Option<u32>)| {
+            let leaf = |(leaf, &sum): (usize, &Term)| {
                 let node = &recording.nodes[leaf];
-                let id = cotangent.filter(|_| node.op.is_none() && node.needs_grad)?;
+                if sum == Term::NONE || node.op.is_some() || !node.needs_grad {
+                    return None;
+                }
                 let parameter = match recording.stored(node) {
                     Some(Value::Parameter(parameter, _)) => Some(parameter.clone()),
                     _ => None,
                 };
-                Some((leaf as u32, id, parameter))
+                Some((leaf as u32, sum, parameter))
             };
-            cotangents.iter().enumerate().filter_map(leaf).collect()
+            sums.iter().enumerate().filter_map(leaf).collect()
         };
-        for (leaf, id, parameter) in leaves {
-            let dx = self.in_grad_stype(leaf, Var { tape: self, id }, at).value()?;
+        for (leaf, sum, parameter) in leaves {
+            let Some(dx) = self.sum_of(Var { tape: self, id: leaf }, sum, at) else { continue };
+            let dx = self.in_grad_stype(leaf, dx, at).value()?;
             match parameter {
                 Some(parameter) => {
                     let replaced = gradients.add(&parameter, dx)?;

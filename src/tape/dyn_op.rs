@@ -64,10 +64,10 @@ pub trait DynOp: Debug + Send + Sync {
     fn in_place(&self, i: usize) -> bool;
     /// See [`Op::lanewise`].
     #[doc(hidden)]
-    fn lanewise(&self) -> Option<&Lanewise>;
+    fn lanewise(&self) -> Option<&'static Lanewise>;
     /// See [`Op::slope`].
     #[doc(hidden)]
-    fn slope(&self, i: usize) -> Option<Slope>;
+    fn slope(&self, i: usize) -> Option<&'static Slope>;
     /// See [`Op::vjp`].
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>);
     /// What the backward rule is the derivative of, where it is not the operator's own.
@@ -171,11 +171,11 @@ impl<O: Op> DynOp for O {
         Op::in_place(self, i)
     }
 
-    fn lanewise(&self) -> Option<&Lanewise> {
+    fn lanewise(&self) -> Option<&'static Lanewise> {
         Op::lanewise(self)
     }
 
-    fn slope(&self, i: usize) -> Option<Slope> {
+    fn slope(&self, i: usize) -> Option<&'static Slope> {
         Op::slope(self, i)
     }
 
@@ -223,6 +223,20 @@ impl OpRef {
     /// A handle to an operator that lives forever.
     pub fn from_static(op: &'static impl Op) -> Self {
         OpRef(Handle::Static(op))
+    }
+
+    /// [`OpRef::from_static`] of any operator.
+    pub(super) fn forever(op: &'static dyn DynOp) -> Self {
+        OpRef(Handle::Static(op))
+    }
+
+    /// The operator, if it lives forever.
+    #[inline]
+    pub(super) fn as_static(&self) -> Option<&'static dyn DynOp> {
+        match self.0 {
+            Handle::Static(op) => Some(op),
+            Handle::Shared(_) => None,
+        }
     }
 
     /// The operator, if it is of this type.

@@ -8,8 +8,9 @@ use super::dyn_op::OpRef;
 use super::op::{Cotangent, Grads, Read};
 use super::parameter::Parameter;
 use super::partial::PartialType;
+use super::recording::Node;
 use super::variable::Variable;
-use super::{Node, Tape, Value, Var};
+use super::{Tape, Value, Var};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tensor::Tensor;
 
@@ -58,8 +59,8 @@ impl Tape {
             Value::Symbol => recording.variables.get(&id).cloned().map(Leaf::Symbol),
         };
         let recorded = |(id, node): (usize, &Node)| Recorded {
-            op: node.op.clone(),
-            ins: node.ins.clone(),
+            op: recording.op_ref(node),
+            ins: recording.ins(node).into(),
             ty: recording.ty(id as u32).clone(),
             at: node.at,
             leaf: leaf(id as u32, node),
@@ -73,10 +74,10 @@ impl Tape {
         let recording = self.recording.borrow();
         let mut naming = Vec::new();
         for node in &recording.nodes {
-            let Some(op) = &node.op else { continue };
-            for (i, _) in node.ins.iter().enumerate().filter(|(_, id)| **id == leaf.id) {
+            let (Some(op), ins) = (recording.op(node), recording.ins(node)) else { continue };
+            for (i, _) in ins.iter().enumerate().filter(|(_, id)| **id == leaf.id) {
                 let Read::RowsOf(j) = op.reads(i) else { continue };
-                let named_by = &recording.nodes[node.ins[j] as usize];
+                let named_by = &recording.nodes[ins[j] as usize];
                 if let Some(Value::Tensor(names)) = recording.stored(named_by) {
                     naming.push(names.clone());
                 }
@@ -95,14 +96,8 @@ impl Tape {
         dy: Var<'t>,
         want: &[bool],
     ) -> Result<SmallVec<[Option<Cotangent<'t>>; 4]>> {
-        let (op, ins) = {
-            let node = &self.recording.borrow().nodes[y.ok()?.id as usize];
-            let op = node
-                .op
-                .clone()
-                .ok_or_else(|| Error::new(ErrorKind::State, "a leaf has no backward rule"))?;
-            (op, node.ins.clone())
-        };
+        let leaf = || Error::new(ErrorKind::State, "a leaf has no backward rule");
+        let (op, ins, _) = self.operation(y.ok()?.id).ok_or_else(leaf)?;
         let x: SmallVec<[Var<'t>; 4]> = ins.iter().map(|&id| Var { tape: self, id }).collect();
         let mut grads = Grads::new(want.into());
         op.vjp(&x, y, dy, &mut grads);

@@ -8,6 +8,7 @@ mod gradients;
 pub(crate) mod infer;
 mod init;
 mod inspect;
+mod leaf;
 mod memory;
 pub(crate) mod methods;
 mod observe;
@@ -15,7 +16,9 @@ pub(crate) mod op;
 mod parameter;
 mod partial;
 mod profile;
+mod read;
 mod record;
+mod recording;
 mod refine;
 mod registry;
 mod small;
@@ -28,9 +31,6 @@ mod variable;
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 pub use dyn_op::{DynOp, OpRef};
 pub use execute::evaluate;
@@ -54,16 +54,16 @@ pub use parameter::{GradReq, Parameter, Params};
 pub(crate) use parameter::{Lent, Owned, Record, Table, copied as unshared_copy, drawn_of};
 pub use partial::{DTypes, PartialType};
 pub use profile::{Profile, ProfileRow};
+pub(crate) use recording::Value;
+use recording::{Extent, Recording};
 pub use refine::PartialShape;
 pub(crate) use refine::{ranks_apart, unify_axes, unify_dims, unify_products, unify_ranks};
 pub use registry::Registry;
-use small::Small;
-use symbol::Names;
 pub use var::Var;
 pub use variable::{Variable, variable};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::tensor::{Shape, Stype, Tensor, Type};
+use crate::error::Error;
+use crate::tensor::{Shape, Tensor};
 
 /// A recording of eager operations, and the memory that they run in.
 ///
@@ -97,121 +97,6 @@ pub struct Tape {
     symbolic: bool,
     /// Tells tapes apart.
     number: u64,
-}
-
-#[derive(Default)]
-struct Recording {
-    nodes: Vec<Node>,
-    /// What nodes hold that is not small, in their order, and whether an operator computed it.
-    values: Vec<(Value, bool)>,
-    small: Small,
-    /// Types of nodes; values of one type share it, as long as they are no symbols.
-    types: Vec<PartialType>,
-    errors: Vec<Error>,
-    /// How many recordings this tape has forgotten.
-    cleared: u64,
-    /// How many random operators were recorded.
-    ordinals: u64,
-    /// What [`Var::named`] gave.
-    names: Names,
-    /// Whether something was learnt of values since it was inferred what follows.
-    learnt: bool,
-    /// The variables of a symbolic recording.
-    variables: FxHashMap<u32, Variable>,
-}
-
-struct Node {
-    /// `None` for leaves.
-    op: Option<OpRef>,
-    ins: SmallVec<[u32; 4]>,
-    /// Among the types of the recording. All of it is known, unless that is symbolic.
-    ty: u32,
-    value: Held,
-    at: &'static Location<'static>,
-    /// Whether a leaf that wants a gradient is upstream.
-    needs_grad: bool,
-    /// For leaves: the storage type that the gradient shall have.
-    grad_stype: Option<Stype>,
-}
-
-impl Node {
-    /// What is no operator's result, and wants no gradient.
-    #[inline(always)]
-    fn leaf(ty: u32, value: Held, at: &'static Location<'static>) -> Node {
-        let ins = SmallVec::new();
-        Node { op: None, ins, ty, value, at, needs_grad: false, grad_stype: None }
-    }
-}
-
-/// Where the value of a node is.
-#[derive(Clone, Copy)]
-enum Held {
-    /// Among the small values, at this place.
-    Small(u32),
-    /// Among the other values.
-    Stored(u32),
-    /// A small leaf: among the other values, and a copy at this place.
-    Both(u32, u32),
-}
-
-impl Held {
-    #[inline]
-    fn small(self) -> Option<u32> {
-        match self {
-            Held::Small(place) | Held::Both(_, place) => Some(place),
-            Held::Stored(_) => None,
-        }
-    }
-}
-
-/// So many types back one is looked for that is there already.
-const RECENT: usize = 8;
-
-impl Recording {
-    /// What is known of a node's type.
-    #[inline]
-    fn ty(&self, id: u32) -> &PartialType {
-        &self.types[self.nodes[id as usize].ty as usize]
-    }
-
-    /// What is known of a node's type, to be learnt more of.
-    fn ty_mut(&mut self, id: u32) -> &mut PartialType {
-        &mut self.types[self.nodes[id as usize].ty as usize]
-    }
-
-    /// A type among those that there are.
-    fn intern(&mut self, ty: PartialType, symbolic: bool) -> u32 {
-        let first = self.types.len().saturating_sub(RECENT);
-        let known = self.types[first..].iter().rposition(|own| *own == ty).filter(|_| !symbolic);
-        let at = known.map_or(self.types.len(), |at| first + at);
-        if at == self.types.len() {
-            self.types.push(ty);
-        }
-        at as u32
-    }
-
-    /// What a node holds, unless it is small and was computed.
-    fn stored(&self, node: &Node) -> Option<&Value> {
-        match node.value {
-            Held::Stored(at) | Held::Both(at, _) => Some(&self.values[at as usize].0),
-            Held::Small(_) => None,
-        }
-    }
-
-    /// Takes in the value of the next node.
-    fn hold(&mut self, value: Value, computed: bool) -> Held {
-        self.values.push((value, computed));
-        Held::Stored(self.values.len() as u32 - 1)
-    }
-}
-
-#[derive(Clone)]
-pub(crate) enum Value {
-    Tensor(Tensor),
-    /// A reference to a parameter, with its update count when it was recorded.
-    Parameter(Parameter, u64),
-    /// A symbolic recording holds no values.
-    Symbol,
 }
 
 /// The high bit of an id marks a poisoned variable; the rest is the index of its error.
@@ -351,9 +236,10 @@ impl Tape {
 
     /// Forgets the recording, but keeps its memory for the next one.
     pub fn clear(&mut self) {
-        self.truncate((0, 0));
+        self.truncate(Extent::default());
         let recording = self.recording.get_mut();
         recording.types.clear();
+        recording.sizes.clear();
         recording.errors.clear();
         recording.cleared += 1;
         recording.ordinals = 0;
@@ -364,96 +250,6 @@ impl Tape {
     /// Tells this recording from those before it and from other tapes.
     fn recording_id(&self) -> (u64, u64) {
         (self.number, self.recording.borrow().cleared)
-    }
-
-    /// A variable of a symbolic recording; names are unique.
-    ///
-    /// ```
-    /// use sparsetape::{Tape, variable};
-    /// let tape = Tape::symbolic();
-    /// let x = tape.symbol(variable("x").shape([2, 3]));
-    /// assert_eq!((x * 2.0).shape()?[..], [2, 3]);
-    /// assert!(tape.symbol(variable("x")).ok().is_err());
-    /// # Ok::<(), sparsetape::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn symbol(&self, variable: Variable) -> Var<'_> {
-        let at = self.at.get().unwrap_or(Location::caller());
-        let refuse = |why: &str| {
-            let message = format!("variable {:?}: {why}", variable.name());
-            self.poison(Error::new(ErrorKind::State, message).operator("symbol").at(at))
-        };
-        if !self.symbolic {
-            return refuse("this tape holds values; `Tape::symbolic` makes one for variables");
-        }
-        if self.recording.borrow().names.find(variable.name()).is_some() {
-            return refuse("another value of this recording has this name");
-        }
-        let mut ty = variable.ty().clone();
-        if let Err(error) = ty.refine_rank() {
-            return refuse(error.message());
-        }
-        let var = self.push_leaf(ty, Value::Symbol, true, None, at);
-        let mut recording = self.recording.borrow_mut();
-        recording.names.insert(var.id, variable.name().to_owned());
-        recording.variables.insert(var.id, variable);
-        drop(recording);
-        var
-    }
-
-    /// A value without a gradient.
-    #[track_caller]
-    pub fn constant(&self, value: Tensor) -> Var<'_> {
-        self.leaf(value, false)
-    }
-
-    /// A value with a gradient, which [`Gradients::wrt`] finds. Integers have none.
-    #[track_caller]
-    pub fn variable(&self, value: Tensor) -> Var<'_> {
-        self.leaf(value, true)
-    }
-
-    /// A reference to a parameter: nothing is copied. Its gradient, unless its
-    /// [`GradReq`] is `Null`, is found by [`Gradients::of`].
-    #[track_caller]
-    pub fn parameter(&self, parameter: &Parameter) -> Var<'_> {
-        let wants = parameter.grad_req() != GradReq::Null;
-        let value = Value::Parameter(parameter.clone(), parameter.updates());
-        let ty = parameter.ty().into();
-        self.push_leaf(ty, value, wants, parameter.grad_stype(), Location::caller())
-    }
-
-    #[track_caller]
-    fn leaf(&self, value: Tensor, wants_grad: bool) -> Var<'_> {
-        let wants = wants_grad && value.dtype().is_float();
-        self.push_leaf(value.ty().into(), Value::Tensor(value), wants, None, Location::caller())
-    }
-
-    fn push_leaf(
-        &self,
-        ty: PartialType,
-        value: Value,
-        wants_grad: bool,
-        grad_stype: Option<Stype>,
-        at: &'static Location<'static>,
-    ) -> Var<'_> {
-        let needs_grad = wants_grad && self.no_grad.get() == 0;
-        let at = self.at.get().unwrap_or(at);
-        let (ty, value) = {
-            let recording = &mut *self.recording.borrow_mut();
-            let small = match &value {
-                Value::Tensor(tensor) if Small::takes(tensor) => {
-                    Some(recording.small.push(tensor.view().values()))
-                }
-                _ => None,
-            };
-            let held = match (recording.hold(value, false), small) {
-                (Held::Stored(at), Some(place)) => Held::Both(at, place),
-                (held, _) => held,
-            };
-            (recording.intern(ty, self.symbolic), held)
-        };
-        self.push(Node { needs_grad, grad_stype, ..Node::leaf(ty, value, at) })
     }
 
     /// Runs `record` without gradients: nothing that it records is differentiated.
@@ -495,18 +291,6 @@ impl Tape {
         self.at_line(at, record)
     }
 
-    fn push(&self, node: Node) -> Var<'_> {
-        let mut recording = self.recording.borrow_mut();
-        let id = recording.nodes.len() as u32;
-        if id >= POISON {
-            drop(recording);
-            let message = "the tape holds 2^31 values, its limit; clear it between steps";
-            return self.poison(Error::new(ErrorKind::State, message));
-        }
-        recording.nodes.push(node);
-        Var { tape: self, id }
-    }
-
     pub(crate) fn poison(&self, error: Error) -> Var<'_> {
         let error = match self.within.get() {
             Some(composition) => error.within(composition),
@@ -517,137 +301,9 @@ impl Tape {
         Var { tape: self, id: POISON | (errors.len() - 1) as u32 }
     }
 
-    /// The variable of this name, made if there is none yet.
-    #[cfg(feature = "data")]
-    #[track_caller]
-    pub(crate) fn symbol_of(&self, name: &str, make: impl FnOnce() -> Variable) -> Var<'_> {
-        let found = self.recording.borrow().names.find(name);
-        found.map_or_else(|| self.symbol(make()), |id| self.var(id))
-    }
-
-    /// The value at this place.
-    #[cfg(feature = "data")]
-    pub(crate) fn var(&self, id: u32) -> Var<'_> {
-        Var { tape: self, id }
-    }
-
     fn poison_of(&self, var: Var<'_>) -> Option<Error> {
         let index = (var.id & !POISON) as usize;
         (var.id & POISON != 0).then(|| self.recording.borrow().errors[index].clone())
-    }
-
-    fn value_of(&self, var: Var<'_>) -> Result<Tensor> {
-        let recording = self.recording.borrow();
-        let node = &recording.nodes[var.id as usize];
-        let Some(value) = recording.stored(node) else {
-            return Ok(self.tensor_of(&recording, var.id));
-        };
-        match value {
-            Value::Tensor(tensor) => Ok(tensor.clone()),
-            Value::Parameter(parameter, _) => {
-                let name = parameter.name();
-                let message = format!(
-                    "this is parameter {name:?} itself, and values are never copied silently; \
-                     `snapshot()` copies it"
-                );
-                Err(Error::new(ErrorKind::State, message).operator("value").at(node.at))
-            }
-            Value::Symbol => {
-                let message = "a symbolic recording has no values; make a graph of it and bind it";
-                Err(Error::new(ErrorKind::State, message).operator("value").at(node.at))
-            }
-        }
-    }
-
-    /// A copy of a small value that was computed.
-    fn tensor_of(&self, recording: &Recording, id: u32) -> Tensor {
-        let Held::Small(place) = recording.nodes[id as usize].value else {
-            unreachable!("what is not small is stored")
-        };
-        let Some(Type { shape, dtype, .. }) = recording.ty(id).known() else {
-            unreachable!("what was computed has a type")
-        };
-        let arena = &mut self.workspace.borrow_mut().arena;
-        arena.during(|| recording.small.tensor(place, dtype, shape))
-    }
-
-    /// What is known of a value's type where it was recorded.
-    fn partial_type_of(&self, var: Var<'_>) -> PartialType {
-        self.recording.borrow().ty(var.id).clone()
-    }
-
-    fn stype_of(&self, var: Var<'_>) -> Stype {
-        self.recording.borrow().ty(var.id).stype
-    }
-
-    /// All that is known of a value's type, also from what was recorded after it, if `enough`.
-    fn inferred<T>(
-        &self,
-        var: Var<'_>,
-        what: &str,
-        enough: impl Fn(&PartialType) -> Option<T>,
-    ) -> Result<T> {
-        if let Some(known) = enough(&self.partial_type_of(var)) {
-            return Ok(known);
-        }
-        enough(&self.inferred_type(var)?).ok_or_else(|| self.unknown(var, what))
-    }
-
-    /// What is known of a value's type, also from what was recorded after it.
-    fn inferred_type(&self, var: Var<'_>) -> Result<PartialType> {
-        let ty = self.partial_type_of(var);
-        if ty.known().is_some() {
-            return Ok(ty);
-        }
-        self.infer()?;
-        Ok(self.partial_type_of(var))
-    }
-
-    fn location_of(&self, var: Var<'_>) -> &'static Location<'static> {
-        self.recording.borrow().nodes[var.id as usize].at
-    }
-
-    #[track_caller]
-    fn set_grad_stype<'t>(&'t self, var: Var<'t>, stype: Stype) -> Var<'t> {
-        if var.id & POISON != 0 {
-            return var;
-        }
-        if let node @ Node { op: None, .. } =
-            &mut self.recording.borrow_mut().nodes[var.id as usize]
-        {
-            node.grad_stype = Some(stype);
-            return var;
-        }
-        let message = "a gradient's storage type is asked for at a leaf; `cast_storage` casts";
-        let error = Error::new(ErrorKind::State, message).operator("with_grad_stype");
-        self.poison(error)
-    }
-
-    /// How many values there are, and where the next small one goes.
-    fn extent(&self) -> (usize, u32) {
-        let recording = self.recording.borrow();
-        (recording.nodes.len(), recording.small.end())
-    }
-
-    /// Drops what was recorded since then; its memory is used again.
-    fn truncate(&self, (len, small): (usize, u32)) {
-        let recording = &mut *self.recording.borrow_mut();
-        let arena = &mut self.workspace.borrow_mut().arena;
-        let stored = |node: &Node| match node.value {
-            Held::Stored(at) | Held::Both(at, _) => Some(at as usize),
-            Held::Small(_) => None,
-        };
-        let first = recording.nodes[len..].iter().find_map(stored);
-        for (value, computed) in
-            recording.values.drain(first.unwrap_or(recording.values.len())..).rev()
-        {
-            // What a leaf held came from elsewhere: to keep that, too, would be to hoard.
-            if let (Value::Tensor(tensor), true) = (value, computed) {
-                memory::recycle(tensor, arena);
-            }
-        }
-        recording.nodes.truncate(len);
-        recording.small.truncate(small);
     }
 
     pub(crate) fn recycle(&self, tensor: Tensor) {
@@ -676,29 +332,6 @@ impl<T: Copy> Drop for Scope<'_, T> {
 impl Default for Tape {
     fn default() -> Self {
         Tape::new()
-    }
-}
-
-impl std::fmt::Debug for Tape {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let recording = self.recording.borrow();
-        writeln!(f, "Tape of {} values", recording.nodes.len())?;
-        for (id, node) in recording.nodes.iter().enumerate() {
-            let name = match (&node.op, recording.stored(node)) {
-                (Some(op), _) => op.label().into_owned(),
-                (None, Some(Value::Parameter(parameter, _))) => {
-                    format!("parameter {}", parameter.name())
-                }
-                (None, Some(Value::Symbol)) => {
-                    format!("variable {}", recording.names.get(id as u32).unwrap_or_default())
-                }
-                (None, _) => "leaf".to_owned(),
-            };
-            let ty = recording.ty(id as u32);
-            let ins: Vec<String> = node.ins.iter().map(|id| format!("%{id}")).collect();
-            writeln!(f, "%{id} = {name}({}): {ty}  [{}]", ins.join(", "), node.at)?;
-        }
-        Ok(())
     }
 }
 

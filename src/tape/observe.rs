@@ -176,7 +176,7 @@ impl Tape {
                 Some(value) => value.clone(),
                 None => Value::Tensor(self.tensor_of(&recording, var.id)),
             };
-            (node.op.clone(), recording.ty(var.id).known(), value, node.at)
+            (recording.op_ref(node), recording.ty(var.id).known(), value, node.at)
         };
         let (Some(op), Some(ty), false) = (op, ty, self.symbolic) else { return var };
         let label = &*op.label();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 
-use super::dyn_op::OpRef;
+use super::dyn_op::DynOp;
 use super::memory::{Out, Scratch};
 use super::partial::DTypes;
 use super::refine::PartialShape;
@@ -92,13 +92,13 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
     /// What it computes, if it is one primitive of the crate's on dense operands of one type: the result has
     /// that type, too.
     #[doc(hidden)]
-    fn lanewise(&self) -> Option<&Lanewise> {
+    fn lanewise(&self) -> Option<&'static Lanewise> {
         None
     }
 
     /// The backward rule of operand `i`, if it is one such primitive, too; [`Op::vjp`] answers the same.
     #[doc(hidden)]
-    fn slope(&self, i: usize) -> Option<Slope> {
+    fn slope(&self, i: usize) -> Option<&'static Slope> {
         let _ = i;
         None
     }
@@ -370,12 +370,11 @@ pub type Surrogate<O> = for<'t> fn(&O, &[Var<'t>], &[Var<'t>]) -> Var<'t>;
 
 /// A backward rule that needs no recording to be known. Values are told by number: first the operands, then
 /// the result, then its cotangent.
-#[derive(Clone)]
 pub enum Slope {
     /// The cotangent of the operand is this value.
     Value(u8),
-    /// It is this operator, one primitive, on these values.
-    Primitive(OpRef, &'static Lanewise, &'static [u8]),
+    /// It is this operator, one primitive, on these values; on one, it is named twice.
+    Primitive(&'static dyn DynOp, &'static Lanewise, [u8; 2]),
 }
 
 /// The answers of a backward rule, one per operand.

@@ -10,16 +10,13 @@ use super::infer::{self, Few, choose_row};
 use super::memory::Made;
 use super::parameter::Lent;
 use super::partial::PartialType;
+use super::recording::{Held, Node};
 use super::small::Small;
 use super::structural::CastStorage;
 use super::var::{Var, two_tapes};
-use super::{Held, Node, OpRef, POISON, PartialShape, Recording, Tape, Value};
+use super::{OpRef, POISON, PartialShape, Tape, Value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::kernels::slab::Lanewise;
-use crate::tensor::{DType, Shape, Slice, Stype, Tensor, View, size_of};
-
-/// Nodes that a step adds, at most, after it was seen that there is room.
-const ROOM: usize = 16;
+use crate::tensor::{DType, Shape, Slice, Stype, Tensor, View};
 
 impl Tape {
     /// Records an operator on these operands. This is how operators' methods are written, also outside
@@ -74,39 +71,9 @@ impl Tape {
             true => self.record_symbol(&op, &mut ins, &types, at),
         };
         match recorded {
-            Ok(node) => self.push(Node { op: Some(op), ..node }),
+            Ok(node) => self.push(node, Some(&op), &ins),
             Err(error) => self.poison(explain(error, &*op, &types, at)),
         }
-    }
-
-    /// Records an operator that is one primitive on small values of one type. Nothing can fail, and nobody
-    /// looks: so there is nothing to plan, to lock or to find memory for.
-    #[inline]
-    fn apply_small<'t>(
-        &'t self,
-        op: &OpRef,
-        operands: &[Var<'t>],
-        at: &'static Location<'static>,
-    ) -> Option<Var<'t>> {
-        let lanewise = op.lanewise()?;
-        if operands.len() != lanewise.inputs || self.is_watched() {
-            return None;
-        }
-        let recording = &mut *self.recording.borrow_mut();
-        let alike = recording.alike(operands[0].id)?;
-        let ins = [operands[0].id, operands[operands.len() - 1].id];
-        recording.place_of(ins[1], alike)?;
-        let differentiated = self.no_grad.get() == 0;
-        let id = recording.record_small(op, lanewise, ins, alike, differentiated, at);
-        Some(Var { tape: self, id })
-    }
-
-    /// Whether someone looks at single operators.
-    #[inline]
-    pub(super) fn is_watched(&self) -> bool {
-        self.detect_non_finite.get()
-            || self.workspace.borrow().is_watched()
-            || !self.observers.try_borrow().is_ok_and(|observers| observers.is_empty())
     }
 
     fn record(
@@ -181,12 +148,13 @@ impl Tape {
             Value::Tensor(tensor) if Small::takes(&tensor) => {
                 let place = recording.small.push(tensor.view().values());
                 self.recycle(tensor);
-                Held::Small(place)
+                Held::small(place)
             }
             value => recording.hold(value, true),
         }
     }
 
+    /// A node of these operands, which it does not hold yet.
     fn node(
         &self,
         ins: &[u32],
@@ -199,7 +167,7 @@ impl Tape {
         let needs_grad =
             ty.dtypes.may_be_float() && self.no_grad.get() == 0 && ins.iter().any(upstream);
         let ty = recording.intern(ty, self.symbolic);
-        Node { op: None, ins: ins.into(), ty, value, at, needs_grad, grad_stype: None }
+        Node { needs_grad, ..Node::leaf(ty, value, at) }
     }
 
     fn run(
@@ -222,8 +190,8 @@ impl Tape {
             Lent::new(&**op, &operands, &shapes, &plan.shape, inserting, &mut workspace.arena)?;
         let mut views: Few<View<'_>> = Few::new();
         for (i, (node, shape)) in nodes.iter().zip(&shapes).enumerate() {
-            views.push(match node.value {
-                Held::Small(place) => {
+            views.push(match (recording.stored(node), node.small()) {
+                (None, Some(place)) => {
                     let dtype = recording.types[node.ty as usize].dtypes.known();
                     recording.small.view(place, dtype.unwrap_or(DType::F32), shape)
                 }
@@ -238,8 +206,8 @@ impl Tape {
             Made::Value(layout, values) => {
                 Value::Tensor(Tensor::from_parts(plan.shape.clone(), layout, values))
             }
-            Made::Alias(i) => match nodes[i].value {
-                Held::Small(place) => {
+            Made::Alias(i) => match (recording.stored(nodes[i]), nodes[i].small()) {
+                (None, Some(place)) => {
                     let small = &recording.small;
                     let copy = || small.tensor(place, plan.dtype, plan.shape.clone());
                     Value::Tensor(workspace.arena.during(copy))
@@ -259,61 +227,6 @@ impl Tape {
         });
         let message = format!("in the result, {found}{}", leaf.unwrap_or_default());
         Error::new(ErrorKind::NonFinite, message)
-    }
-}
-
-/// What small values have in common that meet in primitives.
-#[derive(Clone, Copy)]
-pub(super) struct Alike {
-    ty: u32,
-    dtype: DType,
-    len: usize,
-}
-
-impl Recording {
-    /// What there is to know of values like this one, if it is small and there is room for more nodes.
-    #[inline]
-    pub(super) fn alike(&self, id: u32) -> Option<Alike> {
-        let node = &self.nodes[id as usize];
-        node.value.small().filter(|_| self.nodes.len() < POISON as usize - ROOM)?;
-        let own = &self.types[node.ty as usize];
-        Some(Alike { ty: node.ty, dtype: own.dtypes.known()?, len: size_of(own.shape.dims()?) })
-    }
-
-    /// Where a value is, if it is small and like these.
-    #[inline]
-    pub(super) fn place_of(&self, id: u32, alike: Alike) -> Option<u32> {
-        let node = &self.nodes[id as usize];
-        node.value.small().filter(|_| node.ty == alike.ty)
-    }
-
-    /// Computes and records a primitive of one value, named twice, or two that are [`Alike`].
-    pub(super) fn record_small(
-        &mut self,
-        op: &OpRef,
-        lanewise: &Lanewise,
-        ins: [u32; 2],
-        Alike { ty, dtype, len }: Alike,
-        differentiated: bool,
-        at: &'static Location<'static>,
-    ) -> u32 {
-        let (a, b) = (&self.nodes[ins[0] as usize], &self.nodes[ins[1] as usize]);
-        let needs_grad = differentiated && (a.needs_grad || b.needs_grad);
-        let place = |k: u8| if k == 0 { a } else { b }.value.small().unwrap_or_default();
-        let [left, right] = lanewise.arguments;
-        let arguments = [place(left), place(right)];
-        let place = match dtype {
-            DType::F32 => self.small.compute(lanewise.f32, arguments, len),
-            _ => self.small.compute(lanewise.f64, arguments, len),
-        };
-        let id = self.nodes.len();
-        // Field by field, in its place: what was just written piece by piece is slow to copy.
-        self.nodes.push(Node::leaf(ty, Held::Small(place), at));
-        let node = &mut self.nodes[id];
-        node.op = Some(op.clone());
-        node.ins = SmallVec::from_buf_and_len([ins[0], ins[1], 0, 0], lanewise.inputs);
-        node.needs_grad = needs_grad;
-        id as u32
     }
 }
 

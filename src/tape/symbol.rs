@@ -49,9 +49,10 @@ impl Names {
 
 impl Recording {
     fn steps(&self) -> impl DoubleEndedIterator<Item = Step<'_>> {
-        self.nodes.iter().enumerate().filter_map(|(out, node)| {
-            node.op.as_ref().map(|op| Step { op: &**op, ins: &node.ins, out })
-        })
+        self.nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(out, node)| self.op(node).map(|op| Step { op, ins: self.ins(node), out }))
     }
 }
 
@@ -67,7 +68,7 @@ impl Tape {
         let mut types: Vec<PartialType> = ids.map(|id| recording.ty(id).clone()).collect();
         refine_all(&mut types, || recording.steps()).map_err(|(at, error)| {
             let node = &recording.nodes[at];
-            let label = node.op.as_ref().map_or("variable".into(), |op| op.label());
+            let label = recording.op(node).map_or("variable".into(), |op| op.label());
             error.operator(label).at(node.at)
         })?;
         (0..).zip(types).for_each(|(id, ty)| *recording.ty_mut(id) = ty);
@@ -86,7 +87,7 @@ impl Tape {
                 continue;
             }
             let node = &recording.nodes[id as usize];
-            node.ins.iter().for_each(|&i| upstream[i as usize] = true);
+            recording.ins(node).iter().for_each(|&i| upstream[i as usize] = true);
             let ty = recording.ty(id);
             if let (None, Some(name)) = (ty.known(), recording.names.get(id)) {
                 open.push(format!("{name:?} is {ty}"));

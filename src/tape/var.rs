@@ -177,7 +177,7 @@ impl<'t> Var<'t> {
     /// What computed it, unless it is a leaf.
     #[cfg(feature = "data")]
     pub(crate) fn operator(self) -> Option<OpRef> {
-        self.tape.recording.borrow().nodes[self.id as usize].op.clone()
+        self.tape.operation(self.id).map(|(op, ..)| op)
     }
 
     /// Its place on the tape.

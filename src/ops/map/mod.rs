@@ -195,20 +195,12 @@ impl Op for Map {
         !self.stretches(i)
     }
 
-    fn lanewise(&self) -> Option<&Lanewise> {
+    fn lanewise(&self) -> Option<&'static Lanewise> {
         self.program.lanewise.as_ref().filter(|_| self.stretched == 0)
     }
 
-    fn slope(&self, i: usize) -> Option<Slope> {
-        match self.program.rule(i) {
-            _ if !self.is_plain() => None,
-            Rule::Zero | Rule::None(_) => None,
-            Rule::Operand(k) => Some(Slope::Value(*k)),
-            Rule::Map(program, values) => {
-                let op = OpRef::from_static(program.plain());
-                Some(Slope::Primitive(op, program.lanewise.as_ref()?, values))
-            }
-        }
+    fn slope(&self, i: usize) -> Option<&'static Slope> {
+        if self.is_plain() { self.program.slope(i) } else { None }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

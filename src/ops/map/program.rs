@@ -13,7 +13,7 @@ use super::kernel;
 use super::proof::{Support, support};
 use crate::kernels::elementwise::{Binary, Unary};
 use crate::kernels::slab::{Lanewise, Primitive};
-use crate::tape::op::{ByDtype, Case, Ins};
+use crate::tape::op::{ByDtype, Case, Ins, Slope};
 use crate::tensor::Stype;
 
 /// An expression, compiled once and kept forever: each distinct one exists once. Recordings have few;
@@ -29,6 +29,8 @@ pub(crate) struct Program {
     /// What the code is, if it is one primitive on operands.
     pub lanewise: Option<Lanewise>,
     backward: Vec<OnceLock<Rule>>,
+    /// The backward rules that are one primitive.
+    slopes: Vec<OnceLock<Option<Slope>>>,
     rows: Mutex<KnownRows>,
     /// The operator, where there are no scalars and nothing broadcasts.
     plain: OnceLock<Map>,
@@ -105,6 +107,7 @@ impl Program {
         programs.entry((expr, cotangent, label)).or_insert_with_key(|(expr, cotangent, label)| {
             let (code, registers) = compile(expr);
             let backward = (0..expr.inputs).map(|_| OnceLock::new()).collect();
+            let slopes = (0..expr.inputs).map(|_| OnceLock::new()).collect();
             let lanewise = lanewise(&code, expr.inputs);
             Box::leak(Box::new(Program {
                 label: label.clone(),
@@ -115,6 +118,7 @@ impl Program {
                 plain: OnceLock::new(),
                 registers,
                 backward,
+                slopes,
                 rows: Mutex::default(),
                 fixed: OnceLock::new(),
             }))
@@ -133,6 +137,20 @@ impl Program {
             Backward::None(why) => Rule::None(why),
             Backward::Expr(expr) => self.compact(i, expr),
         })
+    }
+
+    /// The backward rule of operand `i` where there are no scalars and nothing broadcasts, if it is one
+    /// primitive.
+    pub fn slope(&'static self, i: usize) -> Option<&'static Slope> {
+        let slope = || match self.rule(i) {
+            Rule::Zero | Rule::None(_) => None,
+            Rule::Operand(k) => Some(Slope::Value(*k)),
+            Rule::Map(program, values) => {
+                let ends = [*values.first()?, *values.last()?];
+                Some(Slope::Primitive(program.plain(), program.lanewise.as_ref()?, ends))
+            }
+        };
+        self.slopes[i].get_or_init(slope).as_ref()
     }
 
     /// A rule that takes only the operands that its expression uses.

@@ -154,7 +154,7 @@ impl Op for Accumulate {
         true
     }
 
-    fn lanewise(&self) -> Option<&Lanewise> {
+    fn lanewise(&self) -> Option<&'static Lanewise> {
         static SUM: LazyLock<Option<Lanewise>> =
             LazyLock::new(|| Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1]));
         SUM.as_ref()

@@ -1,20 +1,21 @@
 //! Small dense values of a tape, side by side: recording one takes no memory of its own.
 
+mod backward;
+mod record;
+
 use bytemuck::{Zeroable, cast_slice, cast_slice_mut};
 
+pub(super) use self::backward::Term;
 use crate::kernels::memory::Temp;
 use crate::kernels::slab::{Line, PAD, SMALL, Single};
 use crate::tensor::{
     DType, DenseView, Element, Layout, Real, Shape, Slice, Stype, Tensor, Values, View, shape,
 };
 
-/// Lines in a chunk.
-const CHUNK: usize = 1 << 10;
-
-/// Small values, in chunks that never move. A place counts lines over all chunks.
+/// Small values, one after the other. A place counts lines.
 #[derive(Default)]
 pub(super) struct Small {
-    chunks: Vec<Box<[Line]>>,
+    lines: Vec<Line>,
     /// Where the next value goes.
     end: usize,
 }
@@ -33,6 +34,7 @@ impl Small {
     }
 
     /// Where the next value goes.
+    #[inline]
     pub fn end(&self) -> u32 {
         self.end as u32
     }
@@ -42,28 +44,26 @@ impl Small {
         self.end = end as usize;
     }
 
-    /// Room for a value: its place.
+    /// Room for a value, between those before and after it.
     #[inline]
-    fn take(&mut self, lines: usize) -> usize {
-        if self.end % CHUNK + lines > CHUNK || self.end == self.chunks.len() * CHUNK {
-            self.next_chunk();
-        }
+    fn take(&mut self, lines: usize) -> (&[Line], &mut [Line]) {
+        let at = self.end;
         self.end += lines;
-        self.end - lines
+        if self.end > self.lines.len() {
+            self.grow();
+        }
+        let (before, rest) = self.lines.split_at_mut(at);
+        (before, &mut rest[..lines])
     }
 
     #[cold]
-    fn next_chunk(&mut self) {
-        self.end = self.end.next_multiple_of(CHUNK);
-        if self.end == self.chunks.len() * CHUNK {
-            self.chunks.push(vec![Line::zeroed(); CHUNK].into());
-        }
+    fn grow(&mut self) {
+        self.lines.resize(2 * self.end.next_power_of_two(), Line::zeroed());
     }
 
     /// A value of `len` elements.
     pub fn slice(&self, place: u32, dtype: DType, len: usize) -> Slice<'_> {
-        let place = place as usize;
-        let lines = &self.chunks[place / CHUNK][place % CHUNK..][..lines(dtype, len)];
+        let lines = &self.lines[place as usize..][..lines(dtype, len)];
         match dtype {
             DType::F32 => Slice::F32(&cast_slice(lines)[..len]),
             DType::F64 => Slice::F64(&cast_slice(lines)[..len]),
@@ -97,28 +97,20 @@ impl Small {
     }
 
     fn copy<T: Element>(&mut self, values: &[T]) -> u32 {
-        let lines = lines(T::DTYPE, values.len());
-        let place = self.take(lines);
-        let to = &mut self.chunks[place / CHUNK][place % CHUNK..][..lines];
+        let place = self.end();
+        let (_, to) = self.take(lines(T::DTYPE, values.len()));
         cast_slice_mut(to)[..values.len()].copy_from_slice(values);
-        place as u32
+        place
     }
 
     /// Computes a value from one or two others of as many elements: its place.
     #[inline]
     pub fn compute<T: Real>(&mut self, single: Single<T>, operands: [u32; 2], len: usize) -> u32 {
-        let lines = lines(T::DTYPE, len);
-        let place = self.take(lines);
-        let (before, last) = self.chunks.split_at_mut(place / CHUNK);
-        let (own, to) = last[0].split_at_mut(place % CHUNK);
-        // Operands were there before: in an earlier chunk, or earlier in this one.
-        let operand = |at: u32| {
-            let chunk = before.get(at as usize / CHUNK).map_or(&*own, |chunk| chunk);
-            cast_slice(&chunk[at as usize % CHUNK..][..lines])
-        };
-        let [a, b] = operands;
-        single.run([operand(a), operand(b)], cast_slice_mut(&mut to[..lines]));
-        place as u32
+        let (place, lines) = (self.end(), lines(T::DTYPE, len));
+        let (before, to) = self.take(lines);
+        let [a, b] = operands.map(|at| cast_slice(&before[at as usize..][..lines]));
+        single.run([a, b], cast_slice_mut(to));
+        place
     }
 }
 
@@ -129,27 +121,26 @@ mod tests {
     use crate::kernels::slab::{Lanewise, Primitive};
 
     #[test]
-    fn values_stay_where_they_are() {
+    fn values_keep_their_places() {
         let sum = Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1]).unwrap();
         let mut small = Small::default();
         let one = small.push(Slice::F64(&[1.0; 3]));
         let other = small.push(Slice::F32(&[0.5; SMALL]));
         let (mut last, mut places) = (one, vec![one]);
-        // Through several chunks.
-        for _ in 0..3 * CHUNK / 2 {
+        // Through several moves.
+        for _ in 0..3000 {
             last = small.compute(sum.f64, [last, one], 3);
             places.push(last);
         }
-        assert!(small.chunks.len() >= 3);
         for (n, &place) in places.iter().enumerate() {
             assert_eq!(small.slice(place, DType::F64, 3), Slice::F64(&[(n + 1) as f64; 3]));
         }
         assert_eq!(small.slice(other, DType::F32, SMALL), Slice::F32(&[0.5; SMALL]));
-        let (end, chunks) = (places[9], small.chunks.len());
+        let (end, room) = (places[9], small.lines.len());
         small.truncate(end);
         assert_eq!(small.push(Slice::F32(&[2.0])), end);
-        (0..3 * CHUNK / 2).for_each(|_| _ = small.push(Slice::F32(&[1.0])));
-        assert_eq!(small.chunks.len(), chunks);
+        (0..3000).for_each(|_| _ = small.push(Slice::F32(&[1.0])));
+        assert_eq!(small.lines.len(), room);
         let copy = small.tensor(end, DType::F32, Shape::from([1, 1]));
         assert_eq!(
             (&copy.shape()[..], copy.values::<f32>().unwrap()),
