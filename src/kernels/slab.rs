@@ -248,26 +248,40 @@ impl<T: Real> Single<T> {
     }
 }
 
-/// An element-wise function that is one primitive, of operands of one type.
+/// An argument of a primitive.
+#[derive(Clone, Copy, Debug)]
+pub enum Argument {
+    Operand(u8),
+    /// Of the numbers that the operator holds.
+    Scalar(u8),
+    Constant(f64),
+}
+
+/// An element-wise function that is one primitive, of operands of one type and of numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanewise {
     /// How many operands there are.
     pub inputs: usize,
-    /// Its arguments, by operand; one that there is not is the first.
-    pub arguments: [u8; 2],
+    /// Of one argument, twice.
+    pub arguments: [Argument; 2],
+    /// Whether an argument is a number that the operator holds.
+    pub takes_scalars: bool,
     pub f32: Single<f32>,
     pub f64: Single<f64>,
 }
 
 impl Lanewise {
-    /// Of this primitive, if it has a loop, with these operands as its arguments.
-    pub fn of(primitive: Primitive, operands: &[u8]) -> Option<Lanewise> {
-        let &first = operands.first()?;
-        let arguments = [first, operands.get(1).copied().unwrap_or(first)];
-        let inputs = 1 + *operands.iter().max()? as usize;
+    /// Of this primitive, if it has a loop, with one argument, or two.
+    pub fn of(primitive: Primitive, arguments: &[Argument]) -> Option<Lanewise> {
+        let arguments = [*arguments.first()?, *arguments.last()?];
+        let inputs = arguments.iter().map(|argument| match argument {
+            Argument::Operand(k) => *k as usize + 1,
+            Argument::Scalar(_) | Argument::Constant(_) => 0,
+        });
         Some(Lanewise {
-            inputs,
+            inputs: inputs.max()?,
             arguments,
+            takes_scalars: arguments.iter().any(|own| matches!(own, Argument::Scalar(_))),
             f32: Single::of(primitive)?,
             f64: Single::of(primitive)?,
         })

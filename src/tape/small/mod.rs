@@ -18,7 +18,12 @@ pub(super) struct Small {
     lines: Vec<Line>,
     /// Where the next value goes.
     end: usize,
+    /// Values of one number, by its bits and type, in their order.
+    numbers: Vec<((u64, DType), u32)>,
 }
+
+/// So many numbers back one is looked for that is there already.
+const RECENT: usize = 8;
 
 /// How many lines a value takes: whole lanes.
 #[inline]
@@ -42,6 +47,8 @@ impl Small {
     /// Forgets values from this place on.
     pub fn truncate(&mut self, end: u32) {
         self.end = end as usize;
+        let kept = self.numbers.partition_point(|(_, place)| *place < end);
+        self.numbers.truncate(kept);
     }
 
     /// Room for a value, between those before and after it.
@@ -103,6 +110,21 @@ impl Small {
         place
     }
 
+    /// A value of as many elements as any has, all of them this number: its place.
+    pub fn number(&mut self, x: f64, dtype: DType) -> u32 {
+        let own = (x.to_bits(), dtype);
+        let known = self.numbers.iter().rev().take(RECENT).find(|(number, _)| *number == own);
+        if let Some((_, place)) = known {
+            return *place;
+        }
+        let place = match dtype {
+            DType::F32 => self.copy(&[f32::from_f64(x); SMALL]),
+            _ => self.copy(&[x; SMALL]),
+        };
+        self.numbers.push((own, place));
+        place
+    }
+
     /// Computes a value from one or two others of as many elements: its place.
     #[inline]
     pub fn compute<T: Real>(&mut self, single: Single<T>, operands: [u32; 2], len: usize) -> u32 {
@@ -118,11 +140,12 @@ impl Small {
 mod tests {
     use super::*;
     use crate::kernels::elementwise::Binary;
-    use crate::kernels::slab::{Lanewise, Primitive};
+    use crate::kernels::slab::{Argument, Lanewise, Primitive};
 
     #[test]
     fn values_keep_their_places() {
-        let sum = Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1]).unwrap();
+        let sum =
+            Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1].map(Argument::Operand)).unwrap();
         let mut small = Small::default();
         let one = small.push(Slice::F64(&[1.0; 3]));
         let other = small.push(Slice::F32(&[0.5; SMALL]));
