@@ -369,4 +369,31 @@ mod tests {
         check::<f32>();
         check::<f64>();
     }
+
+    /// A step on the result of the step before, also of one that ran earlier.
+    #[test]
+    fn chained_steps_are_the_primitives() {
+        let chain = [
+            (Binary::Add, [0, 1]),
+            (Binary::Mul, [2, 0]),
+            (Binary::Sub, [1, 3]),
+            (Binary::Mul, [4, 4]),
+        ];
+        for len in [PAD, 2 * PAD] {
+            let (a, b) = (values::<f32>(1), values::<f32>(3));
+            let mut slab = [&a[..len], &b[..len], &vec![0.0; 4 * len]].concat();
+            let (mut want, mut code) = (slab.clone(), Code::default());
+            for (k, (op, [l, r])) in chain.into_iter().enumerate() {
+                let to = (k + 2) * len;
+                code.push(Primitive::Binary(op), &[l * len, r * len], to, len);
+                let (before, rest) = want.split_at_mut(to);
+                let operand = |k: usize| Arg::Slice(&before[k * len..][..len]);
+                binary(op, operand(l), operand(r), &mut rest[..len]);
+            }
+            code.run(0..2, &mut slab);
+            code.run(2..4, &mut slab);
+            let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&slab), bits(&want), "{len}");
+        }
+    }
 }

@@ -111,6 +111,9 @@ impl Small {
     }
 
     /// A value of as many elements as any has, all of them this number: its place.
+    ///
+    /// Out of line: most operators take none.
+    #[inline(never)]
     pub fn number(&mut self, x: f64, dtype: DType) -> u32 {
         let own = (x.to_bits(), dtype);
         let known = self.numbers.iter().rev().take(RECENT).find(|(number, _)| *number == own);
@@ -169,5 +172,19 @@ mod tests {
             (&copy.shape()[..], copy.values::<f32>().unwrap()),
             (&[1, 1][..], &[2.0f32][..])
         );
+    }
+
+    #[test]
+    fn numbers_are_made_once_and_forgotten_with_their_places() {
+        let mut small = Small::default();
+        let before = small.push(Slice::F32(&[1.0]));
+        let two = small.number(2.0, DType::F32);
+        assert_eq!(small.number(2.0, DType::F32), two);
+        assert_ne!(small.number(2.0, DType::F64), two);
+        assert_eq!(small.slice(two, DType::F32, SMALL), Slice::F32(&[2.0; SMALL]));
+        small.truncate(two);
+        assert_eq!(small.number(-2.0, DType::F32), two);
+        assert_eq!(small.slice(two, DType::F32, 1), Slice::F32(&[-2.0]));
+        assert_eq!(small.slice(before, DType::F32, 1), Slice::F32(&[1.0]));
     }
 }

@@ -15,7 +15,7 @@ const ROOM: usize = 256;
 /// What small values have in common that meet in primitives.
 #[derive(Clone, Copy)]
 pub(super) struct Alike {
-    pub ty: u32,
+    ty: u32,
     dtype: DType,
     len: usize,
 }
