@@ -623,3 +623,28 @@ fn a_long_chain_of_small_values_has_the_gradients_of_a_loop() {
         }
     }
 }
+
+/// Small values take a shorter way, unless somebody looks: to the same bits, in every order.
+#[test]
+fn small_values_are_the_same_when_somebody_looks() {
+    let run = |watched: bool| {
+        let tape = Tape::new();
+        if watched {
+            tape.start_profile();
+        }
+        let leaf = |x: [f32; 3]| tape.variable(Tensor::dense([3], x.to_vec()).unwrap());
+        let (x, w) = (leaf([0.5, -1.5, 2.0]), leaf([1.25, 0.75, -0.5]));
+        let y = ((2.0 * x - 0.3) * w / 3.0 + (x.tanh() * (1.0 - x)).square()).exp() / (w + 7.0);
+        let ones = tape.constant(Tensor::full([3], 1.0f32).unwrap());
+        let gradients = y.backward_with(&Tensor::full([3], 1.0f32).unwrap()).unwrap();
+        let first = tape.grad_with(y, ones, &[x, w]).unwrap();
+        let second = tape.grad_with(first[0], ones, &[x, w]).unwrap();
+        let computed = [y, first[0], first[1], second[0], second[1]].map(|y| y.value().unwrap());
+        let swept = [x, w].map(|x| gradients.wrt(x).unwrap().clone());
+        let all = computed.into_iter().chain(swept);
+        all.flat_map(|y| y.values::<f32>().unwrap().to_vec()).map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let bits = run(false);
+    assert_eq!(bits, run(true));
+    assert_eq!(bits[3..9], bits[15..21]);
+}

@@ -248,26 +248,40 @@ impl<T: Real> Single<T> {
     }
 }
 
-/// An element-wise function that is one primitive, of operands of one type.
+/// An argument of a primitive.
+#[derive(Clone, Copy, Debug)]
+pub enum Argument {
+    Operand(u8),
+    /// Of the numbers that the operator holds.
+    Scalar(u8),
+    Constant(f64),
+}
+
+/// An element-wise function that is one primitive, of operands of one type and of numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Lanewise {
     /// How many operands there are.
     pub inputs: usize,
-    /// Its arguments, by operand; one that there is not is the first.
-    pub arguments: [u8; 2],
+    /// Of one argument, twice.
+    pub arguments: [Argument; 2],
+    /// Whether an argument is a number that the operator holds.
+    pub takes_scalars: bool,
     pub f32: Single<f32>,
     pub f64: Single<f64>,
 }
 
 impl Lanewise {
-    /// Of this primitive, if it has a loop, with these operands as its arguments.
-    pub fn of(primitive: Primitive, operands: &[u8]) -> Option<Lanewise> {
-        let &first = operands.first()?;
-        let arguments = [first, operands.get(1).copied().unwrap_or(first)];
-        let inputs = 1 + *operands.iter().max()? as usize;
+    /// Of this primitive, if it has a loop, with one argument, or two.
+    pub fn of(primitive: Primitive, arguments: &[Argument]) -> Option<Lanewise> {
+        let arguments = [*arguments.first()?, *arguments.last()?];
+        let inputs = arguments.iter().map(|argument| match argument {
+            Argument::Operand(k) => *k as usize + 1,
+            Argument::Scalar(_) | Argument::Constant(_) => 0,
+        });
         Some(Lanewise {
-            inputs,
+            inputs: inputs.max()?,
             arguments,
+            takes_scalars: arguments.iter().any(|own| matches!(own, Argument::Scalar(_))),
             f32: Single::of(primitive)?,
             f64: Single::of(primitive)?,
         })
@@ -354,5 +368,32 @@ mod tests {
     fn loops_are_the_primitives() {
         check::<f32>();
         check::<f64>();
+    }
+
+    /// A step on the result of the step before, also of one that ran earlier.
+    #[test]
+    fn chained_steps_are_the_primitives() {
+        let chain = [
+            (Binary::Add, [0, 1]),
+            (Binary::Mul, [2, 0]),
+            (Binary::Sub, [1, 3]),
+            (Binary::Mul, [4, 4]),
+        ];
+        for len in [PAD, 2 * PAD] {
+            let (a, b) = (values::<f32>(1), values::<f32>(3));
+            let mut slab = [&a[..len], &b[..len], &vec![0.0; 4 * len]].concat();
+            let (mut want, mut code) = (slab.clone(), Code::default());
+            for (k, (op, [l, r])) in chain.into_iter().enumerate() {
+                let to = (k + 2) * len;
+                code.push(Primitive::Binary(op), &[l * len, r * len], to, len);
+                let (before, rest) = want.split_at_mut(to);
+                let operand = |k: usize| Arg::Slice(&before[k * len..][..len]);
+                binary(op, operand(l), operand(r), &mut rest[..len]);
+            }
+            code.run(0..2, &mut slab);
+            code.run(2..4, &mut slab);
+            let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&slab), bits(&want), "{len}");
+        }
     }
 }

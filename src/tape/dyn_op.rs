@@ -65,6 +65,9 @@ pub trait DynOp: Debug + Send + Sync {
     /// See [`Op::lanewise`].
     #[doc(hidden)]
     fn lanewise(&self) -> Option<&'static Lanewise>;
+    /// See [`Op::scalars`].
+    #[doc(hidden)]
+    fn scalars(&self) -> [f64; 2];
     /// See [`Op::slope`].
     #[doc(hidden)]
     fn slope(&self, i: usize) -> Option<&'static Slope>;
@@ -173,6 +176,10 @@ impl<O: Op> DynOp for O {
 
     fn lanewise(&self) -> Option<&'static Lanewise> {
         Op::lanewise(self)
+    }
+
+    fn scalars(&self) -> [f64; 2] {
+        Op::scalars(self)
     }
 
     fn slope(&self, i: usize) -> Option<&'static Slope> {

@@ -96,6 +96,12 @@ pub trait Op: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'stat
         None
     }
 
+    /// The numbers that [`Op::lanewise`] and [`Op::slope`] take.
+    #[doc(hidden)]
+    fn scalars(&self) -> [f64; 2] {
+        [0.0; 2]
+    }
+
     /// The backward rule of operand `i`, if it is one such primitive, too; [`Op::vjp`] answers the same.
     #[doc(hidden)]
     fn slope(&self, i: usize) -> Option<&'static Slope> {
@@ -373,8 +379,9 @@ pub type Surrogate<O> = for<'t> fn(&O, &[Var<'t>], &[Var<'t>]) -> Var<'t>;
 pub enum Slope {
     /// The cotangent of the operand is this value.
     Value(u8),
-    /// It is this operator, one primitive, on these values; on one, it is named twice.
-    Primitive(&'static dyn DynOp, &'static Lanewise, [u8; 2]),
+    /// It is one primitive of these values; of one, it is named twice. An operator that holds numbers has
+    /// rules that do: they are no static operators.
+    Primitive(Option<&'static dyn DynOp>, &'static Lanewise, [u8; 2]),
 }
 
 /// The answers of a backward rule, one per operand.

@@ -186,7 +186,7 @@ fn on_rows<'a, T: Real>(v: View<'a>, rows: &Buffer<u32>, shape: &Shape) -> Resul
 fn sparse_operands(op: &Map, ins: &[View]) -> (Support, SmallVec<[usize; 4]>) {
     let is_sparse = |i: &usize| ins[*i].stype() != Stype::Default;
     let sparse: SmallVec<[usize; 4]> = (0..ins.len()).filter(is_sparse).collect();
-    let support = op.rows.support(sparse.iter().map(|i| 1 << i).sum());
+    let support = op.rows().support(sparse.iter().map(|i| 1 << i).sum());
     let required = |i: &usize| match support {
         Support::All(required) => required & (1 << i) != 0,
         _ => true,

@@ -14,6 +14,7 @@ pub(crate) mod program;
 mod proof;
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use ndarray::ArrayD;
 use serde::de::Error as _;
@@ -38,7 +39,8 @@ pub struct Map {
     /// A bit for each operand that numpy's broadcasting stretches, which is dense; the others have
     /// the result's shape: their cotangents need no sum, so that a sparse one stays sparse.
     stretched: u32,
-    rows: &'static Rows,
+    /// The table, when it is asked for.
+    rows: OnceLock<&'static Rows>,
 }
 
 impl PartialEq for Map {
@@ -50,8 +52,11 @@ impl PartialEq for Map {
 
 impl Map {
     pub(crate) fn new(program: &'static Program, scalars: &[f64], stretched: u32) -> Map {
-        let rows = program.rows(scalars, stretched);
-        Map { program, scalars: scalars.into(), stretched, rows }
+        Map { program, scalars: scalars.into(), stretched, rows: OnceLock::new() }
+    }
+
+    fn rows(&self) -> &'static Rows {
+        self.rows.get_or_init(|| self.program.rows(&self.scalars, self.stretched))
     }
 
     /// A backward rule's operator: the first operand is a cotangent, all have one shape.
@@ -188,7 +193,7 @@ impl Op for Map {
     }
 
     fn cases(&self) -> &'static [Case<Self>] {
-        &self.rows.cases
+        &self.rows().cases
     }
 
     fn in_place(&self, i: usize) -> bool {
@@ -199,8 +204,12 @@ impl Op for Map {
         self.program.lanewise.as_ref().filter(|_| self.stretched == 0)
     }
 
+    fn scalars(&self) -> [f64; 2] {
+        [0, 1].map(|k| self.scalars.get(k).copied().unwrap_or_default())
+    }
+
     fn slope(&self, i: usize) -> Option<&'static Slope> {
-        if self.is_plain() { self.program.slope(i) } else { None }
+        if self.stretched == 0 { self.program.slope(i) } else { None }
     }
 
     fn vjp<'t>(&self, x: &[Var<'t>], y: Var<'t>, dy: Var<'t>, grads: &mut Grads<'t>) {

@@ -12,7 +12,8 @@ use super::expr::{Expr, Id, Node};
 use super::kernel;
 use super::proof::{Support, support};
 use crate::kernels::elementwise::{Binary, Unary};
-use crate::kernels::slab::{Lanewise, Primitive};
+use crate::kernels::slab::{Argument, Lanewise, Primitive};
+use crate::tape::DynOp;
 use crate::tape::op::{ByDtype, Case, Ins, Slope};
 use crate::tensor::Stype;
 
@@ -139,15 +140,15 @@ impl Program {
         })
     }
 
-    /// The backward rule of operand `i` where there are no scalars and nothing broadcasts, if it is one
-    /// primitive.
+    /// The backward rule of operand `i` where nothing broadcasts, if it is one primitive.
     pub fn slope(&'static self, i: usize) -> Option<&'static Slope> {
         let slope = || match self.rule(i) {
             Rule::Zero | Rule::None(_) => None,
             Rule::Operand(k) => Some(Slope::Value(*k)),
             Rule::Map(program, values) => {
                 let ends = [*values.first()?, *values.last()?];
-                Some(Slope::Primitive(program.plain(), program.lanewise.as_ref()?, ends))
+                let op = (self.expr.scalars() == 0).then(|| program.plain() as &dyn DynOp);
+                Some(Slope::Primitive(op, program.lanewise.as_ref()?, ends))
             }
         };
         self.slopes[i].get_or_init(slope).as_ref()
@@ -308,19 +309,22 @@ fn compile(expr: &Expr) -> (Vec<Instr>, usize) {
     (code, registers as usize)
 }
 
-/// The one primitive that the code is, on all operands and nothing else.
+/// The one primitive that the code is, on all operands and on numbers.
 fn lanewise(code: &[Instr], inputs: u8) -> Option<Lanewise> {
-    let input = |source: Source| match source {
-        Source::Input(k) => Some(k),
-        _ => None,
-    };
-    let (primitive, operands): (Primitive, SmallVec<[u8; 2]>) = match *code {
-        [Instr::Unary(op, x, _)] => (Primitive::Unary(op), smallvec![input(x)?]),
-        [Instr::Binary(op, l, r, _)] => (Primitive::Binary(op), smallvec![input(l)?, input(r)?]),
+    let (primitive, sources): (Primitive, SmallVec<[Source; 2]>) = match *code {
+        [Instr::Unary(op, x, _)] => (Primitive::Unary(op), smallvec![x]),
+        [Instr::Binary(op, l, r, _)] => (Primitive::Binary(op), smallvec![l, r]),
         _ => return None,
     };
-    let all = (0..inputs).all(|k| operands.contains(&k));
-    Lanewise::of(primitive, &operands).filter(|_| all)
+    let argument = |source: &Source| match *source {
+        Source::Input(k) => Some(Argument::Operand(k)),
+        Source::Scalar(k) => (k < 2).then_some(Argument::Scalar(k)),
+        Source::Constant(x) => Some(Argument::Constant(x)),
+        Source::Register(_) => None,
+    };
+    let all = (0..inputs).all(|k| sources.contains(&Source::Input(k)));
+    let arguments: SmallVec<[Argument; 2]> = sources.iter().map(argument).collect::<Option<_>>()?;
+    Lanewise::of(primitive, &arguments).filter(|own| all && own.inputs > 0)
 }
 
 impl fmt::Debug for Program {

@@ -16,6 +16,9 @@ use crate::kernels::slab::Lanewise;
 #[derive(Clone, Copy, PartialEq)]
 pub(in super::super) struct Term(u32);
 
+/// A primitive, and the operator that it is recorded as.
+type Primitive = (Option<&'static dyn DynOp>, &'static Lanewise);
+
 /// The high bit of a term marks a place; there are fewer nodes, and fewer places.
 const PLACE: u32 = 1 << 31;
 
@@ -76,7 +79,8 @@ impl Recording {
         recorded: bool,
         sums: &mut [Term],
     ) -> Option<()> {
-        let (alike, add) = (self.alike(id)?, Op::lanewise(&Accumulate)?);
+        let alike = self.alike(id)?;
+        let add: Primitive = (Some(&Accumulate), Op::lanewise(&Accumulate)?);
         let node = &self.nodes[id as usize];
         let (op, at) = (self.op(node)?, recorded.then_some(node.at));
         let dy = sums[id as usize];
@@ -89,13 +93,19 @@ impl Recording {
         for value in values {
             self.place_of_term(value, alike)?;
         }
-        let mut slopes = [None; 2];
+        let (mut slopes, mut scalars) = ([None; 2], [0.0; 2]);
         for (slope, i) in slopes.iter_mut().zip(0..n) {
             let Term(x) = values[i];
             if wanted(self, x) {
                 let before = sums[x as usize];
                 self.place_of_term(if before == Term::NONE { dy } else { before }, alike)?;
-                *slope = Some(op.slope(i)?);
+                let own = op.slope(i)?;
+                match own {
+                    Slope::Primitive(None, ..) if recorded => return None,
+                    Slope::Primitive(_, own, _) if own.takes_scalars => scalars = op.scalars(),
+                    _ => {}
+                }
+                *slope = Some(own);
             }
         }
         let mut answers = [Term::NONE; 2];
@@ -105,7 +115,7 @@ impl Recording {
                 Some(Slope::Value(k)) => values[*k as usize],
                 Some(Slope::Primitive(op, lanewise, [a, b])) => {
                     let ins = [values[*a as usize], values[*b as usize]];
-                    self.apply(*op, lanewise, ins, alike, at)?
+                    self.apply((*op, lanewise), scalars, ins, alike, at)?
                 }
             };
         }
@@ -113,7 +123,7 @@ impl Recording {
             let sum = &mut sums[value.0 as usize];
             *sum = match *sum {
                 Term::NONE => dx,
-                before => self.apply(&Accumulate, add, [before, dx], alike, at)?,
+                before => self.apply(add, scalars, [before, dx], alike, at)?,
             };
         }
         Some(())
@@ -132,17 +142,17 @@ impl Recording {
     #[inline(always)]
     fn apply(
         &mut self,
-        op: &'static dyn DynOp,
-        lanewise: &Lanewise,
+        (op, lanewise): Primitive,
+        scalars: [f64; 2],
         [a, b]: [Term; 2],
         alike: Alike,
         at: Option<&'static Location<'static>>,
     ) -> Option<Term> {
         let places = [self.place_of_term(a, alike)?, self.place_of_term(b, alike)?];
-        let place = self.compute(lanewise, places, alike);
-        Some(match at {
+        let place = self.compute(lanewise, scalars, places, alike);
+        Some(match at.zip(op) {
             None => Term(place | PLACE),
-            Some(at) => {
+            Some((at, op)) => {
                 let ins = &[a.0, b.0][..lanewise.inputs];
                 Term(self.push_small(&OpRef::forever(op), ins, place, true, at))
             }

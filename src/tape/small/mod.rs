@@ -18,7 +18,12 @@ pub(super) struct Small {
     lines: Vec<Line>,
     /// Where the next value goes.
     end: usize,
+    /// Values of one number, by its bits and type, in their order.
+    numbers: Vec<((u64, DType), u32)>,
 }
+
+/// So many numbers back one is looked for that is there already.
+const RECENT: usize = 8;
 
 /// How many lines a value takes: whole lanes.
 #[inline]
@@ -42,6 +47,8 @@ impl Small {
     /// Forgets values from this place on.
     pub fn truncate(&mut self, end: u32) {
         self.end = end as usize;
+        let kept = self.numbers.partition_point(|(_, place)| *place < end);
+        self.numbers.truncate(kept);
     }
 
     /// Room for a value, between those before and after it.
@@ -103,6 +110,24 @@ impl Small {
         place
     }
 
+    /// A value of as many elements as any has, all of them this number: its place.
+    ///
+    /// Out of line: most operators take none.
+    #[inline(never)]
+    pub fn number(&mut self, x: f64, dtype: DType) -> u32 {
+        let own = (x.to_bits(), dtype);
+        let known = self.numbers.iter().rev().take(RECENT).find(|(number, _)| *number == own);
+        if let Some((_, place)) = known {
+            return *place;
+        }
+        let place = match dtype {
+            DType::F32 => self.copy(&[f32::from_f64(x); SMALL]),
+            _ => self.copy(&[x; SMALL]),
+        };
+        self.numbers.push((own, place));
+        place
+    }
+
     /// Computes a value from one or two others of as many elements: its place.
     #[inline]
     pub fn compute<T: Real>(&mut self, single: Single<T>, operands: [u32; 2], len: usize) -> u32 {
@@ -118,11 +143,12 @@ impl Small {
 mod tests {
     use super::*;
     use crate::kernels::elementwise::Binary;
-    use crate::kernels::slab::{Lanewise, Primitive};
+    use crate::kernels::slab::{Argument, Lanewise, Primitive};
 
     #[test]
     fn values_keep_their_places() {
-        let sum = Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1]).unwrap();
+        let sum =
+            Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1].map(Argument::Operand)).unwrap();
         let mut small = Small::default();
         let one = small.push(Slice::F64(&[1.0; 3]));
         let other = small.push(Slice::F32(&[0.5; SMALL]));
@@ -146,5 +172,19 @@ mod tests {
             (&copy.shape()[..], copy.values::<f32>().unwrap()),
             (&[1, 1][..], &[2.0f32][..])
         );
+    }
+
+    #[test]
+    fn numbers_are_made_once_and_forgotten_with_their_places() {
+        let mut small = Small::default();
+        let before = small.push(Slice::F32(&[1.0]));
+        let two = small.number(2.0, DType::F32);
+        assert_eq!(small.number(2.0, DType::F32), two);
+        assert_ne!(small.number(2.0, DType::F64), two);
+        assert_eq!(small.slice(two, DType::F32, SMALL), Slice::F32(&[2.0; SMALL]));
+        small.truncate(two);
+        assert_eq!(small.number(-2.0, DType::F32), two);
+        assert_eq!(small.slice(two, DType::F32, 1), Slice::F32(&[-2.0]));
+        assert_eq!(small.slice(before, DType::F32, 1), Slice::F32(&[1.0]));
     }
 }

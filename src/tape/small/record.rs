@@ -6,7 +6,7 @@ use std::panic::Location;
 use super::super::dyn_op::OpRef;
 use super::super::recording::{Held, Node, Recording};
 use super::super::{POISON, Tape, Var};
-use crate::kernels::slab::Lanewise;
+use crate::kernels::slab::{Argument, Lanewise};
 use crate::tensor::DType;
 
 /// Nodes, and lines of small values, that a step adds at most, after it was seen that there is room.
@@ -15,7 +15,7 @@ const ROOM: usize = 256;
 /// What small values have in common that meet in primitives.
 #[derive(Clone, Copy)]
 pub(super) struct Alike {
-    pub ty: u32,
+    ty: u32,
     dtype: DType,
     len: usize,
 }
@@ -37,7 +37,8 @@ impl Tape {
         let ins = [operands[0].id, operands[operands.len() - 1].id];
         let alike = recording.alike(ins[0])?;
         let places = [recording.place_of(ins[0], alike)?, recording.place_of(ins[1], alike)?];
-        let place = recording.compute(lanewise, places, alike);
+        let scalars = if lanewise.takes_scalars { op.scalars() } else { [0.0; 2] };
+        let place = recording.compute(lanewise, scalars, places, alike);
         let differentiated = self.no_grad.get() == 0;
         let id = recording.push_small(op, &ins[..lanewise.inputs], place, differentiated, at);
         Some(Var { tape: self, id })
@@ -70,16 +71,23 @@ impl Recording {
         node.small().filter(|_| node.ty == alike.ty)
     }
 
-    /// Computes a primitive of one value, named twice, or of two: its place.
+    /// Computes a primitive of one value, named twice, or of two, and of numbers: its place.
     #[inline(always)]
     pub(super) fn compute(
         &mut self,
         lanewise: &Lanewise,
+        scalars: [f64; 2],
         operands: [u32; 2],
         Alike { dtype, len, .. }: Alike,
     ) -> u32 {
-        let [left, right] = lanewise.arguments;
-        let arguments = [operands[(left != 0) as usize], operands[(right != 0) as usize]];
+        let mut arguments = [0; 2];
+        for (place, argument) in arguments.iter_mut().zip(lanewise.arguments) {
+            *place = match argument {
+                Argument::Operand(k) => operands[(k != 0) as usize],
+                Argument::Scalar(k) => self.small.number(scalars[(k != 0) as usize], dtype),
+                Argument::Constant(x) => self.small.number(x, dtype),
+            };
+        }
         match dtype {
             DType::F32 => self.small.compute(lanewise.f32, arguments, len),
             _ => self.small.compute(lanewise.f64, arguments, len),

@@ -9,7 +9,7 @@ use crate::case;
 use crate::error::{ErrorKind, Result};
 use crate::kernels::elementwise::Binary;
 use crate::kernels::side_by_side::{Entries, of_two};
-use crate::kernels::slab::{Lanewise, Primitive};
+use crate::kernels::slab::{Argument, Lanewise, Primitive};
 use crate::kernels::sums::{Part, add_parts};
 use crate::kernels::threads::for_each_part;
 use crate::kernels::{convert, elementwise, merge};
@@ -155,8 +155,9 @@ impl Op for Accumulate {
     }
 
     fn lanewise(&self) -> Option<&'static Lanewise> {
-        static SUM: LazyLock<Option<Lanewise>> =
-            LazyLock::new(|| Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1]));
+        static SUM: LazyLock<Option<Lanewise>> = LazyLock::new(|| {
+            Lanewise::of(Primitive::Binary(Binary::Add), &[0, 1].map(Argument::Operand))
+        });
         SUM.as_ref()
     }
 
