@@ -160,7 +160,7 @@ pub(super) fn prefetch<T, const C: usize>(table: &[T], at: usize) {
 pub(super) fn straddles<T>(table: &[T], k: usize) -> bool {
     let bytes = k * size_of::<T>();
     let in_step = bytes.is_multiple_of(LINE) || bytes.is_power_of_two();
-    !(in_step && table.as_ptr().addr().is_multiple_of(LINE))
+    !(in_step && table.as_ptr().addr().is_multiple_of(bytes.min(LINE)))
 }
 
 /// As [`prefetch`]; the line that is needed only where rows straddle lines, if they do.

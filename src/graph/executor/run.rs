@@ -81,6 +81,7 @@ impl Executor {
         Ok(())
     }
 
+    /// Forgets all results, those that stay from run to run, too.
     pub(super) fn forget_results(&mut self, program: &Program) {
         program.steps.iter().for_each(|step| self.release(program, step.node));
     }

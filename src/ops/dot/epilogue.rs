@@ -25,7 +25,7 @@ impl PartialEq for Epilogue {
     }
 }
 
-/// Code for values of [`PAD`] elements: the operands come first in the slab, then the result.
+/// Code for values of up to [`PAD`] elements: the operands come first in the slab, then the result.
 pub(super) struct Small<T> {
     code: Code<T>,
     steps: usize,
