@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rayon::ThreadPoolBuilder;
 use sparsetape::check::gradcheck;
-use sparsetape::{ErrorKind, Result, Tensor};
+use sparsetape::{ErrorKind, Result, Stype, Tensor};
 
 #[allow(dead_code)]
 #[path = "../examples/factorization_machine.rs"]
@@ -111,7 +111,9 @@ fn pairs_of_features() -> Result<()> {
     let sums = gradcheck(&[x.clone(), v.clone()], |_, v| v[0].pair_interactions(v[1]))?;
     assert!(sums.compared > 14);
     let tape = sparsetape::Tape::new();
-    let own = tape.constant(x).pair_interactions(tape.constant(v.clone())).value()?;
+    let own = tape.constant(x.clone()).pair_interactions(tape.constant(v.clone())).value()?;
+    let dense = x.cast_storage(Stype::Default)?.pair_interactions(&v)?;
+    approx::assert_abs_diff_eq!(own, dense, epsilon = 1e-12);
     let v = v.values::<f64>()?;
     let dot = |i: usize, j: usize| v[2 * i] * v[2 * j] + v[2 * i + 1] * v[2 * j + 1];
     let first = -2.0 * dot(0, 2) + 0.5 * dot(0, 4) - dot(2, 4);

@@ -107,6 +107,9 @@ fn layers() {
         let how = EmbeddingBag { reduction: BagReduction::Sum, padding_idx: Some(1) };
         x[0].embedding_bag(x[1], x[2], Some(x[3]), how)
     });
+    same(&["8 3", "csr n 8"], |x| x[1].pair_interactions(x[0]));
+    same(&["rows 8 3", "csr n 8"], |x| x[1].pair_interactions(x[0]));
+    same(&["8 3", "n 8"], |x| x[1].pair_interactions(x[0]));
     same(&["n 8", "csr n 8"], |x| x[1].dot_with(x[0], true, false));
     same(&["8", "csr n 8"], |x| x[1].dot(x[0]));
     same(&["n", "n 8"], |x| x[0].dot(x[1]));

@@ -66,7 +66,8 @@ impl<T: Real, const C: usize> Task for Rows<'_, T, C> {
             // SAFETY: `at + C <= k`, and a row of the result has a number before its sums.
             let out: &mut [T; C] = unsafe { load_mut(out, 1 + at) };
             // One call of `sum`, which is large: most rows leave here the first time round.
-            let (mut wide, mut start) = ([[<T::Wide>::default(); C]; 2], row.start);
+            let zeros = [<T::Wide>::default(); C];
+            let (mut wide, mut start): (Sums<T::Wide, C>, _) = ((zeros, zeros), row.start);
             let (sums, squares) = loop {
                 let end = row.end.min(start + SHORT);
                 let part = self.sum(start..end, ahead);
@@ -74,11 +75,11 @@ impl<T: Real, const C: usize> Task for Rows<'_, T, C> {
                     break part;
                 }
                 for l in 0..C {
-                    wide[0][l] = wide[0][l] + part.0[l].as_();
-                    wide[1][l] = wide[1][l] + part.1[l].as_();
+                    wide.0[l] = wide.0[l] + part.0[l].as_();
+                    wide.1[l] = wide.1[l] + part.1[l].as_();
                 }
                 if end == row.end {
-                    break (wide[0].map(|x| x.as_()), wide[1].map(|x| x.as_()));
+                    break (wide.0.map(|x| x.as_()), wide.1.map(|x| x.as_()));
                 }
                 start = end;
             };

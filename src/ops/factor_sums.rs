@@ -260,7 +260,7 @@ impl Op for FactorSumsGrad {
         let (g, d) = dy.view().split_at(Axis(1), 1);
         let s = y.slice(ndarray::s![.., 1..]);
         let own = (&x * &x).t().dot(&g);
-        (x.t().dot(&(&g * &s + &d)) - own * v).into_dyn()
+        (x.t().dot(&(&g * &s + d)) - own * v).into_dyn()
     }
 
     fn samples() -> Vec<Sample<Self>> {
