@@ -195,5 +195,7 @@ fn training_graph(
         let (variable, gradient) = (next(), next());
         body.gradients.push(Slope { variable, gradient, before: before.map(|_| next()) });
     }
+    // What the gradients taught of an output holds for its cotangent.
+    body.refine_types()?;
     Ok(Graph::from_body(body))
 }
