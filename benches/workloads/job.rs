@@ -95,6 +95,10 @@ impl Text {
         Ok(text)
     }
 
+    fn reader(&self) -> Libsvm {
+        Libsvm::new().base(IdBase::One).features(self.features)
+    }
+
     /// How many rows are trained on; the others are held out.
     fn trained(&self) -> usize {
         self.rows / 10 * 9
@@ -243,15 +247,14 @@ fn training(text: &Arc<Text>) -> Case {
 type Job = fn(&Parameter, &dyn BatchSource, &dyn BatchSource) -> Result<f64>;
 
 fn in_memory(text: &Text, job: Job) -> Result<f64> {
-    let data = Libsvm::new().read(&text.path)?;
+    let data = text.reader().read(&text.path)?;
     let train = data.rows_window(0, text.trained())?.batches(BATCH).build()?;
     let held_out = data.rows_window(text.trained(), text.rows)?.batches(BATCH).build()?;
     job(&weight(text)?, &train, &held_out)
 }
 
 fn streaming(text: &Text) -> Result<f64> {
-    let reader = Libsvm::new().base(IdBase::One).features(text.features);
-    let batches = |path| reader.stream_batches(&[path], BATCH).memory(32 << 20).build();
+    let batches = |path| text.reader().stream_batches(&[path], BATCH).memory(32 << 20).build();
     eager(&weight(text)?, &batches(&text.train)?, &batches(&text.held_out)?)
 }
 

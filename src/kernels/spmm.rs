@@ -39,10 +39,19 @@ pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T])
 /// Bytes of copied rows that stay in the nearest caches.
 const NEAR_BYTES: usize = 3 << 19;
 
-/// Whether the product is faster if the `distinct` rows of `b` that `a` reads are copied to nearby memory first.
-pub(crate) fn pays_to_copy<T>(a: CsrRef<T>, distinct: usize, b: &[T], k: usize) -> bool {
-    let copied = distinct * k * size_of::<T>();
-    may_pay_to_copy(b) && copied <= NEAR_BYTES && 8 * distinct <= 7 * a.indices.len()
+/// Whether the product is faster if the `distinct` rows of `b` that `a` reads are copied to nearby memory first:
+/// because those are far, or because the entries' slots are read `again`, for the gradient, so that it is the column
+/// ids that nobody has to read.
+pub(crate) fn pays_to_copy<T>(
+    a: CsrRef<T>,
+    distinct: usize,
+    b: &[T],
+    k: usize,
+    again: bool,
+) -> bool {
+    let (copied, entries) = (distinct * k * size_of::<T>(), a.indices.len());
+    let far = may_pay_to_copy(b) && 8 * distinct <= 7 * entries;
+    copied <= NEAR_BYTES && (far || again && 2 * distinct * (1 + k / 8) <= entries)
 }
 
 /// Whether the rows of `b` are far.
@@ -115,10 +124,21 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
     type Output = ();
 
     #[inline(always)]
-    fn run(mut self) {
-        let Rows { b, k, at, ref mut out, .. } = self;
-        let ahead = is_far::<T>(b.len()).then(|| straddles(b, k));
-        let out = std::mem::take(out);
+    fn run(self) {
+        // A length that is known saves a multiplication an entry, which counts where a row is one element.
+        if C == 1 && self.k == 1 {
+            return self.products(1, 0);
+        }
+        let Rows { k, at, .. } = self;
+        self.products(k, at)
+    }
+}
+
+impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
+    #[inline(always)]
+    fn products(mut self, k: usize, at: usize) {
+        let ahead = is_far::<T>(self.b.len()).then(|| straddles(self.b, k));
+        let out = std::mem::take(&mut self.out);
         for (n, out) in out.chunks_exact_mut(k).enumerate() {
             let row = self.a.range(self.first + n);
             // SAFETY: `at + C <= k`.
@@ -127,7 +147,7 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
             let (mut wide, mut start) = ([<T::Wide>::default(); C], row.start);
             loop {
                 let end = row.end.min(start + SHORT);
-                let part = self.sum(start..end, ahead);
+                let part = self.sum(start..end, k, at, ahead);
                 if row.len() <= SHORT {
                     *out = part;
                     break;
@@ -145,13 +165,11 @@ impl<T: Real, const C: usize, const HOLES: bool> Task for Rows<'_, T, C, HOLES> 
             }
         }
     }
-}
 
-impl<T: Real, const C: usize, const HOLES: bool> Rows<'_, T, C, HOLES> {
     /// The sum of these entries of a row; rows of `b` are asked for `ahead`, whether they straddle lines or not.
     #[inline(always)]
-    fn sum(&self, entries: Range<usize>, ahead: Option<bool>) -> [T; C] {
-        let Rows { a, ids, b, k, at, .. } = *self;
+    fn sum(&self, entries: Range<usize>, k: usize, at: usize, ahead: Option<bool>) -> [T; C] {
+        let Rows { a, ids, b, .. } = *self;
         let mut sums = [[T::zero(); C]; MOST_SUMS];
         let mut e = entries.start;
         while e + sums_of(C) <= entries.end {

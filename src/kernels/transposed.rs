@@ -106,7 +106,23 @@ where
 
     #[inline(always)]
     fn run(self) {
-        let Scatter { products: Products { a, slots, b_rows, b, k }, part, at, out } = self;
+        // As in the product: a length that is known saves a multiplication an entry.
+        if C == 1 && self.products.k == 1 {
+            return self.scatter(1, 0);
+        }
+        let (k, at) = (self.products.k, self.at);
+        self.scatter(k, at);
+    }
+}
+
+impl<T, A, const C: usize, const PART: bool> Scatter<'_, T, A, C, PART>
+where
+    T: Real + AsPrimitive<A>,
+    A: Number,
+{
+    #[inline(always)]
+    fn scatter(self, k: usize, at: usize) {
+        let Scatter { products: Products { a, slots, b_rows, b, .. }, part, out, .. } = self;
         let far = is_far::<A>(out.len());
         let first = if PART { part.start } else { 0 };
         for n in 0..b_rows.map_or(a.rows(), <[u32]>::len) {

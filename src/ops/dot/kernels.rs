@@ -112,11 +112,12 @@ pub(in crate::ops) fn near_rows<'a, T: Real>(
     k: usize,
     scratch: &Scratch,
 ) -> Result<Option<(&'a [u32], Temp<T>)>> {
-    let soon = scratch.is_differentiated() && spmm::may_pay_to_copy(table);
+    let again = scratch.is_differentiated();
+    let soon = again && spmm::may_pay_to_copy(table);
     let columns = if soon { Some(a.pattern.columns()) } else { a.pattern.known_columns() };
     let Some(Columns { distinct, slots }) = columns else { return Ok(None) };
     let entries = csr_ref(a, a.values.typed::<T>()?);
-    if !spmm::pays_to_copy(entries, distinct.len(), table, k) {
+    if !spmm::pays_to_copy(entries, distinct.len(), table, k, again) {
         return Ok(None);
     }
     let mut near = Temp::unspecified(distinct.len() * k);
