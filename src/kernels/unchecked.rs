@@ -8,7 +8,7 @@ use super::threads::for_each_part;
 use super::{CsrRef, Real};
 
 /// Rows that are checked at a time, right before their ids are followed: ids that come from far are read once.
-const BLOCK: usize = 16;
+const BLOCK: usize = 64;
 
 /// Entries that a product may ask for ahead of its own.
 const AHEAD: usize = 32;
