@@ -26,6 +26,9 @@
 //! | 10⁶ columns | 1.5 | 0.5 | 0.75 |
 //! | 10⁸ columns | 8.8 | 3.3 | 0.9 |
 //!
+//! The copy pays near tables, too, where the gradient follows: the product then reads the entries' slots, as the gradient does
+//! after it, and nobody reads the column ids (a step of 1024 rows on 10⁴ columns took a sixth less).
+//!
 //! # csrᵀ · dense, merged
 //!
 //! The gradient of a table is row-sparse: sorted, unique rows. The kernel first merges the batch's columns (distinct ones, and
@@ -96,8 +99,10 @@
 //! # Small values
 //!
 //! On sixteen numbers an operator's arithmetic is nothing, and finding its memory, its kernel and its types everything. A
-//! tape keeps small values side by side in chunks that never move. An executor goes further: runs of element-wise steps become a list
-//! of loops with their places, chosen once for this CPU.
+//! tape keeps small values side by side, and a node is plain data of one cache line, written once: half of the time went into
+//! reading again what had just been written in pieces. A sweep backward that nobody differentiates records no nodes. An executor goes
+//! further: runs of element-wise steps become a list of loops with their places, chosen once for this CPU, and a result that fills
+//! the lanes stays there for the next one.
 //!
 //! # Element-wise operators
 //!

@@ -199,16 +199,16 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Touched<'_, '_, T, R, N> {
         for l in 0..AT_ONCE {
             let at = slots[l] as usize - *first;
             w[l] = rows.w[at];
-            for n in 0..N {
-                s[n][l] = rows.s[n][at];
+            for (s, row) in s.iter_mut().zip(&rows.s) {
+                s[l] = row[at];
             }
         }
         rule.rows(1, &mut w, s.each_mut().map(|s| &mut s[..]), g);
         for l in 0..AT_ONCE {
             let at = slots[l] as usize - *first;
             rows.w[at] = w[l];
-            for n in 0..N {
-                rows.s[n][at] = s[n][l];
+            for (s, row) in s.iter().zip(&mut rows.s) {
+                row[at] = s[l];
             }
         }
     }
