@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use sparsetape::optim::{AdaGrad, Adam, Optimizer, Sgd};
 use sparsetape::random::{Random, Zipf};
-use sparsetape::{Bind, Graph, Parameter, Params, Tape, Tensor, variable};
+use sparsetape::{Bind, Gradients, Graph, Parameter, Params, Tape, Tensor, variable};
 
 use super::floors::{Loop, Table, prefetch, row, row_mut, weight, weights, wide};
 use super::{Case, EAGER, FLOOR, FROZEN, Size, Visit};
@@ -84,12 +84,12 @@ fn cotangent(look_ups: usize) -> Tensor {
 fn eager(mut ids: Ids, table: Parameter, optimizer: Shared) -> impl FnMut() + Send {
     let params = Params::new([&table]).expect("parameters");
     let dy = cotangent(ids.batches[0].shape()[0]);
-    let mut tape = Tape::new();
+    let (mut tape, mut gradients) = (Tape::new(), Gradients::default());
     move || {
         tape.clear();
         let y = tape.parameter(&table).take(tape.constant(ids.next().clone()));
         black_box(y.value().expect("rows"));
-        let gradients = y.backward_with(&dy).expect("gradients");
+        y.backward_with_into(&dy, &mut gradients).expect("gradients");
         optimizer.lock().expect("the optimizer").step(&params, &gradients).expect("a step");
     }
 }

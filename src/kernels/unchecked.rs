@@ -72,7 +72,7 @@ mod tests {
         let a = CsrRef { cols: 9, indptr: &indptr, indices: &good[..], values: &values };
         spmm::csr_dense(a, &b, 3, &mut wanted);
         assert_eq!(run(&good), (true, wanted));
-        for (at, id) in [(0, 9), (1, 0), (2 * n - 1, 9), (2 * n - 1, 2), (2 * BLOCK, u32::MAX)] {
+        for (at, id) in [(0, 9), (1, 0), (2 * n - 1, 9), (2 * n - 1, 0), (2 * BLOCK, u32::MAX)] {
             let mut bad = good.clone();
             bad[at] = id;
             assert!(!run(&bad).0, "{at}: {id}");

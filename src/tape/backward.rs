@@ -66,8 +66,30 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn backward_with(self, dy: &Tensor) -> Result<Gradients> {
         let mut gradients = Gradients::default();
-        self.tape.backward(self, Some(dy), &mut gradients, Location::caller())?;
+        self.backward_with_into(dy, &mut gradients)?;
         Ok(gradients)
+    }
+
+    /// [`Var::backward_with`] into gradients of an earlier step, as [`Var::backward_into`].
+    ///
+    /// ```
+    /// use sparsetape::{Gradients, Tape, Tensor};
+    /// let (mut tape, mut gradients) = (Tape::new(), Gradients::default());
+    /// for k in [1.0f32, 2.0] {
+    ///     tape.clear();
+    ///     let table = tape.variable(Tensor::full([9, 2], 0.5f32)?);
+    ///     let rows = table.take(tape.constant(Tensor::dense([2], vec![7i64, 3])?));
+    ///     rows.backward_with_into(&Tensor::full([2, 2], k)?, &mut gradients)?;
+    ///     assert_eq!(gradients.wrt(table).unwrap().values::<f32>()?, [k; 4]);
+    /// }
+    /// # Ok::<(), sparsetape::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Var::backward_with`].
+    #[track_caller]
+    pub fn backward_with_into(self, dy: &Tensor, gradients: &mut Gradients) -> Result<()> {
+        self.tape.backward(self, Some(dy), gradients, Location::caller())
     }
 }
 
