@@ -53,14 +53,14 @@ impl Tape {
         self.leaf(value, false)
     }
 
-    /// A value with a gradient, which [`Gradients::wrt`] finds. Integers have none.
+    /// A value with a gradient, which [`Gradients::wrt`](crate::Gradients::wrt) finds. Integers have none.
     #[track_caller]
     pub fn variable(&self, value: Tensor) -> Var<'_> {
         self.leaf(value, true)
     }
 
     /// A reference to a parameter: nothing is copied. Its gradient, unless its
-    /// [`GradReq`] is `Null`, is found by [`Gradients::of`].
+    /// [`GradReq`] is `Null`, is found by [`Gradients::of`](crate::Gradients::of).
     #[track_caller]
     pub fn parameter(&self, parameter: &Parameter) -> Var<'_> {
         let wants = parameter.grad_req() != GradReq::Null;
