@@ -149,7 +149,7 @@ fn a_job_in_memory_takes_little_beyond_its_data() {
 fn a_large_job_keeps_to_its_memory() {
     let _alone = MEASURING.lock().unwrap_or_else(PoisonError::into_inner);
     const MANY: usize = 1_000_000;
-    let file = Scratch::new("large", &power_law_of(110 << 20, MANY, 80));
+    let file = Scratch::new("large", &power_law_of(110_000_000, MANY, 80));
     let reader = reader_of(MANY);
     let (expected, in_memory) = peak(|| {
         let batches = reader.read(&file.0).unwrap().batches(1024).build().unwrap();
