@@ -5,7 +5,7 @@ use std::ops::Range;
 use num_traits::AsPrimitive;
 
 use super::memory::Temp;
-use super::spmm::{ABSENT, AHEAD, BLOCK, SHORT};
+use super::spmm::{ABSENT, AHEAD, BLOCK, SHORT, cost_per_row};
 use super::threads::for_each_part;
 use super::transposed::csr_t_dense;
 use super::vectorized::{
@@ -21,8 +21,7 @@ const SUMS: usize = 2;
 pub(crate) fn factor_sums<T: Real>(a: CsrRef<T>, ids: &[u32], v: &[T], k: usize, out: &mut [T]) {
     assert_eq!(ids.len(), a.values.len());
     assert_eq!(out.len(), a.rows() * (k + 1));
-    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
-    for_each_part(out, k + 1, cost, |first, out| {
+    for_each_part(out, k + 1, cost_per_row(a, k), |first, out| {
         for (n, out) in out.chunks_mut(BLOCK * (k + 1)).enumerate() {
             let first = first + n * BLOCK;
             let mut pairs = [<T::Wide>::default(); BLOCK];

@@ -83,8 +83,19 @@ impl Task for HasHoles<'_> {
 
     #[inline(always)]
     fn run(self) -> bool {
-        self.0.chunks(256).any(|ids| ids.iter().fold(false, |any, &id| any | (id == ABSENT)))
+        self.0.chunks(256).any(any_absent)
     }
+}
+
+/// Without a branch: slots are hardly ever absent.
+#[inline(always)]
+pub(super) fn any_absent(slots: &[u32]) -> bool {
+    slots.iter().fold(false, |any, &slot| any | (slot == ABSENT))
+}
+
+/// About how many nanoseconds a row of the product takes.
+pub(super) fn cost_per_row<T>(a: CsrRef<T>, k: usize) -> usize {
+    (a.values.len() / a.rows().max(1) + 4) * (1 + k / 12)
 }
 
 fn product<T: Real, const HOLES: bool>(
@@ -96,8 +107,7 @@ fn product<T: Real, const HOLES: bool>(
 ) {
     assert_eq!(ids.len(), a.values.len());
     assert_eq!(out.len(), a.rows() * k);
-    let cost = (ids.len() / a.rows().max(1) + 4) * (1 + k / 12);
-    for_each_part(out, k, cost, |first, out| {
+    for_each_part(out, k, cost_per_row(a, k), |first, out| {
         let block = rows_at_once(k, BLOCK);
         for (n, out) in out.chunks_mut(block * k).enumerate() {
             let first = first + n * block;

@@ -24,8 +24,7 @@ pub(crate) fn csr_dense<T: Real>(a: CsrRef<T>, b: &[T], k: usize, out: &mut [T])
         return block(a, b, k, 0, out);
     }
     let valid = AtomicBool::new(true);
-    let cost = (a.values.len() / a.rows() + 4) * (1 + k / 12);
-    for_each_part(out, k, cost, |first, out| {
+    for_each_part(out, k, spmm::cost_per_row(a, k), |first, out| {
         for (n, out) in out.chunks_mut(BLOCK * k).enumerate() {
             let start = first + n * BLOCK;
             if !block(a, b, k, start, out) {

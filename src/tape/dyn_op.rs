@@ -229,7 +229,7 @@ enum Handle {
 impl OpRef {
     /// A handle to an operator that lives forever.
     pub fn from_static(op: &'static impl Op) -> Self {
-        OpRef(Handle::Static(op))
+        OpRef::forever(op)
     }
 
     /// [`OpRef::from_static`] of any operator.

@@ -10,7 +10,7 @@ pub(crate) mod sgd;
 
 use super::Number;
 use super::memory::Temp;
-use super::spmm::ABSENT;
+use super::spmm::{ABSENT, any_absent};
 use super::threads::{for_each_job, rows_per_part};
 use super::vectorized::{Task, is_far, load, prefetch, prefetch_row, vectorized};
 
@@ -153,11 +153,6 @@ impl<T: Number, R: Rule<T, N>, const N: usize> Task for Touched<'_, '_, T, R, N>
             start = next;
         }
     }
-}
-
-#[inline(always)]
-fn any_absent(slots: &[u32]) -> bool {
-    slots.iter().fold(false, |any, &slot| any | (slot == ABSENT))
 }
 
 impl<T: Number, R: Rule<T, N>, const N: usize> Touched<'_, '_, T, R, N> {
